@@ -1,0 +1,30 @@
+//! How a container's root file system is put together.
+//!
+//! The store describes it, the container's first process mounts it in its own mount namespace:
+//! nothing appears in the host's mount table.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A mountable root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Rootfs {
+    /// A directory used as it is (an OCI bundle's `rootfs`).
+    Directory {
+        /// Host path.
+        path: PathBuf,
+    },
+    /// An overlay of read-only layers and one writable one.
+    Overlay {
+        /// Host paths, topmost first; may be empty for an image without layers.
+        lowers: Vec<PathBuf>,
+        /// Host path of the writable layer.
+        upper: PathBuf,
+        /// Host path of overlay's work directory, on the same file system as `upper`.
+        work: PathBuf,
+        /// Skip syncing on unmount: for containers that are removed when they end.
+        volatile: bool,
+    },
+}
