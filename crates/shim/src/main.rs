@@ -1,2 +1,39 @@
-//! Placeholder.
-fn main() {}
+//! `corten-shim`: the zygote of a daemon, and the supervisors it forks.
+//!
+//! ```text
+//! cortend ── exec ──► corten-shim zygote ── fork per Spawn ──► supervisor ── clone3 ──► container
+//! ```
+//!
+//! Invariants: one thread, always; no descriptor of one container is ever open in the supervisor of
+//! another; nothing a container or a daemon does makes a supervisor wait for it.
+#![forbid(unsafe_code)]
+
+mod supervisor;
+mod zygote;
+
+use std::process::ExitCode;
+
+const USAGE: &str =
+    "usage: corten-shim zygote    (started by cortend, with a socket at descriptor 3)";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match (arguments.next(), arguments.next()) {
+        (Some(command), None) if command == "zygote" => zygote::main(),
+        (Some(option), None) if option == "--version" => {
+            say(&format!("corten-shim {}", env!("CARGO_PKG_VERSION")));
+            ExitCode::SUCCESS
+        }
+        _ => {
+            say(USAGE);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Tells the operator; the zygote's standard error is the daemon's.
+fn say(text: &str) {
+    use std::io::Write;
+    // With nobody to read it there is nobody else to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -35,3 +35,10 @@ impl std::error::Error for Error {
         Some(&self.errno)
     }
 }
+
+impl From<Error> for std::io::Error {
+    /// Keeps the kind and the call's name.
+    fn from(error: Error) -> Self {
+        Self::new(Self::from(error.errno).kind(), error)
+    }
+}

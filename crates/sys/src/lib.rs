@@ -5,10 +5,36 @@
 //! and names the call and its arguments when it fails.
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+pub mod activation;
+#[allow(unsafe_code)]
+pub mod command;
 pub mod error;
-// runtime owns: process (clone3, exec, reap), mount, caps, cgroup, seccomp, rlimit
-// shim owns: fdpass (SCM_RIGHTS over seqpacket), poll (epoll), pty, memfd
-// store owns: root (openat2), fs (atomic replace, sync), xattr
-// network owns: netlink, nft, netns
+pub mod caps;
+pub mod cgroup;
+pub mod fdpass;
+pub mod memfd;
+#[allow(unsafe_code)]
+pub mod mount;
+pub mod poll;
+#[allow(unsafe_code)]
+pub mod process;
+pub mod pty;
+pub mod rlimit;
+#[allow(unsafe_code)]
+pub mod seccomp;
+#[allow(unsafe_code)]
+pub mod signal;
+pub mod fs;
+pub mod root;
+pub mod xattr;
+pub mod netlink;
+#[allow(unsafe_code)]
+pub mod netns;
+pub mod nft;
+
+
+#[allow(unsafe_code)]
+pub mod sigwait;
 
 pub use error::{Error, Result};

@@ -1,0 +1,147 @@
+//! Commands about images.
+
+mod history;
+mod list;
+mod load;
+mod prune;
+mod remove;
+
+pub use load::pull_for_create;
+pub use prune::remove_unused;
+
+use super::{filter, format_list, format_one, inspect};
+use crate::flags::{Flag, Kind};
+use crate::tree::{Arity, Command};
+
+/// `images`
+pub const IMAGES: Command =
+    Command::new("images [OPTIONS] [REPOSITORY[:TAG]]", "images", "List images", list::run)
+        .flags(&[
+            Flag::bool("all", 'a', "Show all images (default hides intermediate images)"),
+            Flag::bool("digests", '\0', "Show digests"),
+            filter('f', "Filter output based on conditions provided"),
+            format_list(),
+            Flag::bool("no-trunc", '\0', "Don't truncate output"),
+            Flag::bool("quiet", 'q', "Only show image IDs"),
+            Flag::bool("tree", '\0', "List multi-platform images as a tree (EXPERIMENTAL)"),
+        ])
+        .arity(Arity::AtMost(1))
+        .spellings(&["image ls", "image list", "images"]);
+
+/// `load`
+pub const LOAD: Command =
+    Command::new("load [OPTIONS]", "load", "Load an image from a tar archive or STDIN", load::load)
+        .flags(&[
+            Flag::string("input", 'i', "Read from tar archive file, instead of STDIN"),
+            Flag::string("platform", '\0', "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+            Flag::bool("quiet", 'q', "Suppress the load output"),
+        ])
+        .spellings(&["image load", "load"]);
+
+/// `import`
+pub const IMPORT: Command = Command::new(
+    "import [OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+    "import",
+    "Import the contents from a tarball to create a filesystem image",
+    load::import,
+)
+.flags(&[
+    Flag::list("change", 'c', "Apply Dockerfile instruction to the created image"),
+    Flag::string("message", 'm', "Set commit message for imported image"),
+    Flag::string("platform", '\0', "Set platform if server is multi-platform capable"),
+])
+.arity(Arity::AtLeast(1))
+.spellings(&["image import", "import"]);
+
+/// `tag`
+pub const TAG: Command = Command::new(
+    "tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+    "tag",
+    "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+    remove::tag,
+)
+.arity(Arity::Exact(2))
+.spellings(&["image tag", "tag"]);
+
+/// `rmi`
+pub const RMI: Command =
+    Command::new("rmi [OPTIONS] IMAGE [IMAGE...]", "rmi", "Remove one or more images", remove::remove)
+        .flags(&[
+            Flag::bool("force", 'f', "Force removal of the image"),
+            Flag::bool("no-prune", '\0', "Do not delete untagged parents"),
+            Flag::of("platform", '\0', Kind::Commas, "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+        ])
+        .arity(Arity::AtLeast(1))
+        .spellings(&["image rm", "image remove", "rmi"]);
+
+/// `history`
+pub const HISTORY: Command =
+    Command::new("history [OPTIONS] IMAGE", "history", "Show the history of an image", history::run)
+        .flags(&[
+            format_list(),
+            Flag::bool("human", 'H', "Print sizes and dates in human readable format").default("true", "true"),
+            Flag::bool("no-trunc", '\0', "Don't truncate output"),
+            Flag::string("platform", '\0', "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+            Flag::bool("quiet", 'q', "Only show image IDs"),
+        ])
+        .arity(Arity::Exact(1))
+        .spellings(&["image history", "history"]);
+
+/// `build`
+pub const BUILD: Command = Command::not_yet("build [OPTIONS] PATH | URL | -", "build", "Build an image from a Dockerfile")
+    .spellings(&["image build", "build", "builder build"]);
+/// `pull`
+pub const PULL: Command = Command::not_yet("pull [OPTIONS] NAME[:TAG|@DIGEST]", "pull", "Download an image from a registry")
+    .spellings(&["image pull", "pull"]);
+/// `push`
+pub const PUSH: Command = Command::not_yet("push [OPTIONS] NAME[:TAG]", "push", "Upload an image to a registry")
+    .spellings(&["image push", "push"]);
+/// `save`
+pub const SAVE: Command = Command::not_yet("save [OPTIONS] IMAGE [IMAGE...]", "save", "Save one or more images to a tar archive (streamed to STDOUT by default)")
+    .spellings(&["image save", "save"]);
+
+const LS: Command = IMAGES.named("ls", "ls [OPTIONS] [REPOSITORY[:TAG]]").aliases(&["list"]);
+const RM: Command = RMI.named("rm", "rm [OPTIONS] IMAGE [IMAGE...]").aliases(&["remove"]);
+
+const INSPECT: Command = Command::new(
+    "inspect [OPTIONS] IMAGE [IMAGE...]",
+    "inspect",
+    "Display detailed information on one or more images",
+    inspect::images,
+)
+.flags(&[
+    format_one('f'),
+    Flag::string("platform", '\0', "Inspect a specific platform of the multi-platform image.
+If the image or the server is not multi-platform capable, the command will error out if the platform does not match.
+'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"),
+])
+.arity(Arity::AtLeast(1));
+
+const PRUNE: Command =
+    Command::new("prune [OPTIONS]", "prune", "Remove unused images", prune::run).flags(&[
+        Flag::bool("all", 'a', "Remove all unused images, not just dangling ones"),
+        filter('\0', "Provide filter values (e.g. \"until=<timestamp>\")"),
+        Flag::bool("force", 'f', "Do not prompt for confirmation"),
+    ]);
+
+/// `image`
+pub const GROUP: Command = Command::group(
+    "image",
+    "Manage images",
+    &[BUILD, HISTORY, IMPORT, INSPECT, LOAD, LS, PRUNE, PULL, PUSH, RM, SAVE, TAG],
+);
+
+/// `os/arch/variant` as the API wants it; empty for an empty text.
+pub fn platform_json(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let mut parts = text.split('/');
+    let mut out = serde_json::json!({});
+    for key in ["os", "architecture", "variant"] {
+        if let Some(part) = parts.next() {
+            out[key] = part.into();
+        }
+    }
+    out.to_string()
+}

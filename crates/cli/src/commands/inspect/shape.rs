@@ -1,0 +1,170 @@
+//! The shape of inspected things: their JSON laid out, and as the structs that templates see.
+
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use crate::template::Val;
+
+/// Lays JSON out as Go does, keeping every text as it was written; without an indent, in one line.
+pub(super) fn layout(raw: &str, indent: Option<&str>) -> String {
+    let mut out = String::with_capacity(raw.len() * 2);
+    let mut depth = 0_usize;
+    let mut chars = raw.chars().peekable();
+    let line = |out: &mut String, depth: usize| {
+        if let Some(indent) = indent {
+            out.push('\n');
+            out.push_str(&indent.repeat(depth));
+        }
+    };
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => {
+                out.push(c);
+                while let Some(c) = chars.next() {
+                    out.push(c);
+                    match c {
+                        '\\' => out.extend(chars.next()),
+                        '"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            '{' | '[' => {
+                out.push(c);
+                while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+                if let Some(close) = chars.next_if(|c| matches!(c, '}' | ']')) {
+                    out.push(close);
+                } else {
+                    depth += 1;
+                    line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(if indent.is_some() { ": " } else { ":" }),
+            c if c.is_ascii_whitespace() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+// Fields that Docker's structs have and its JSON leaves out when they are empty.
+const OPTIONAL: [(&str, &[&str]); 3] = [
+    ("", &["SizeRw", "SizeRootFs", "ImageManifestDescriptor", "GraphDriver", "Mounts"]),
+    ("State", &["Health", "OOMKilled"]),
+    ("Config", &["Healthcheck", "ExposedPorts", "Volumes", "OnBuild", "StopSignal", "StopTimeout", "Shell", "MacAddress", "NetworkDisabled", "ArgsEscaped"]),
+];
+// Their maps: what else is an object in JSON is a struct.
+const MAPS: [&str; 16] = [
+    "Labels", "Networks", "Ports", "ExposedPorts", "Volumes", "PortBindings", "Sysctls", "Tmpfs", "Options",
+    "DriverOpts", "Annotations", "StorageOpt", "Containers", "Data", "AuxiliaryAddresses", "Config",
+];
+// Their lists, which are empty rather than nothing.
+const LISTS: [&str; 34] = [
+    "Args", "Env", "Cmd", "Entrypoint", "OnBuild", "Binds", "VolumesFrom", "CapAdd", "CapDrop", "Dns",
+    "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd", "Links", "SecurityOpt", "Devices", "DeviceCgroupRules",
+    "DeviceRequests", "Ulimits", "MaskedPaths", "ReadonlyPaths", "Mounts", "ExecIDs", "Aliases", "DNSNames",
+    "RepoTags", "RepoDigests", "Layers", "Shell", "BlkioWeightDevice", "SecondaryIPAddresses",
+    "SecondaryIPv6Addresses", "Test",
+];
+const TEXTS: [&str; 2] = ["StopSignal", "MacAddress"];
+
+/// The struct that a template sees.
+pub(super) fn typed(container: bool, value: &Value) -> Val {
+    val("", value, container, 0)
+}
+
+fn val(name: &str, value: &Value, container: bool, depth: usize) -> Val {
+    match value {
+        Value::Null => zero(name),
+        Value::Array(items) => Val::List(Rc::new(items.iter().map(|item| val("", item, container, depth + 1)).collect())),
+        Value::Object(map) => {
+            let mut fields: Vec<(String, Val)> =
+                map.iter().map(|(key, v)| (key.clone(), val(key, v, container, depth + 1))).collect();
+            let here = if depth == 0 { "" } else { name };
+            if container && depth <= 1 {
+                let missing = OPTIONAL.iter().filter(|(place, _)| *place == here).flat_map(|(_, names)| *names);
+                for name in missing {
+                    if !map.contains_key(*name) {
+                        fields.push(((*name).to_owned(), zero(name)));
+                    }
+                }
+            }
+            let is_map = MAPS.contains(&name) && !(name == "Config" && depth == 1);
+            let plain = Val::Map(Rc::new(fields), None);
+            // With its JSON kept beside it: zero values are not in the answer.
+            Val::Typed(Rc::new((if is_map { plain } else { struct_of(plain) }, value.clone())))
+        }
+        other => Val::from(other),
+    }
+}
+
+fn zero(name: &str) -> Val {
+    let nothing = |v: Val, json: Value| Val::Typed(Rc::new((v, json)));
+    match name {
+        name if MAPS.contains(&name) => nothing(Val::Map(Rc::default(), None), Value::Null),
+        name if LISTS.contains(&name) => nothing(Val::List(Rc::default()), Value::Null),
+        name if TEXTS.contains(&name) => Val::str(""),
+        "OOMKilled" | "NetworkDisabled" | "ArgsEscaped" => Val::Bool(false),
+        _ => Val::Nil,
+    }
+}
+
+fn struct_of(plain: Val) -> Val {
+    match plain {
+        Val::Map(fields, _) => Val::Struct(fields),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::Template;
+    use serde_json::json;
+
+    #[test]
+    fn texts_stay_as_written() {
+        let raw = r#"{"b":"\u003cx\u003e \" }","a":[1,2.50,{}, [ ]],"c":{"d":null}}"#;
+        let want = "{\n    \"b\": \"\\u003cx\\u003e \\\" }\",\n    \"a\": [\n        1,\n        2.50,\n        {},\n        []\n    ],\n    \"c\": {\n        \"d\": null\n    }\n}";
+        assert_eq!(layout(raw, Some("    ")), want);
+        assert_eq!(layout(want, None), r#"{"b":"\u003cx\u003e \" }","a":[1,2.50,{},[]],"c":{"d":null}}"#);
+    }
+
+    #[test]
+    fn templates_see_structs() {
+        let container = json!({
+            "State": {"Status": "running", "Running": true, "Pid": 7},
+            "Config": {"Labels": {"b": "2", "a": "1"}, "Env": null, "Cmd": ["x", "y"]},
+            "HostConfig": {"Binds": null, "PortBindings": {}, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}},
+            "NetworkSettings": {"Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}},
+        });
+        let fill = |text: &str| {
+            let template = Template::parse(text).unwrap().missing_is_error();
+            template.render(&typed(true, &container)).unwrap_or_else(|error| error.to_string())
+        };
+        for (text, want) in [
+            ("{{if .State.Health}}x{{else}}none{{end}}", "none"),
+            ("{{.State.Health}}", "<nil>"),
+            ("{{.HostConfig.Binds}} {{.Config.Env}} {{.HostConfig.PortBindings}}", "[] [] map[]"),
+            ("{{json .HostConfig.Binds}} {{json .State}}", "null {\"Status\":\"running\",\"Running\":true,\"Pid\":7}"),
+            ("{{.Config.Labels}} {{index .Config.Labels \"a\"}}{{index .Config.Labels \"nope\"}}", "map[a:1 b:2] 1"),
+            ("{{.HostConfig.RestartPolicy}}", "{no 0}"),
+            ("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}", "8080"),
+            ("{{range $p, $c := .NetworkSettings.Ports}}{{$p}} {{(index $c 0).HostPort}}{{end}}", "80/tcp 8080"),
+            ("{{range .Config.Cmd}}[{{.}}]{{end}}", "[x][y]"),
+            ("{{.Nope}}", "template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\""),
+        ] {
+            assert_eq!(fill(text), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `cortend`: the engine behind Docker's command line, configuration file and HTTP API.
+//!
+//! Only this crate knows HTTP statuses and Docker's JSON. A request takes the path
+//! [`server`] → [`service`] → [`routes`] → `convert` → engine; streams of containers leave HTTP
+//! behind in [`hijack`] and [`websocket`].
+#![forbid(unsafe_code)]
+
+pub mod call;
+pub mod config_file;
+pub mod convert;
+pub mod daemon;
+pub mod error;
+pub mod flags;
+pub mod hijack;
+pub mod listen;
+pub mod lock;
+pub mod logging;
+pub mod query;
+pub mod reply;
+pub mod router;
+pub mod routes;
+pub mod server;
+pub mod service;
+pub mod settings;
+pub mod websocket;

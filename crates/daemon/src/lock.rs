@@ -1,0 +1,134 @@
+//! One daemon per data root, and the file with its process id.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+/// A root or pid file that belongs to somebody else.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another daemon has the data root.
+    #[error("another daemon uses the data root `{path}`")]
+    Root {
+        /// The data root.
+        path: String,
+    },
+    /// The process of the pid file lives.
+    #[error("process with PID {pid} is still running")]
+    Running {
+        /// Its id.
+        pid: i32,
+    },
+    /// The system refused.
+    #[error("cannot {what} `{path}`")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With what.
+        path: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// The right to use a data root; given back when dropped or when the process dies.
+#[derive(Debug)]
+pub struct RootLock {
+    _file: File,
+}
+
+impl RootLock {
+    /// Makes the root if need be and takes it.
+    pub fn take(root: &Path) -> Result<Self, LockError> {
+        let path = root.join("cortend.lock");
+        let failed = |what| {
+            let path = path.display().to_string();
+            move |source| LockError::Io { what, path, source }
+        };
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o710)
+            .create(root)
+            .map_err(failed("create the directory of"))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed("open"))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Root { path: root.display().to_string() }),
+            Err(error) => Err(failed("lock")(error.into())),
+        }
+    }
+}
+
+/// The file with the process id; removed when dropped.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+}
+
+impl PidFile {
+    /// Writes the process id, unless the process of an older file lives.
+    pub fn write(path: &Path) -> Result<Self, LockError> {
+        let failed = |source| LockError::Io { what: "write", path: path.display().to_string(), source };
+        if let Some(pid) = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok())
+            && is_daemon(pid)
+        {
+            return Err(LockError::Running { pid });
+        }
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        let mut file = File::create(path).map_err(failed)?;
+        write!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(Self { path: path.to_owned() })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Nothing depends on it: the next daemon looks whether the process lives.
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+/// Whether a process lives and runs the program that this one runs: ids are used again.
+fn is_daemon(pid: i32) -> bool {
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let name = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+    pid != own && name(pid).is_some_and(|n| Some(n) == name(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_has_one_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("data");
+        let lock = RootLock::take(&root).unwrap();
+        assert!(matches!(RootLock::take(&root), Err(LockError::Root { .. })));
+        drop(lock);
+        assert!(RootLock::take(&root).is_ok());
+    }
+
+    #[test]
+    fn pid_files_of_the_dead_are_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/pid");
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        std::fs::write(&path, "999999999").unwrap();
+        let file = PidFile::write(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), std::process::id().to_string());
+        drop(file);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,101 @@
+//! Execs.
+
+use api::exec::{ExecCreateRequest, ExecInspect, ExecStartRequest, IdResponse, ProcessConfig};
+use engine::execs::{ExecConfig, ExecStart};
+use hyper::StatusCode;
+
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::hijack::{self, Flow, frame};
+use crate::reply::{self, Reply};
+use crate::routes::containers::{terminal_size, to_the_end};
+
+/// `POST /containers/{id}/exec`
+pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
+    let body = call.json_body().await?;
+    let request = ExecCreateRequest::decode(&body)?;
+    let cmd = request.cmd.map(|list| list.0).unwrap_or_default();
+    if cmd.is_empty() {
+        return Err(ApiError::bad_request("No exec command specified"));
+    }
+    let config = ExecConfig {
+        cmd,
+        env: request.env.unwrap_or_default(),
+        working_dir: request.working_dir,
+        user: request.user,
+        tty: request.tty,
+        privileged: request.privileged,
+        attach_stdin: request.attach_stdin,
+        attach_stdout: request.attach_stdout,
+        attach_stderr: request.attach_stderr,
+        detach_keys: Some(request.detach_keys).filter(|k| !k.is_empty()),
+        console_size: request.console_size.filter(|s| *s != [0, 0]),
+    };
+    let (engine, key) = (call.engine(), call.key().to_owned());
+    let id = to_the_end(async move { engine.execs.create(&key, config).await }).await?;
+    Ok(reply::json(StatusCode::CREATED, &IdResponse { id: id.to_string() }))
+}
+
+/// `POST /exec/{id}/start`
+pub async fn start(mut call: Call) -> Result<Reply, ApiError> {
+    let body = call.optional_json_body().await?;
+    let request = ExecStartRequest::decode(&body)?;
+    let options = ExecStart {
+        detach: request.detach,
+        tty: request.tty,
+        console_size: request.console_size.filter(|s| *s != [0, 0]),
+    };
+    let (engine, key) = (call.engine(), call.key().to_owned());
+    let view = engine.execs.inspect(&key)?;
+    let started = tokio::spawn(async move { engine.execs.start(&key, options).await }).await;
+    let started = started.map_err(|_| {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request's task ended early")
+    })?;
+    match started {
+        Ok(Some(attached)) => {
+            let tty = attached.tty;
+            Ok(hijack::answer(call, Flow::Attached(attached), tty))
+        }
+        Ok(None) => Ok(reply::empty(StatusCode::OK)),
+        // A program that cannot be executed is told on the stream, and its exit code by inspect.
+        Err(error) if error.exit_code().is_some() && !request.detach => {
+            let text = format!("{}\r\n", spec::error::chain(&error));
+            let tty = view.config.tty;
+            let text = if tty { text.into_bytes() } else { frame(1, text.as_bytes()) };
+            Ok(hijack::answer(call, Flow::Text(text), tty))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /exec/{id}/resize`
+pub async fn resize(call: Call) -> Result<Reply, ApiError> {
+    let size = terminal_size(&call)?;
+    call.engine().execs.resize(call.key(), size).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+/// `GET /exec/{id}/json`
+pub async fn inspect(call: Call) -> Result<Reply, ApiError> {
+    let view = call.engine().execs.inspect(call.key())?;
+    let (program, arguments) = view.config.cmd.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+    Ok(reply::ok(&ExecInspect {
+        id: view.id.to_string(),
+        running: view.running,
+        exit_code: view.exit_code,
+        process_config: ProcessConfig {
+            tty: view.config.tty,
+            entrypoint: program.to_owned(),
+            arguments: arguments.to_vec(),
+            privileged: Some(view.config.privileged),
+            user: view.config.user.clone(),
+        },
+        open_stdin: view.open_stdin,
+        open_stderr: view.config.attach_stderr,
+        open_stdout: view.config.attach_stdout,
+        can_remove: view.can_remove,
+        container_id: view.container.to_string(),
+        detach_keys: view.config.detach_keys.clone().unwrap_or_default(),
+        pid: view.pid,
+    }))
+}

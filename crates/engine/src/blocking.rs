@@ -1,0 +1,74 @@
+//! The one door from async code into blocking work.
+//!
+//! Kernel calls of the network and short file work go through [`quick`]; unpacking and walking of
+//! trees through [`heavy`], which lets only a few run at once so that they never take all threads.
+
+use std::sync::Arc;
+
+use spec::ErrorKind;
+use tokio::sync::Semaphore;
+
+use crate::{Error, Result};
+
+/// Short jobs at once; more wait. A burst of starts must not make hundreds of threads.
+const QUICK: usize = 16;
+/// Long jobs at once.
+const HEAVY: usize = 4;
+
+/// The doors; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Blocking {
+    quick: Arc<Semaphore>,
+    heavy: Arc<Semaphore>,
+}
+
+impl Blocking {
+    /// Makes both doors.
+    pub(crate) fn new() -> Self {
+        Self {
+            quick: Arc::new(Semaphore::new(QUICK)),
+            heavy: Arc::new(Semaphore::new(HEAVY)),
+        }
+    }
+
+    /// Runs a job of at most some milliseconds.
+    pub(crate) async fn quick<T, F>(&self, job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        through(&self.quick, job).await
+    }
+
+    /// Runs a job of any length.
+    pub(crate) async fn heavy<T, F>(&self, job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        through(&self.heavy, job).await
+    }
+}
+
+/// The job is never abandoned half-way: when the caller goes, it still runs to its end.
+async fn through<T, F>(door: &Arc<Semaphore>, job: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    let permit = Arc::clone(door)
+        .acquire_owned()
+        .await
+        .expect("the semaphores are never closed");
+    let run = move || {
+        let _permit = permit;
+        job()
+    };
+    match tokio::task::spawn_blocking(run).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::refused(
+            ErrorKind::Internal,
+            format!("a blocking job did not end: {error}"),
+        )),
+    }
+}

@@ -1,0 +1,124 @@
+//! What an engine is told when it is opened.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::container::LogConfig;
+
+/// Settings of an engine; they do not change while it is open.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Where containers' records, layers and logs are kept (`/var/lib/corten`).
+    pub data_root: PathBuf,
+    /// Where the state of running containers is kept (`/run/corten`); a tmpfs.
+    pub exec_root: PathBuf,
+    /// The `corten-shim` binary.
+    pub shim_path: PathBuf,
+    /// The `corten-init` binary, for `--init`.
+    pub init_path: PathBuf,
+    /// Control group under which containers' groups are made; `None` derives it from `data_root`.
+    pub cgroup_parent: Option<String>,
+    /// Name of the default bridge; `None` derives it from `data_root`, `Some("none")` means no bridge.
+    pub bridge: Option<String>,
+    /// Address and subnet of the default bridge, `172.17.0.1/16`.
+    pub bip: Option<String>,
+    /// Pools from which subnets are taken: base and size of each subnet.
+    pub address_pools: Vec<AddressPool>,
+    /// MTU of the default bridge.
+    pub mtu: Option<u32>,
+    /// Whether masquerading and forwarding rules are made.
+    pub firewall: bool,
+    /// Storage driver asked for; `None` means the best one.
+    pub storage_driver: Option<String>,
+    /// Log driver and options of containers that name none.
+    pub log: LogConfig,
+    /// Name servers, search domains and resolver options of containers that name none.
+    pub dns: Vec<String>,
+    /// See [`EngineConfig::dns`].
+    pub dns_search: Vec<String>,
+    /// See [`EngineConfig::dns`].
+    pub dns_options: Vec<String>,
+    /// Labels of this daemon, `key=value`.
+    pub labels: Vec<String>,
+    /// Runtimes by name with the path of each; the built-in one is always there as `corten`.
+    pub runtimes: BTreeMap<String, String>,
+    /// Runtime of containers that name none.
+    pub default_runtime: String,
+    /// Give every container an init process unless it says otherwise.
+    pub init: bool,
+    /// Default hard and soft limits by name.
+    pub ulimits: Vec<crate::container::Ulimit>,
+    /// Size of /dev/shm where a container names none; 0 means 64 MiB.
+    pub default_shm_size: i64,
+    /// Set `no_new_privileges` by default.
+    pub no_new_privileges: bool,
+    /// Seconds a container has to stop when a container names none.
+    pub stop_timeout: u64,
+    /// Version text of the product.
+    pub version: String,
+    /// Commit the product was built from.
+    pub commit: String,
+    /// Insecure registries and mirrors, only reported by info.
+    pub registry_mirrors: Vec<String>,
+    /// See [`EngineConfig::registry_mirrors`].
+    pub insecure_registries: Vec<String>,
+    /// Whether the daemon logs at debug level, reported by info.
+    pub debug: bool,
+    /// Whether experimental features are on, reported by info.
+    pub experimental: bool,
+    /// Environment variables of the daemon's proxy settings, reported by info.
+    pub http_proxy: String,
+    /// See [`EngineConfig::http_proxy`].
+    pub https_proxy: String,
+    /// See [`EngineConfig::http_proxy`].
+    pub no_proxy: String,
+}
+
+/// A range from which subnets of one size are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressPool {
+    /// `172.17.0.0/12`.
+    pub base: String,
+    /// Prefix length of each subnet.
+    pub size: u8,
+}
+
+impl EngineConfig {
+    /// The settings of a default daemon on these roots.
+    pub fn new(data_root: impl Into<PathBuf>, exec_root: impl Into<PathBuf>) -> Self {
+        Self {
+            data_root: data_root.into(),
+            exec_root: exec_root.into(),
+            shim_path: PathBuf::from("corten-shim"),
+            init_path: PathBuf::from("corten-init"),
+            cgroup_parent: None,
+            bridge: None,
+            bip: None,
+            address_pools: Vec::new(),
+            mtu: None,
+            firewall: true,
+            storage_driver: None,
+            log: LogConfig::default(),
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
+            labels: Vec::new(),
+            runtimes: BTreeMap::new(),
+            default_runtime: "corten".to_owned(),
+            init: false,
+            ulimits: Vec::new(),
+            default_shm_size: 0,
+            no_new_privileges: false,
+            stop_timeout: 10,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: String::new(),
+            registry_mirrors: Vec::new(),
+            insecure_registries: Vec::new(),
+            debug: false,
+            experimental: false,
+            http_proxy: String::new(),
+            https_proxy: String::new(),
+            no_proxy: String::new(),
+        }
+    }
+}

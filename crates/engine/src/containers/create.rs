@@ -1,0 +1,174 @@
+//! Creating: everything is checked first, then record and snapshot are made, last it is visible.
+
+use std::sync::Arc;
+
+use rustix::rand::GetRandomFlags;
+use spec::{ContainerId, ContainerName, ExecId};
+use store::{Image, PrepareOptions};
+use sys::fs::Durability;
+
+use super::driver::Driver;
+use super::record::Record;
+use super::remove::remove_files;
+use super::request::{CreateContainer, Created};
+use super::shared::Shared;
+use super::start::missing_source;
+use super::{merge, name, validate};
+use crate::container::{Config, HostConfig};
+use crate::{Error, Result, clock, oci};
+
+/// Tries for a free invented name before digits are added.
+const PLAIN_TRIES: u32 = 3;
+
+/// Creates a container.
+pub(super) async fn create(shared: &Arc<Shared>, request: CreateContainer) -> Result<Created> {
+    let CreateContainer { name, platform, mut config, mut host } = request;
+    if config.image.is_empty() {
+        return Err(Error::invalid("invalid reference format"));
+    }
+    let image = shared.store.find(&config.image)?;
+    merge::merge(&mut config, &image.config.config)?;
+    join_by_id(shared, &mut config, &mut host)?;
+    let mut warnings = validate::check(&mut config, &mut host, &shared.config, &shared.facts)?;
+    check_sources(&host)?;
+    warnings.extend(platform_warning(&image, platform.as_ref()));
+    let id = ContainerId::from_bytes(random()?);
+    fill_hostname(&mut config, &host, id);
+    let name = reserve(shared, name, id)?;
+    let record = Record::new(id, name.clone(), clock::now(), image.id, (config, host));
+    let made = {
+        let (shared, record) = (Arc::clone(shared), record.clone());
+        let blocking = shared.blocking.clone();
+        blocking.quick(move || write(&shared, &record)).await
+    };
+    if let Err(error) = made {
+        shared.table().release(&name, id);
+        return Err(error);
+    }
+    let driver = Driver::new(Arc::clone(shared), record);
+    driver.emit("create", &[]);
+    driver.launch();
+    tracing::info!(container = %id, "created");
+    Ok(Created { id, warnings })
+}
+
+/// Draws random bytes from the kernel.
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let drawn = rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty())
+        .map_err(|e| Error::io("failed to draw random bytes", e.into()))?;
+    // The kernel fills up to 256 bytes in one go.
+    if drawn == N { Ok(bytes) } else { Err(Error::internal("the kernel gave too few random bytes")) }
+}
+
+/// Draws the id of an exec.
+pub(crate) fn exec_id() -> Result<ExecId> {
+    random().map(ExecId::from_bytes)
+}
+
+/// Namespaces of other containers are kept by id, so that a rename does not change the meaning.
+fn join_by_id(shared: &Shared, config: &mut Config, host: &mut HostConfig) -> Result<()> {
+    for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
+        if let Some(key) = mode.strip_prefix("container:") {
+            let id = shared.table().find(key)?.id;
+            *mode = format!("container:{id}");
+        }
+    }
+    let shared_network = host.network_mode.starts_with("container:");
+    if let Some(key) = host.network_mode.strip_prefix("container:").filter(|_| shared_network)
+        && config.hostname.is_empty()
+    {
+        // Checked before it is filled in: a name of one's own contradicts a shared network.
+        let other = shared.table().find(key)?.container();
+        config.rest.insert(HOSTNAME_OF.to_owned(), other.config.hostname.clone().into());
+    }
+    Ok(())
+}
+
+/// Where the name that goes with a shared network waits for validation to be over.
+const HOSTNAME_OF: &str = "corten.hostname";
+
+fn fill_hostname(config: &mut Config, host: &HostConfig, id: ContainerId) {
+    let of_other = config.rest.remove(HOSTNAME_OF);
+    if !config.hostname.is_empty() {
+        return;
+    }
+    let of_host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    config.hostname = match of_other.as_ref().and_then(|v| v.as_str()) {
+        Some(name) => name.to_owned(),
+        None if host.network_mode == "host" || host.uts_mode == "host" => of_host(),
+        None => id.short(),
+    };
+}
+
+fn check_sources(host: &HostConfig) -> Result<()> {
+    for bind in oci::binds(host)?.iter().filter(|b| !b.create_source) {
+        if std::fs::metadata(&bind.source).is_err() {
+            return Err(missing_source(&bind.source));
+        }
+    }
+    Ok(())
+}
+
+fn platform_warning(image: &Image, wanted: Option<&spec::Platform>) -> Option<String> {
+    let config = &image.config;
+    let host = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    let text = |os: &str, arch: &str| format!("{os}/{arch}");
+    let have = text(&config.os, &config.architecture);
+    let want = wanted.map_or_else(|| text("linux", host), |p| text(&p.os, &p.architecture));
+    (!config.architecture.is_empty() && have != want).then(|| {
+        format!(
+            "The requested image's platform ({have}) does not match the detected host platform ({want})"
+        )
+    })
+}
+
+fn reserve(
+    shared: &Shared,
+    wanted: Option<ContainerName>,
+    id: ContainerId,
+) -> Result<ContainerName> {
+    if let Some(name) = wanted {
+        shared.table().reserve(&name, id)?;
+        return Ok(name);
+    }
+    let mut attempt = 0;
+    loop {
+        let digits = attempt.max(PLAIN_TRIES) - PLAIN_TRIES;
+        let name = name::invent(u64::from_ne_bytes(random()?), digits);
+        let mut table = shared.table();
+        if !table.has_name(&name) {
+            table.reserve(&name, id)?;
+            return Ok(name);
+        }
+        attempt += 1;
+    }
+}
+
+/// Makes directory, snapshot and record; on failure nothing is left.
+fn write(shared: &Shared, record: &Record) -> Result<()> {
+    let dir = shared.data_dir(record.id);
+    let made = write_all(shared, record, &dir);
+    if made.is_err()
+        && let Err(error) = remove_files(shared, record.id)
+    {
+        let error = spec::error::chain(&error);
+        tracing::warn!(container = %record.id, error, "failed to undo a creation");
+    }
+    made
+}
+
+fn write_all(shared: &Shared, record: &Record, dir: &std::path::Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let auto_remove = record.host.auto_remove;
+    let lease = shared.store.lease("create");
+    std::fs::DirBuilder::new()
+        .mode(0o710)
+        .create(dir)
+        .map_err(|e| Error::io(format!("failed to make `{}`", dir.display()), e))?;
+    let options = PrepareOptions { volatile: auto_remove };
+    shared.store.prepare(&lease, &record.id.to_string(), record.image, &options)?;
+    // From here on the record keeps the image's layers alive, through the snapshot.
+    let durability = if auto_remove { Durability::Unsynced } else { Durability::Synced };
+    record.save(dir, durability)
+}

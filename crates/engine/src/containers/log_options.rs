@@ -1,0 +1,171 @@
+//! Log drivers and their options, in Docker's words.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use shim::protocol;
+
+use crate::container::{Config, LogConfig};
+use crate::{Error, Result};
+
+/// Size at which a log file is rotated by default; Docker has no bound, which fills disks.
+const MAX_SIZE: u64 = 10 * 1000 * 1000;
+/// Files kept by default.
+const MAX_FILES: u32 = 3;
+
+/// Drivers that exist elsewhere: told apart from misspelled ones.
+const OTHERS: [&str; 9] = [
+    "awslogs", "fluentd", "gcplogs", "gelf", "journald", "local", "splunk", "syslog", "etwlogs",
+];
+
+/// What the options mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LogSettings {
+    /// Lines are recorded.
+    pub(super) recorded: bool,
+    max_size_bytes: u64,
+    max_files: u32,
+}
+
+/// Reads driver and options.
+///
+/// # Errors
+///
+/// An unknown driver or option, or a value that makes no sense.
+pub(super) fn parse(log: &LogConfig) -> Result<LogSettings> {
+    let mut settings = LogSettings { recorded: true, max_size_bytes: MAX_SIZE, max_files: MAX_FILES };
+    match log.driver.as_str() {
+        "json-file" => {}
+        "none" => {
+            settings.recorded = false;
+            return Ok(settings);
+        }
+        other if OTHERS.contains(&other) => {
+            return Err(Error::unsupported(format!("log driver {other} is not yet supported")));
+        }
+        other => {
+            return Err(Error::invalid(format!(
+                "logger: no log driver named '{other}' is registered"
+            )));
+        }
+    }
+    for (key, value) in &log.options {
+        let bad = || Error::invalid(format!("invalid value for {key}: {value}"));
+        match key.as_str() {
+            "max-size" if value == "-1" => settings.max_size_bytes = 0,
+            "max-size" => settings.max_size_bytes = bytes(value).ok_or_else(bad)?,
+            "max-file" => {
+                settings.max_files = value.parse().ok().filter(|n| *n >= 1).ok_or_else(bad)?;
+            }
+            "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode" | "max-buffer-size"
+            | "compress" => {}
+            _ => {
+                return Err(Error::invalid(format!(
+                    "unknown log opt '{key}' for json-file log driver"
+                )));
+            }
+        }
+    }
+    Ok(settings)
+}
+
+/// What the supervisor is told.
+pub(super) fn for_supervisor(
+    log: &LogConfig,
+    config: &Config,
+    path: Option<&Path>,
+) -> Result<protocol::LogConfig> {
+    let settings = parse(log)?;
+    Ok(match path.filter(|_| settings.recorded) {
+        None => protocol::LogConfig::None,
+        Some(path) => protocol::LogConfig::JsonFile {
+            path: path.to_owned(),
+            max_size_bytes: settings.max_size_bytes,
+            max_files: settings.max_files,
+            attrs: attributes(log, config),
+        },
+    })
+}
+
+/// Labels and variables that the options ask to be written with every line.
+fn attributes(log: &LogConfig, config: &Config) -> BTreeMap<String, String> {
+    let mut attributes = BTreeMap::new();
+    let names = |key: &str| log.options.get(key).map_or("", String::as_str).split(',');
+    for name in names("labels") {
+        if let Some(value) = config.labels.get(name) {
+            attributes.insert(name.to_owned(), value.clone());
+        }
+    }
+    for name in names("env").filter(|n| !n.is_empty()) {
+        let value = config
+            .env
+            .iter()
+            .filter_map(|e| e.split_once('='))
+            .find(|(key, _)| *key == name);
+        if let Some((_, value)) = value {
+            attributes.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    if let Some(tag) = log.options.get("tag").filter(|t| !t.contains("{{")) {
+        attributes.insert("tag".to_owned(), tag.clone());
+    }
+    attributes
+}
+
+/// Reads `10m`: a number and k, m, g or t, in powers of 1024 with `i`, else of 1000 as Docker does here.
+fn bytes(text: &str) -> Option<u64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let number: u64 = lower[..digits].parse().ok()?;
+    let unit = lower[digits..].trim_end_matches('b');
+    let (letter, base) = match unit.strip_suffix('i') {
+        Some(letter) => (letter, 1024u64),
+        None => (unit, 1000),
+    };
+    let power = match letter {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        _ => return None,
+    };
+    number.checked_mul(base.checked_pow(power)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(options: &[(&str, &str)]) -> LogConfig {
+        LogConfig {
+            driver: "json-file".to_owned(),
+            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn sizes_are_bounded_by_default_and_read_as_docker_does() {
+        assert_eq!(parse(&log(&[])).unwrap().max_size_bytes, 10_000_000);
+        let own = parse(&log(&[("max-size", "10k"), ("max-file", "5")])).unwrap();
+        assert_eq!((own.max_size_bytes, own.max_files), (10_000, 5));
+        assert_eq!(parse(&log(&[("max-size", "-1")])).unwrap().max_size_bytes, 0);
+        for (key, value) in [("max-size", "x"), ("max-file", "0"), ("nonsense", "1")] {
+            assert!(parse(&log(&[(key, value)])).is_err(), "{key}={value}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_picked() {
+        let config = Config {
+            env: vec!["A=1".to_owned(), "B=2".to_owned()],
+            labels: [("tier".to_owned(), "web".to_owned())].into(),
+            ..Config::default()
+        };
+        let log = log(&[("labels", "tier,none"), ("env", "B")]);
+        let attributes = attributes(&log, &config);
+        assert_eq!(attributes["tier"], "web");
+        assert_eq!(attributes["B"], "2");
+        assert_eq!(attributes.len(), 2);
+    }
+}

@@ -1,0 +1,159 @@
+//! A container on disk: `<data-root>/containers/<id>/record.json`, version 1.
+//!
+//! Replaced whole by rename. Synced at creation unless the container is removed at its end; later
+//! changes are not, for after a power cut nothing runs that they could tell of.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use spec::{ContainerId, ContainerName, ImageId, Timestamp};
+use sys::fs::Durability;
+
+use crate::container::{Config, HostConfig, LastRun};
+use crate::{Error, Result};
+
+/// Name of the file.
+pub(super) const FILE: &str = "record.json";
+/// Format written.
+const VERSION: u32 = 1;
+
+/// Everything that must survive the engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Record {
+    version: u32,
+    /// Identity.
+    pub(super) id: ContainerId,
+    /// Name.
+    pub(super) name: ContainerName,
+    /// When it was created.
+    pub(super) created: Timestamp,
+    /// Its image.
+    pub(super) image: ImageId,
+    /// Merged settings.
+    pub(super) config: Arc<Config>,
+    /// The host's part.
+    pub(super) host: Arc<HostConfig>,
+    /// Its latest run.
+    pub(super) last: LastRun,
+    /// It had been started and had not ended when this was written.
+    pub(super) running: bool,
+    /// The user stopped it.
+    pub(super) stopped_by_user: bool,
+    /// Restarts by its policy.
+    pub(super) restart_count: u32,
+}
+
+impl Record {
+    /// A new container that never ran.
+    pub(super) fn new(
+        id: ContainerId,
+        name: ContainerName,
+        created: Timestamp,
+        image: ImageId,
+        settings: (Config, HostConfig),
+    ) -> Self {
+        Self {
+            version: VERSION,
+            id,
+            name,
+            created,
+            image,
+            config: Arc::new(settings.0),
+            host: Arc::new(settings.1),
+            last: LastRun::default(),
+            running: false,
+            stopped_by_user: false,
+            restart_count: 0,
+        }
+    }
+
+    /// Writes it into the container's directory.
+    pub(super) fn save(&self, dir: &Path, durability: Durability) -> Result<()> {
+        let path = dir.join(FILE);
+        let what = || format!("failed to write `{}`", path.display());
+        let bytes = serde_json::to_vec(self)
+            .map_err(|source| Error::Decode { what: what(), source })?;
+        sys::fs::replace(&path, &bytes, 0o600, durability)
+            .map_err(|source| Error::System { what: what(), source })
+    }
+
+    /// Reads it; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Unreadable, malformed, or of a later version.
+    pub(super) fn load(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(FILE);
+        let what = format!("failed to read `{}`", path.display());
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io(what, e)),
+        };
+        let record: Self = serde_json::from_slice(&bytes)
+            .map_err(|source| Error::Decode { what: what.clone(), source })?;
+        if record.version > VERSION {
+            let version = record.version;
+            return Err(Error::unsupported(format!("{what}: it is of version {version}")));
+        }
+        Ok(Some(record))
+    }
+}
+
+/// A container for tests.
+#[cfg(test)]
+pub(super) fn sample() -> crate::container::Container {
+    use crate::container::{Container, Files, State};
+    Container {
+        id: ContainerId::from_bytes([0xab; 32]),
+        name: "web".parse().unwrap(),
+        created: Timestamp::from_unix(1_700_000_000, 0),
+        image: ImageId::new(spec::Digest::of(b"image")),
+        path: "sh".to_owned(),
+        args: Vec::new(),
+        config: Arc::new(Config { image: "busybox".to_owned(), ..Config::default() }),
+        host: Arc::default(),
+        state: State::Created,
+        last: LastRun::default(),
+        restart_count: 0,
+        driver: "overlay2",
+        platform: "linux",
+        files: Files {
+            hostname: "/d/hostname".into(),
+            hosts: "/d/hosts".into(),
+            resolv_conf: "/d/resolv.conf".into(),
+            log: None,
+        },
+        mounts: Arc::default(),
+        endpoint: None,
+        execs: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back_as_it_was_saved_and_refuses_the_future() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Record::load(dir.path()).unwrap().is_none());
+        let sample = sample();
+        let mut record = Record::new(
+            sample.id,
+            sample.name,
+            sample.created,
+            sample.image,
+            ((*sample.config).clone(), HostConfig::default()),
+        );
+        record.last.exit_code = 3;
+        record.save(dir.path(), Durability::Unsynced).unwrap();
+        assert_eq!(Record::load(dir.path()).unwrap().unwrap(), record);
+        record.version = VERSION + 1;
+        record.save(dir.path(), Durability::Unsynced).unwrap();
+        assert!(Record::load(dir.path()).is_err());
+        std::fs::write(dir.path().join(FILE), b"{").unwrap();
+        assert!(Record::load(dir.path()).is_err());
+    }
+}

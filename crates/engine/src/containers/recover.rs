@@ -1,0 +1,286 @@
+//! Taking up what an earlier engine left: running tasks, ends nobody saw, and halves.
+//!
+//! ```text
+//! record, task answers        → running as before
+//! record, exit.json           → exited with that code
+//! record, run directory only  → its supervisor crashed: killed, 137
+//! record alone                → at rest
+//! run directory, snapshot or control group without a record → removed
+//! ```
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use shim::protocol::{self, Request, SOCKET_FILE, Status};
+use spec::ContainerId;
+use tokio::sync::mpsc;
+
+use super::driver::{Driver, Live};
+use super::ended::{kill_group, remove_group};
+use super::policy;
+use super::record::Record;
+use super::shared::Shared;
+use super::start::{has_endpoint, remove_run_dir};
+use super::{endpoint, remove};
+use crate::container::{Running, State};
+use crate::shim_client::Task;
+use crate::{Error, Result};
+
+/// What was found of a container's task.
+enum Found {
+    /// It runs.
+    Live(Live, Box<protocol::State>),
+    /// It ended; `None` if nobody knows how.
+    Ended(Option<protocol::Exit>),
+    /// There was none, or it never got to run.
+    Nothing,
+}
+
+/// Takes everything up; when it returns, every container has its driver and nothing is left over.
+pub(super) async fn recover(shared: &Arc<Shared>) -> Result<()> {
+    let records = load_records(shared).await?;
+    let known: BTreeSet<ContainerId> = records.iter().map(|r| r.id).collect();
+    sweep(shared, known).await?;
+    let mut taken_up = Vec::new();
+    for record in records {
+        let found = find_task(shared, record.id).await;
+        taken_up.push((record, found));
+    }
+    reconcile_network(shared, &taken_up).await?;
+    for (record, found) in taken_up {
+        if let Err(error) = shared.table().reserve(&record.name, record.id) {
+            tracing::error!(container = %record.id, %error, "two containers have one name");
+        }
+        take_up(shared, record, found).await;
+    }
+    Ok(())
+}
+
+async fn load_records(shared: &Arc<Shared>) -> Result<Vec<Record>> {
+    let root = shared.config.data_root.join("containers");
+    let job = move || {
+        let mut records = Vec::new();
+        for (id, dir) in ids_in(&root)? {
+            match Record::load(&dir) {
+                Ok(Some(record)) if record.id == id => records.push(record),
+                // A creation or removal that was interrupted; swept below.
+                Ok(_) => {}
+                Err(error) => {
+                    let error = spec::error::chain(&error);
+                    tracing::error!(container = %id, error, "a container cannot be read: left alone");
+                }
+            }
+        }
+        Ok(records)
+    };
+    shared.blocking.quick(job).await
+}
+
+fn ids_in(dir: &Path) -> Result<Vec<(ContainerId, std::path::PathBuf)>> {
+    let failed = |e| Error::io(format!("failed to read `{}`", dir.display()), e);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            found.push((id, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+/// Removes what belongs to no record: first processes, then files.
+async fn sweep(shared: &Arc<Shared>, known: BTreeSet<ContainerId>) -> Result<()> {
+    let shared_of_job = Arc::clone(shared);
+    let job = move || {
+        let shared = shared_of_job;
+        let unreadable = |id: ContainerId| shared.data_dir(id).join(super::record::FILE).exists();
+        let mut strangers = BTreeSet::new();
+        let exec = shared.config.exec_root.join("containers");
+        let data = shared.config.data_root.join("containers");
+        for root in [&exec, &data] {
+            strangers.extend(ids_in(root)?.into_iter().map(|(id, _)| id));
+        }
+        strangers.extend(shared.store.snapshots().iter().filter_map(|key| key.parse().ok()));
+        let groups = shared.cgroups.children(&shared.cgroup_parent).unwrap_or_default();
+        strangers.extend(groups.iter().filter_map(|name| name.parse::<ContainerId>().ok()));
+        strangers.retain(|id| !known.contains(id) && !unreadable(*id));
+        for id in strangers {
+            tracing::info!(container = %id, "removing what was left of a container");
+            let task = protocol::read_task(&shared.run_dir(id)).ok().flatten();
+            let own = task.and_then(|t| t.cgroup).map(|p| p.to_string_lossy().into_owned());
+            let path = own.unwrap_or_else(|| {
+                format!("/{}/{id}", shared.cgroup_parent.trim_matches('/'))
+            });
+            for result in [remove_group(&shared, &path), remove::remove_files(&shared, id)] {
+                if let Err(error) = result {
+                    let error = spec::error::chain(&error);
+                    tracing::warn!(container = %id, error, "failed to remove a left-over");
+                }
+            }
+        }
+        Ok(())
+    };
+    shared.blocking.heavy(job).await
+}
+
+/// Connects to a container's supervisor, or finds out how its task ended.
+async fn find_task(shared: &Arc<Shared>, id: ContainerId) -> Found {
+    let run_dir = shared.run_dir(id);
+    if !run_dir.exists() {
+        return Found::Nothing;
+    }
+    if let Some((live, state)) = connect(&run_dir).await {
+        match state.status {
+            Status::Running | Status::Paused => return Found::Live(live, Box::new(state)),
+            Status::Exited => {
+                let _gone = live.task.send(Request::Delete, Vec::new()).await;
+                return Found::Ended(state.exit);
+            }
+            // A start that was interrupted: it is taken back.
+            Status::Empty | Status::Created => {
+                let _gone = live.task.call(Request::Delete, Vec::new()).await;
+                return Found::Nothing;
+            }
+        }
+    }
+    match protocol::read_exit(&run_dir) {
+        Ok(Some(exit)) => Found::Ended(Some(exit)),
+        // With a task on file something was made; without one the start had hardly begun.
+        _ => match protocol::read_task(&run_dir) {
+            Ok(None) => Found::Nothing,
+            _ => Found::Ended(None),
+        },
+    }
+}
+
+async fn connect(run_dir: &Path) -> Option<(Live, protocol::State)> {
+    let socket = sys::fdpass::connect(run_dir, SOCKET_FILE).ok()?;
+    let (reports, events) = mpsc::unbounded_channel();
+    let task = Task::new(socket, reports).ok()?;
+    match task.hello().await {
+        Ok(state) => Some((Live { task, events }, state)),
+        Err(error) => {
+            let error = spec::error::chain(&error);
+            tracing::warn!(path = %run_dir.display(), error, "a supervisor does not answer");
+            None
+        }
+    }
+}
+
+/// Tells the network which addresses are in use; all others become free.
+async fn reconcile_network(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Result<()> {
+    let Some(network) = shared.network.clone() else {
+        return Ok(());
+    };
+    let mut live = Vec::new();
+    for (record, found) in list {
+        if !matches!(found, Found::Live(..)) || !has_endpoint(record) {
+            continue;
+        }
+        let view = endpoint::load(&shared.run_dir(record.id));
+        if let Some(address) = view.and_then(|v| v.address.parse().ok()) {
+            live.push((record.id, address));
+        }
+    }
+    let job = move || Ok(network.reconcile(&live));
+    for (id, address) in shared.blocking.quick(job).await? {
+        tracing::error!(container = %id, %address, "the address of a container could not be kept");
+    }
+    Ok(())
+}
+
+async fn take_up(shared: &Arc<Shared>, record: Record, found: Found) {
+    let id = record.id;
+    let was_running = record.running;
+    let mut driver = Driver::new(Arc::clone(shared), record);
+    match found {
+        Found::Live(live, state) => {
+            let endpoint = endpoint::load(&shared.run_dir(id));
+            resume(&mut driver, live, &state, endpoint);
+            return driver.launch();
+        }
+        Found::Ended(exit) => {
+            let container = driver.container.clone();
+            let job = {
+                let shared = Arc::clone(shared);
+                move || kill_group(&shared, &container)
+            };
+            if let Err(error) = shared.blocking.heavy(job).await {
+                let error = spec::error::chain(&error);
+                tracing::warn!(container = %id, error, "failed to end what was left");
+            }
+            let started_at = driver.record.last.started_at.unwrap_or(driver.record.created);
+            driver.container.state = State::Running(Running { pid: 0, started_at });
+            driver.take_exit(exit).await;
+        }
+        Found::Nothing => {
+            let job = {
+                let (shared, container) = (Arc::clone(shared), driver.container.clone());
+                move || {
+                    let done = kill_group(&shared, &container);
+                    remove_run_dir(&shared.run_dir(id));
+                    done
+                }
+            };
+            if let Err(error) = shared.blocking.heavy(job).await {
+                let error = spec::error::chain(&error);
+                tracing::warn!(container = %id, error, "failed to take back a start");
+            }
+            if was_running {
+                // The host went down with it.
+                driver.record.running = false;
+                driver.record.last.exit_code = 255;
+                driver.record.last.finished_at = Some(crate::clock::now());
+                driver.container.state = State::Exited;
+                driver.publish();
+                driver.save().await;
+            }
+            start_by_policy(&mut driver, was_running).await;
+            if driver.record.host.auto_remove && driver.live.is_none() && !driver.removed {
+                driver.after_start().await;
+            }
+        }
+    }
+    if !driver.removed {
+        driver.launch();
+    }
+}
+
+async fn start_by_policy(driver: &mut Driver, ran: bool) {
+    let policy = driver.record.host.restart_policy.clone();
+    if policy::starts_with_engine(&policy, driver.record.stopped_by_user, ran)
+        && let Err(error) = driver.start().await
+    {
+        let error = spec::error::chain(&error);
+        tracing::warn!(container = %driver.record.id, error, "failed to restart");
+    }
+}
+
+/// Goes on with a task that never stopped.
+fn resume(
+    driver: &mut Driver,
+    live: Live,
+    state: &protocol::State,
+    endpoint: Option<crate::container::EndpointView>,
+) {
+    let started_at = state.started_at.unwrap_or(driver.record.created);
+    let running = Running { pid: state.pid.unwrap_or(0), started_at };
+    driver.record.running = true;
+    driver.record.last = crate::container::LastRun {
+        started_at: Some(started_at),
+        finished_at: driver.record.last.finished_at,
+        oom_killed: state.oom_killed,
+        ..Default::default()
+    };
+    driver.container.state = match state.status {
+        Status::Paused => State::Paused(running),
+        _ => State::Running(running),
+    };
+    if endpoint.is_some() {
+        driver.container.endpoint = endpoint;
+    }
+    driver.live = Some(live);
+    driver.publish();
+    tracing::info!(container = %driver.record.id, "found running");
+}

@@ -1,0 +1,57 @@
+//! Removing: nothing of a container is left, and its name is free again.
+
+use std::sync::Arc;
+
+use super::driver::Driver;
+use super::record;
+use super::request::RemoveOptions;
+use super::shared::Shared;
+use super::start::remove_run_dir;
+use crate::container::State;
+use crate::{Error, Result};
+use spec::ContainerId;
+
+impl Driver {
+    /// Removes a container that does not run.
+    pub(super) async fn remove_now(&mut self, options: RemoveOptions) -> Result<()> {
+        if options.link {
+            return Err(Error::unsupported("links are not yet supported"));
+        }
+        let id = self.record.id;
+        self.container.state = State::Removing;
+        self.publish();
+        self.early.clear();
+        let shared = Arc::clone(&self.shared);
+        let gone = self.shared.blocking.heavy(move || remove_files(&shared, id)).await;
+        if let Err(error) = gone {
+            self.container.state = State::Dead;
+            self.record.last.error = spec::error::chain(&error);
+            self.publish();
+            return Err(error);
+        }
+        self.shared.execs.container_removed(id);
+        self.shared.table().remove(id);
+        self.removed = true;
+        self.emit("destroy", &[]);
+        self.wake(|_| true);
+        tracing::info!(container = %id, "removed");
+        Ok(())
+    }
+}
+
+/// Removes record, snapshot and files. The record goes first: without it the rest is swept when
+/// the engine is next opened, whatever happens here.
+pub(super) fn remove_files(shared: &Shared, id: ContainerId) -> Result<()> {
+    let dir = shared.data_dir(id);
+    let missing_is_fine = |result: std::io::Result<()>| match result {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("failed to remove `{}`", dir.display()), e))
+        }
+        _ => Ok(()),
+    };
+    missing_is_fine(std::fs::remove_file(dir.join(record::FILE)))?;
+    shared.store.remove_snapshot(&id.to_string())?;
+    missing_is_fine(std::fs::remove_dir_all(&dir))?;
+    remove_run_dir(&shared.run_dir(id));
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! What all drivers and the service share: the layers below, and the table of containers.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use network::Network;
+use spec::ContainerId;
+use store::Store;
+use sys::cgroup::{Cgroup, Cgroups};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::record::Record;
+use super::table::{Handle, Table};
+use super::validate::HostFacts;
+use super::{log_options, merge};
+use crate::blocking::Blocking;
+use crate::config::EngineConfig;
+use crate::container::{Container, EndpointView, Files, HostConfig, MountPoint, State};
+use crate::events::Events;
+use crate::execs::ExecTable;
+use crate::shim_client::Zygote;
+use crate::{Result, oci};
+
+/// The layers below and the table above.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) store: Store,
+    /// `None` when the daemon has no bridge.
+    pub(crate) network: Option<Arc<Network>>,
+    pub(crate) zygote: Zygote,
+    pub(crate) events: Events,
+    pub(crate) blocking: Blocking,
+    pub(crate) execs: ExecTable,
+    pub(crate) cgroups: Cgroups,
+    /// Parent of containers' control groups, absolute.
+    pub(crate) cgroup_parent: String,
+    pub(super) facts: HostFacts,
+    pub(super) defaults: oci::Defaults,
+    /// Ends the drivers; their containers go on.
+    pub(super) closing: CancellationToken,
+    pub(super) drivers: TaskTracker,
+    table: Mutex<Table>,
+}
+
+/// What [`Shared::new`] is made of.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) store: Store,
+    pub(crate) network: Option<Arc<Network>>,
+    pub(crate) zygote: Zygote,
+    pub(crate) events: Events,
+    pub(crate) blocking: Blocking,
+    pub(crate) execs: ExecTable,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) cgroup_parent: String,
+    pub(crate) capabilities: Vec<String>,
+}
+
+impl Shared {
+    /// Puts the layers together.
+    pub(crate) fn new(layers: Layers) -> Self {
+        let config = layers.config;
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            defaults: oci::Defaults {
+                init_path: config.init_path.clone(),
+                init: config.init,
+                shm_size: config.default_shm_size,
+                ulimits: config.ulimits.clone(),
+                no_new_privileges: config.no_new_privileges,
+            },
+            facts: HostFacts { cpus, capabilities: layers.capabilities },
+            config,
+            store: layers.store,
+            network: layers.network,
+            zygote: layers.zygote,
+            events: layers.events,
+            blocking: layers.blocking,
+            execs: layers.execs,
+            cgroups: layers.cgroups,
+            cgroup_parent: layers.cgroup_parent,
+            closing: CancellationToken::new(),
+            drivers: TaskTracker::new(),
+            table: Mutex::default(),
+        }
+    }
+
+    /// The table; never kept across an await.
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().expect("no panics while held")
+    }
+
+    /// All containers.
+    pub(super) fn all(&self) -> Vec<Handle> {
+        self.table().all()
+    }
+
+    /// Directory of a container that outlives reboots.
+    pub(super) fn data_dir(&self, id: ContainerId) -> PathBuf {
+        self.config.data_root.join("containers").join(id.to_string())
+    }
+
+    /// Directory of a container's task, in memory.
+    pub(super) fn run_dir(&self, id: ContainerId) -> PathBuf {
+        self.config.exec_root.join("containers").join(id.to_string())
+    }
+
+    /// The container's control group, below every hierarchy's root.
+    pub(super) fn cgroup_path(&self, id: ContainerId, host: &HostConfig) -> String {
+        let parent = match host.resources.cgroup_parent.trim_matches('/') {
+            "" => self.cgroup_parent.trim_matches('/'),
+            own => own,
+        };
+        if parent.is_empty() { format!("/{id}") } else { format!("/{parent}/{id}") }
+    }
+
+    /// The container's control group.
+    pub(crate) fn cgroup(&self, container: &Container) -> Result<Cgroup> {
+        let path = self.cgroup_path(container.id, &container.host);
+        self.cgroups.group(&path).map_err(|source| crate::Error::System {
+            what: "failed to name a control group".to_owned(),
+            source,
+        })
+    }
+
+    /// Host paths of a container's files.
+    pub(super) fn files(&self, record: &Record) -> Files {
+        let dir = self.data_dir(record.id);
+        let recorded = log_options::parse(&record.host.log).is_ok_and(|log| log.recorded);
+        Files {
+            hostname: dir.join("hostname"),
+            hosts: dir.join("hosts"),
+            resolv_conf: dir.join("resolv.conf"),
+            log: recorded.then(|| dir.join(format!("{}-json.log", record.id))),
+        }
+    }
+
+    /// The first picture of a container.
+    pub(super) fn picture(&self, record: &Record) -> Container {
+        let mut command = merge::command(&record.config).into_iter();
+        Container {
+            id: record.id,
+            name: record.name.clone(),
+            created: record.created,
+            image: record.image,
+            path: command.next().unwrap_or_default(),
+            args: command.collect(),
+            config: Arc::clone(&record.config),
+            host: Arc::clone(&record.host),
+            state: if record.last.started_at.is_some() { State::Exited } else { State::Created },
+            last: record.last.clone(),
+            restart_count: record.restart_count,
+            driver: "overlay2",
+            platform: "linux",
+            files: self.files(record),
+            mounts: Arc::new(mount_points(&record.host)),
+            endpoint: Some(resting_endpoint(&record.host, self.network.as_deref())),
+            execs: Vec::new(),
+        }
+    }
+}
+
+/// Binds as inspect shows them; a tmpfs is shown in the settings only, as in Docker.
+fn mount_points(host: &HostConfig) -> Vec<MountPoint> {
+    let mut points: Vec<MountPoint> = oci::binds(host)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|bind| MountPoint {
+            kind: "bind",
+            name: None,
+            source: bind.source,
+            destination: bind.target,
+            mode: bind.mode,
+            writable: !bind.read_only,
+            propagation: bind.propagation,
+        })
+        .collect();
+    for mount in host.mounts.iter().filter(|m| m.kind == "tmpfs") {
+        points.push(MountPoint {
+            kind: "tmpfs",
+            name: None,
+            source: String::new(),
+            destination: mount.target.clone(),
+            mode: String::new(),
+            writable: !mount.read_only,
+            propagation: String::new(),
+        });
+    }
+    points
+}
+
+/// The network of a container that does not run.
+pub(super) fn resting_endpoint(host: &HostConfig, network: Option<&Network>) -> EndpointView {
+    let name = match host.network_mode.as_str() {
+        "default" | "" => "bridge",
+        other => other,
+    };
+    let network_id = match name {
+        "bridge" => network.map(|n| n.id().to_string()).unwrap_or_default(),
+        "host" | "none" => crate::networks::fixed_id(name),
+        _ => String::new(),
+    };
+    EndpointView {
+        network: name.to_owned(),
+        network_id,
+        endpoint_id: String::new(),
+        sandbox_key: String::new(),
+        address: String::new(),
+        prefix_len: 0,
+        gateway: String::new(),
+        mac: String::new(),
+    }
+}

@@ -1,0 +1,441 @@
+//! Starting: the sandbox and the supervisor at the same time, then the container in both.
+//!
+//! ```text
+//! 1  run directory                                     in memory
+//! 2a network sandbox, /etc files, config.json, rootfs  one blocking job  ┐ at the
+//! 2b supervisor                                        a fork            ┘ same time
+//! 3  Create, Attach…, Start                            sent at once, answered in order
+//! 4  state, events, record
+//! ```
+//!
+//! A failure at any step undoes the steps before it, last first.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use network::{AttachOptions, Network};
+use shim::protocol::{self, Reply, Request, Seccomp, StdinPolicy};
+use spec::{ContainerId, ErrorKind, Rootfs, WireError};
+use tokio::sync::mpsc;
+
+use super::driver::{Driver, Live};
+use super::record::Record;
+use super::shared::{Shared, resting_endpoint};
+use super::{devices, endpoint, etc, log_options, merge};
+use crate::container::{Container, EndpointView, HostConfig, Running, State};
+use crate::execs::ExecConfig;
+use crate::shim_client::{Task, unexpected};
+use crate::{Error, Result, oci};
+
+/// Name of the specification in the run directory.
+const CONFIG_FILE: &str = "config.json";
+
+/// What step 2a made.
+struct Prepared {
+    netns: Option<OwnedFd>,
+    endpoint: EndpointView,
+    rootfs: Rootfs,
+    log: protocol::LogConfig,
+    seccomp: Seccomp,
+}
+
+impl Driver {
+    /// Starts it because somebody asked: the policy's counters begin anew.
+    pub(super) async fn start_by_user(&mut self) -> Result<()> {
+        self.record.stopped_by_user = false;
+        self.record.restart_count = 0;
+        self.restart_delay = None;
+        self.start().await
+    }
+
+    /// Starts it; on failure everything is as before, but for the error that inspect shows.
+    pub(super) async fn start(&mut self) -> Result<()> {
+        let started = self.start_task().await;
+        if let Err(error) = &started {
+            self.record.last.exit_code = error.exit_code().unwrap_or(128);
+            self.record.last.error = spec::error::chain(error);
+            // Whoever was attached learns that nothing will come.
+            self.early.clear();
+            self.publish();
+        }
+        started
+    }
+
+    /// What follows a start and need not be waited for.
+    pub(super) async fn after_start(&mut self) {
+        let running = self.container.state.running().is_some();
+        if !running && self.record.host.auto_remove && self.container.state != State::Removing {
+            self.wake(|condition| condition != super::request::WaitCondition::Removed);
+            self.remove_now(super::request::RemoveOptions { volumes: true, ..Default::default() })
+                .await
+                .unwrap_or_else(|error| {
+                    let error = spec::error::chain(&error);
+                    tracing::warn!(container = %self.record.id, error, "failed to remove a container");
+                });
+        } else if !self.record.host.auto_remove {
+            self.save().await;
+        }
+    }
+
+    async fn start_task(&mut self) -> Result<()> {
+        let id = self.record.id;
+        let run_dir = self.shared.run_dir(id);
+        let joined = joined(&self.shared, &self.record.host)?;
+        make_run_dir(&run_dir)?;
+        let job = {
+            let (shared, record) = (Arc::clone(&self.shared), self.record.clone());
+            let run_dir = run_dir.clone();
+            move || prepare(&shared, &record, joined, &run_dir)
+        };
+        let (prepared, socket) = tokio::join!(
+            self.shared.blocking.quick(job),
+            self.shared.zygote.spawn(id, &run_dir),
+        );
+        let outcome = match (prepared, socket) {
+            (Ok(prepared), Ok(socket)) => self.run_task(prepared, socket, &run_dir).await,
+            (Err(error), _) => Err(error),
+            (Ok(_), Err(source)) => Err(Error::Start { source }),
+        };
+        if outcome.is_err() {
+            self.undo_start(run_dir).await;
+        }
+        outcome
+    }
+
+    async fn run_task(
+        &mut self,
+        prepared: Prepared,
+        socket: OwnedFd,
+        run_dir: &Path,
+    ) -> Result<()> {
+        let (reports, events) = mpsc::unbounded_channel();
+        let start = |source| Error::Start { source };
+        let live = Live { task: Task::new(socket, reports).map_err(start)?, events };
+        let endpoint = prepared.endpoint.clone();
+        let done = self.converse(&live.task, prepared, run_dir).await;
+        let (pid, at) = match done {
+            Ok(done) => done,
+            Err(source) => {
+                // It has undone its part; this ends it.
+                let _gone = live.task.call(Request::Delete, Vec::new()).await;
+                return Err(Error::Start { source });
+            }
+        };
+        self.live = Some(live);
+        self.record.running = true;
+        self.record.last = crate::container::LastRun {
+            started_at: Some(at),
+            finished_at: self.record.last.finished_at,
+            ..Default::default()
+        };
+        self.container.state = State::Running(Running { pid, started_at: at });
+        self.container.endpoint = Some(endpoint);
+        self.publish();
+        self.emit_network("connect");
+        self.emit("start", &[]);
+        tracing::info!(container = %self.record.id, pid, "started");
+        Ok(())
+    }
+
+    async fn converse(
+        &mut self,
+        task: &Task,
+        prepared: Prepared,
+        run_dir: &Path,
+    ) -> std::result::Result<(i32, spec::Timestamp), WireError> {
+        let create = create_request(&self.record, &prepared, run_dir);
+        let created = task.send(Request::Create(create), prepared.netns.into_iter().collect()).await?;
+        let mut attached = Vec::new();
+        for (stream, streams) in self.early.drain(..) {
+            let attach = protocol::Attach { exec: None, streams };
+            attached.push(task.send(Request::Attach(attach), vec![stream]).await?);
+        }
+        let started = task.send(Request::Start, Vec::new()).await?;
+        let pid = match created.get().await? {
+            Reply::Created { pid } => pid,
+            other => return Err(unexpected(&other)),
+        };
+        for answer in attached {
+            answer.get().await?;
+        }
+        match started.get().await? {
+            Reply::Started { at } => Ok((pid, at)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn undo_start(&mut self, run_dir: PathBuf) {
+        let (shared, id) = (Arc::clone(&self.shared), self.record.id);
+        let own_network = has_endpoint(&self.record);
+        let undo = move || {
+            if let Some(network) = shared.network.as_deref().filter(|_| own_network) {
+                network.detach(&id);
+            }
+            remove_run_dir(&run_dir);
+            Ok(())
+        };
+        // Only the door can fail, when the engine is being torn down.
+        let _closing = self.shared.blocking.quick(undo).await;
+    }
+
+    /// Tells that the container entered or left its network.
+    pub(super) fn emit_network(&self, action: &'static str) {
+        let Some(endpoint) = &self.container.endpoint else {
+            return;
+        };
+        let kind = match endpoint.network.as_str() {
+            "none" => "null",
+            other => other,
+        };
+        if endpoint.network_id.is_empty() {
+            return;
+        }
+        let attributes = [
+            ("container", self.record.id.to_string()),
+            ("name", endpoint.network.clone()),
+            ("type", kind.to_owned()),
+        ];
+        let attributes = attributes.map(|(k, v)| (k.to_owned(), v)).into();
+        self.shared.events.emit("network", action, endpoint.network_id.clone(), attributes);
+    }
+}
+
+fn create_request(record: &Record, prepared: &Prepared, run_dir: &Path) -> protocol::Create {
+    let (config, host) = (&record.config, &record.host);
+    let cut = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    protocol::Create {
+        bundle: run_dir.to_owned(),
+        rootfs: prepared.rootfs.clone(),
+        terminal: config.tty,
+        stdin: match (config.open_stdin, config.stdin_once) {
+            (false, _) => StdinPolicy::Closed,
+            (true, false) => StdinPolicy::Open,
+            (true, true) => StdinPolicy::Once,
+        },
+        console_size: host.console_size.filter(|_| config.tty).map(|[height, width]| {
+            protocol::ConsoleSize { width: cut(width), height: cut(height) }
+        }),
+        log: prepared.log.clone(),
+        seccomp: prepared.seccomp,
+        netns: prepared.netns.is_some(),
+    }
+}
+
+fn make_run_dir(run_dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let failed = |e| Error::io(format!("failed to make `{}`", run_dir.display()), e);
+    match std::fs::DirBuilder::new().mode(0o700).create(run_dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            // Of a run whose end was interrupted; nothing in it is of use.
+            remove_run_dir(run_dir);
+            std::fs::DirBuilder::new().mode(0o700).create(run_dir).map_err(failed)
+        }
+        done => done.map_err(failed),
+    }
+}
+
+/// Removes a task's directory; what cannot be removed is told and swept at the next start.
+pub(super) fn remove_run_dir(run_dir: &Path) {
+    match std::fs::remove_dir_all(run_dir) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(path = %run_dir.display(), %error, "failed to remove a task's directory");
+        }
+    }
+}
+
+/// Whether a container has an address of its own on the bridge.
+pub(super) fn has_endpoint(record: &Record) -> bool {
+    matches!(record.host.network_mode.as_str(), "" | "default" | "bridge")
+        && !record.config.network_disabled
+}
+
+/// Step 2a.
+fn prepare(
+    shared: &Shared,
+    record: &Record,
+    joined: oci::Joined,
+    run_dir: &Path,
+) -> Result<Prepared> {
+    let snapshot = shared.store.snapshot(&record.id.to_string())?;
+    let (netns, endpoint) = sandbox(shared, record, &joined)?;
+    endpoint::save(run_dir, &endpoint)?;
+    let files = shared.files(record);
+    let network = shared.network.as_deref();
+    etc::write(
+        &files,
+        &etc::Surroundings {
+            config: &record.config,
+            host: &record.host,
+            engine: &shared.config,
+            address: endpoint.address.parse().ok(),
+            gateway: network.map(Network::gateway),
+            host_network: joined.network == oci::Source::Host,
+        },
+    )?;
+    make_sources(&record.host)?;
+    let facts = oci::Facts {
+        capabilities: shared.facts.capabilities.clone(),
+        devices: devices::of(&record.host)?,
+    };
+    let spec = oci::generate(&input(shared, record, joined, &facts, &files))?;
+    let security = oci::Security::parse(&record.host.security_opt)?;
+    write_config(run_dir, &spec)?;
+    Ok(Prepared {
+        netns,
+        endpoint,
+        rootfs: snapshot.rootfs,
+        log: log_options::for_supervisor(&record.host.log, &record.config, files.log.as_deref())?,
+        seccomp: match security.seccomp {
+            _ if record.host.privileged => Seccomp::Unconfined,
+            oci::SeccompChoice::Default => Seccomp::Default,
+            oci::SeccompChoice::Unconfined => Seccomp::Unconfined,
+            oci::SeccompChoice::Own => Seccomp::Spec,
+        },
+    })
+}
+
+fn input<'a>(
+    shared: &'a Shared,
+    record: &'a Record,
+    joined: oci::Joined,
+    facts: &'a oci::Facts,
+    files: &'a crate::container::Files,
+) -> oci::Input<'a> {
+    oci::Input {
+        command: merge::command(&record.config),
+        config: &record.config,
+        host: &record.host,
+        files,
+        cgroups_path: shared.cgroup_path(record.id, &record.host),
+        joined,
+        facts,
+        defaults: &shared.defaults,
+    }
+}
+
+/// The process of an exec, as the container's own first process would be made today.
+pub(super) fn exec_process(
+    shared: &Shared,
+    record: &Record,
+    exec: &ExecConfig,
+) -> Result<spec::runtime::Process> {
+    let files = shared.files(record);
+    let facts = oci::Facts {
+        capabilities: shared.facts.capabilities.clone(),
+        devices: Vec::new(),
+    };
+    let first = oci::first_process(&input(shared, record, oci::Joined::default(), &facts, &files))?;
+    Ok(oci::exec_process(&first, exec, &shared.facts.capabilities))
+}
+
+fn write_config(run_dir: &Path, spec: &spec::runtime::Spec) -> Result<()> {
+    let path = run_dir.join(CONFIG_FILE);
+    let what = || format!("failed to write `{}`", path.display());
+    let bytes = serde_json::to_vec(spec).map_err(|source| Error::Decode { what: what(), source })?;
+    std::fs::write(&path, bytes).map_err(|e| Error::io(what(), e))
+}
+
+/// Makes missing sources of binds, as `-v` does, and refuses them where `--mount` must not.
+fn make_sources(host: &HostConfig) -> Result<()> {
+    for bind in oci::binds(host)? {
+        if std::fs::metadata(&bind.source).is_ok() {
+            continue;
+        }
+        if !bind.create_source {
+            return Err(missing_source(&bind.source));
+        }
+        std::fs::create_dir_all(&bind.source).map_err(|e| {
+            Error::io(format!("error while creating mount source path '{}'", bind.source), e)
+        })?;
+    }
+    Ok(())
+}
+
+/// Docker's text for a bind of `--mount` whose source is not there.
+pub(super) fn missing_source(source: &str) -> Error {
+    Error::invalid(format!(
+        "invalid mount config for type \"bind\": bind source path does not exist: {source}"
+    ))
+}
+
+/// Makes or finds the network namespace; `None` is the host's.
+fn sandbox(
+    shared: &Shared,
+    record: &Record,
+    joined: &oci::Joined,
+) -> Result<(Option<OwnedFd>, EndpointView)> {
+    let mut view = resting_endpoint(&record.host, shared.network.as_deref());
+    match &joined.network {
+        oci::Source::Host => return Ok((None, view)),
+        oci::Source::Path(path) => {
+            let file = std::fs::File::open(path)
+                .map_err(|e| Error::io(format!("failed to join `{}`", path.display()), e))?;
+            return Ok((Some(file.into()), view));
+        }
+        oci::Source::New => {}
+    }
+    let Some(network) = shared.network.as_deref() else {
+        return if has_endpoint(record) {
+            Err(Error::refused(ErrorKind::NotFound, "network bridge not found"))
+        } else {
+            Ok((None, view))
+        };
+    };
+    if !has_endpoint(record) {
+        return Ok((Some(network.none()?), view));
+    }
+    let options = AttachOptions {
+        mac: match record.config.mac_address.as_str() {
+            "" => None,
+            text => Some(text.parse()?),
+        },
+        ..AttachOptions::default()
+    };
+    let endpoint = network.attach(&record.id, &options)?;
+    view.network_id = endpoint.network_id.to_string();
+    view.endpoint_id = endpoint.endpoint_id.to_string();
+    view.address = endpoint.address.to_string();
+    view.prefix_len = endpoint.prefix;
+    view.gateway = endpoint.gateway.to_string();
+    view.mac = endpoint.mac.to_string();
+    view.sandbox_key = format!("/proc/self/sandbox/{}", record.id.short());
+    Ok((Some(endpoint.netns), view))
+}
+
+/// Which namespaces are shared with the host or with another container.
+fn joined(shared: &Shared, host: &HostConfig) -> Result<oci::Joined> {
+    let of = |mode: &str, file: &str, what: &str| -> Result<oci::Source> {
+        if mode == "host" {
+            return Ok(oci::Source::Host);
+        }
+        let Some(key) = mode.strip_prefix("container:") else {
+            return Ok(oci::Source::New);
+        };
+        let other = shared.table().find(key)?.container();
+        let pid = running_pid(&other, what)?;
+        Ok(oci::Source::Path(format!("/proc/{pid}/ns/{file}").into()))
+    };
+    let network = of(&host.network_mode, "net", "network")?;
+    let uts = of(&host.uts_mode, "uts", "UTS")?;
+    Ok(oci::Joined {
+        pid: of(&host.pid_mode, "pid", "PID")?,
+        ipc: of(&host.ipc_mode, "ipc", "IPC")?,
+        uts,
+        network,
+        cgroup: if host.cgroupns_mode == "host" { oci::Source::Host } else { oci::Source::New },
+    })
+}
+
+fn running_pid(other: &Container, what: &str) -> Result<i32> {
+    let id: ContainerId = other.id;
+    match other.state.running() {
+        Some(running) => Ok(running.pid),
+        None => Err(Error::conflict(format!(
+            "cannot join {what} namespace of a non running container: container {id} is {}",
+            other.state.status()
+        ))),
+    }
+}

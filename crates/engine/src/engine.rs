@@ -1,0 +1,239 @@
+//! The engine: its services, built once.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use network::{Network, NetworkConfig};
+use spec::Digest;
+use store::Store;
+use sys::cgroup::Cgroups;
+
+use crate::blocking::Blocking;
+use crate::config::EngineConfig;
+use crate::containers::{Containers, Layers, Shared, StopOptions};
+use crate::events::Events;
+use crate::execs::{ExecTable, Execs};
+use crate::images::Images;
+use crate::networks::Networks;
+use crate::shim_client::Zygote;
+use crate::system::System;
+use crate::{Error, Result, oci};
+
+/// Data root whose names need no suffix.
+const DEFAULT_DATA_ROOT: &str = "/var/lib/corten";
+
+/// All services over one data root and one exec root; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// Containers.
+    pub containers: Containers,
+    /// Images.
+    pub images: Images,
+    /// Additional processes.
+    pub execs: Execs,
+    /// What happened.
+    pub events: Events,
+    /// Networks.
+    pub networks: Networks,
+    /// The host and the whole.
+    pub system: System,
+}
+
+impl Engine {
+    /// Opens the roots, takes up what still runs, rolls back what was half made.
+    ///
+    /// Must be called inside a tokio runtime. When it returns, every container's state is known.
+    ///
+    /// # Errors
+    ///
+    /// A root cannot be used, another engine has it open, or a setting is wrong.
+    pub async fn open(config: EngineConfig) -> Result<Self> {
+        check(&config)?;
+        let blocking = Blocking::new();
+        let config = Arc::new(config);
+        let opened = {
+            let config = Arc::clone(&config);
+            blocking.heavy(move || open_layers(&config)).await?
+        };
+        let events = Events::new();
+        let zygote = Zygote::start(config.shim_path.clone())
+            .map_err(|source| Error::Task { what: "failed to start the spawner".into(), source })?;
+        let shared = Arc::new(Shared::new(Layers {
+            cgroup_parent: cgroup_parent(&config),
+            config,
+            store: opened.store,
+            network: opened.network,
+            zygote,
+            events: events.clone(),
+            blocking,
+            execs: ExecTable::default(),
+            cgroups: opened.cgroups,
+            capabilities: opened.capabilities,
+        }));
+        let containers = Containers::open(shared).await?;
+        let images = Images::new(containers.clone());
+        Ok(Self {
+            execs: Execs::new(containers.clone()),
+            networks: Networks::new(containers.clone()),
+            system: System::new(containers.clone(), images.clone(), opened.id),
+            images,
+            containers,
+            events,
+        })
+    }
+
+    /// Ends the driver tasks and the spawner; containers keep running unless they are to be stopped.
+    pub async fn shutdown(&self, running: AtShutdown) {
+        if running == AtShutdown::Stop {
+            let stops = self.containers.all().into_iter().filter(|c| c.state.running().is_some());
+            let stops = stops.map(|c| {
+                let containers = self.containers.clone();
+                async move {
+                    let stopped = containers.stop(&c.id.to_string(), StopOptions::default()).await;
+                    if let Err(error) = stopped {
+                        let error = spec::error::chain(&error);
+                        tracing::warn!(container = %c.id, error, "failed to stop at shutdown");
+                    }
+                }
+            });
+            futures_util::future::join_all(stops).await;
+        }
+        self.containers.close().await;
+    }
+}
+
+/// What becomes of running containers when the engine shuts down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtShutdown {
+    /// They keep running and are found again.
+    KeepRunning,
+    /// They are stopped, as for a final tear-down.
+    Stop,
+}
+
+/// What [`open_layers`] opened.
+struct Opened {
+    store: Store,
+    network: Option<Arc<Network>>,
+    cgroups: Cgroups,
+    capabilities: Vec<String>,
+    id: String,
+}
+
+fn check(config: &EngineConfig) -> Result<()> {
+    for (path, what) in [(&config.data_root, "data root"), (&config.exec_root, "exec root")] {
+        if !path.is_absolute() {
+            return Err(Error::invalid(format!("{what} must be an absolute path: {}", path.display())));
+        }
+    }
+    match config.storage_driver.as_deref() {
+        None | Some("" | "overlay2" | "overlayfs") => Ok(()),
+        Some(other) => Err(Error::unsupported(format!(
+            "storage driver {other} is not supported: use overlay2"
+        ))),
+    }
+}
+
+fn open_layers(config: &EngineConfig) -> Result<Opened> {
+    for (root, mode) in [(&config.data_root, 0o710), (&config.exec_root, 0o711)] {
+        make_dir(root, mode)?;
+        make_dir(&root.join("containers"), 0o710)?;
+    }
+    let store = Store::open(&config.data_root.join("store"))?;
+    for problem in store.problems() {
+        tracing::error!(path = %problem.path.display(), problem = problem.what, "the store is damaged");
+    }
+    let cgroups = Cgroups::detect().map_err(|source| Error::System {
+        what: "failed to find the control groups".to_owned(),
+        source,
+    })?;
+    Ok(Opened {
+        store,
+        network: open_network(config)?.map(Arc::new),
+        cgroups,
+        capabilities: oci::all_capabilities(capability_mask()),
+        id: identity(&config.data_root)?,
+    })
+}
+
+fn make_dir(path: &Path, mode: u32) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|e| Error::io(format!("failed to make `{}`", path.display()), e))
+}
+
+/// What distinguishes the names of this engine's bridge, table and groups from another's.
+fn suffix(config: &EngineConfig) -> Option<String> {
+    let root = config.data_root.as_os_str();
+    (root != DEFAULT_DATA_ROOT)
+        .then(|| Digest::of(std::os::unix::ffi::OsStrExt::as_bytes(root)).hex()[..8].to_owned())
+}
+
+fn cgroup_parent(config: &EngineConfig) -> String {
+    match (&config.cgroup_parent, suffix(config)) {
+        (Some(own), _) => format!("/{}", own.trim_matches('/')),
+        (None, None) => "/corten".to_owned(),
+        (None, Some(suffix)) => format!("/corten-{suffix}"),
+    }
+}
+
+fn open_network(config: &EngineConfig) -> Result<Option<Network>> {
+    let suffix = suffix(config);
+    let bridge = match (config.bridge.as_deref(), &suffix) {
+        (Some("none"), _) => return Ok(None),
+        (Some(own), _) if !own.is_empty() => own.to_owned(),
+        (_, None) => "corten0".to_owned(),
+        (_, Some(suffix)) => format!("cr-{suffix}"),
+    };
+    let table = match &suffix {
+        None => "corten".to_owned(),
+        Some(suffix) => format!("corten-{suffix}"),
+    };
+    let mut settings = NetworkConfig::new(config.data_root.join("network"), bridge, table);
+    settings.bip = match config.bip.as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(text.parse()?),
+    };
+    if !config.address_pools.is_empty() {
+        settings.pools = config
+            .address_pools
+            .iter()
+            .map(|pool| Ok(network::AddressPool { base: pool.base.parse()?, size: pool.size }))
+            .collect::<Result<_>>()?;
+    }
+    settings.mtu = config.mtu.unwrap_or(0);
+    settings.firewall = config.firewall;
+    settings.masquerade = config.firewall;
+    Ok(Some(Network::open(settings)?))
+}
+
+/// The daemon's own bounding set: what it does not have it cannot give away.
+fn capability_mask() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// Identity of this engine: made once, kept in `<data-root>/engine-id`.
+fn identity(data_root: &Path) -> Result<String> {
+    let path = data_root.join("engine-id");
+    if let Ok(text) = std::fs::read_to_string(&path)
+        && text.trim().len() == 36
+    {
+        return Ok(text.trim().to_owned());
+    }
+    // The kernel makes random UUIDs.
+    let source = "/proc/sys/kernel/random/uuid";
+    let uuid = std::fs::read_to_string(source)
+        .map_err(|e| Error::io(format!("failed to read `{source}`"), e))?;
+    let uuid = uuid.trim().to_owned();
+    sys::fs::replace(&path, uuid.as_bytes(), 0o600, sys::fs::Durability::Unsynced)
+        .map_err(|source| Error::System { what: "failed to keep the engine's identity".into(), source })?;
+    Ok(uuid)
+}

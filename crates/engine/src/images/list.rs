@@ -1,0 +1,80 @@
+//! Lists of images and their filters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use spec::{ImageId, Timestamp};
+use store::Image;
+
+use super::{ImageSummary, Images, ListImages};
+use crate::containers::until;
+use crate::filters::Filters;
+use crate::{Error, Result};
+
+const KNOWN: [&str; 9] =
+    ["before", "containerd", "dangling", "label", "label!", "manifests", "reference", "since", "until"];
+
+/// Images that match, newest first.
+pub(super) async fn list(images: &Images, options: ListImages) -> Result<Vec<ImageSummary>> {
+    let filters = &options.filters;
+    filters.only(&KNOWN)?;
+    let dangling = filters.boolean("dangling")?;
+    let until = until(filters)?;
+    let before = bound(images, filters, "before", std::cmp::min)?;
+    let since = bound(images, filters, "since", std::cmp::max)?;
+    let matches = |image: &Image| {
+        let created = image.config.created.unwrap_or(Timestamp::ZERO);
+        let labels = &image.config.config.labels;
+        dangling.is_none_or(|wanted| wanted == image.is_dangling())
+            && until.is_none_or(|t| created < t)
+            && before.is_none_or(|t| created < t)
+            && since.is_none_or(|t| created > t)
+            && filters.allows_labels("label", labels)
+            && filters.allows_without_labels("label!", labels)
+    };
+    let shared = Arc::clone(images.containers.shared());
+    let usage = match options.shared_size {
+        false => HashMap::new(),
+        true => {
+            let store = shared.store.clone();
+            let usage = shared.blocking.heavy(move || Ok(store.disk_usage()?)).await?;
+            usage.images.into_iter().map(|u| (u.id, u.shared)).collect::<HashMap<ImageId, u64>>()
+        }
+    };
+    let patterns = filters.get("reference");
+    let mut list = Vec::new();
+    for image in shared.store.images().into_iter().filter(matches) {
+        let mut summary = images.summary(&image);
+        if let Some(patterns) = patterns {
+            // Only the names that fit are shown, and an image without any is not.
+            let fits = |reference: &&spec::Reference| patterns.iter().any(|p| reference.matches(p));
+            let names = |list: &[spec::Reference]| -> Vec<String> {
+                list.iter().filter(fits).map(spec::Reference::familiar).collect()
+            };
+            summary.repo_tags = names(&image.references);
+            summary.repo_digests = names(&image.repo_digests);
+            if summary.repo_tags.is_empty() && summary.repo_digests.is_empty() {
+                continue;
+            }
+        }
+        summary.shared_size = options.shared_size.then(|| usage.get(&image.id).copied().unwrap_or(0));
+        list.push(summary);
+    }
+    Ok(list)
+}
+
+/// Creation of the images that a filter names.
+fn bound(
+    images: &Images,
+    filters: &Filters,
+    key: &str,
+    pick: fn(Timestamp, Timestamp) -> Timestamp,
+) -> Result<Option<Timestamp>> {
+    let mut found: Option<Timestamp> = None;
+    for name in filters.get(key).into_iter().flatten() {
+        let image = images.find(name).map_err(|_| Error::invalid(format!("No such image: {name}")))?;
+        let created = image.config.created.unwrap_or(Timestamp::ZERO);
+        found = Some(found.map_or(created, |have| pick(have, created)));
+    }
+    Ok(found)
+}

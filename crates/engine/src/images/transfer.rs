@@ -1,0 +1,82 @@
+//! Images from archives: the bytes come from a client, the work is done on a blocking thread.
+
+use spec::{ImageId, Reference};
+use store::{ImportOptions, LoadOptions};
+use tokio::io::AsyncRead;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::io::SyncIoBridge;
+
+use super::{Images, ImportImage, LoadProgress, reference};
+use crate::Result;
+
+/// Loads every image of an archive.
+pub(super) async fn load<R>(
+    images: &Images,
+    reader: R,
+    progress: mpsc::Sender<LoadProgress>,
+) -> Result<()>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+{
+    let shared = images.containers.shared();
+    let store = shared.store.clone();
+    let mut source = SyncIoBridge::new_with_handle(reader, Handle::current());
+    let layers = progress.clone();
+    let job = move || {
+        let lease = store.lease("load");
+        let report = |step: store::Progress| {
+            // A slow reader misses steps, never slows the work.
+            let _full = layers.try_send(LoadProgress::Layer {
+                id: step.id,
+                current: step.current,
+                total: (step.total > 0).then_some(step.total),
+            });
+        };
+        Ok(store.load(&lease, &mut source, &LoadOptions::default(), &report)?)
+    };
+    let loaded = shared.blocking.heavy(job).await?;
+    for image in loaded.images {
+        for name in &image.references {
+            images.emit(image.id, "load", &name.familiar());
+            let _left = progress.send(LoadProgress::Loaded(name.familiar())).await;
+        }
+        if image.references.is_empty() {
+            images.emit(image.id, "load", &image.id.to_string());
+            let _left = progress.send(LoadProgress::LoadedId(image.id)).await;
+        }
+    }
+    Ok(())
+}
+
+/// Makes an image of a root file system.
+pub(super) async fn import<R>(images: &Images, reader: R, options: ImportImage) -> Result<ImageId>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+{
+    let name = match options.reference.as_str() {
+        "" => None,
+        text => Some(reference(text, "")?),
+    };
+    let import = ImportOptions {
+        changes: options.changes,
+        message: if options.message.is_empty() {
+            "Imported from -".to_owned()
+        } else {
+            options.message
+        },
+        platform: options.platform,
+        reference: name.clone(),
+    };
+    let shared = images.containers.shared();
+    let store = shared.store.clone();
+    let mut source = SyncIoBridge::new_with_handle(reader, Handle::current());
+    let job = move || {
+        let lease = store.lease("import");
+        Ok(store.import(&lease, &mut source, &import, &|_| {})?)
+    };
+    let id = shared.blocking.heavy(job).await?;
+    let text = name.as_ref().map_or_else(|| id.to_string(), Reference::familiar);
+    images.emit(id, "import", &text);
+    Ok(id)
+}

@@ -1,0 +1,135 @@
+//! `--security-opt`: Docker's words for filters and labels.
+
+use spec::runtime::LinuxSeccomp;
+
+use crate::{Error, Result};
+
+/// Which system call filter is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SeccompChoice {
+    /// Docker's default.
+    Default,
+    /// None.
+    Unconfined,
+    /// The one in [`Security::profile`].
+    Own,
+}
+
+/// What the options say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Security {
+    /// System call filter.
+    pub(crate) seccomp: SeccompChoice,
+    /// A filter of the user's, in the runtime specification's form.
+    pub(crate) profile: Option<LinuxSeccomp>,
+    /// Privileges cannot be gained; `None` leaves it to the daemon.
+    pub(crate) no_new_privileges: Option<bool>,
+    /// What is accepted but has no effect on this host.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Security {
+    /// Reads the options.
+    ///
+    /// # Errors
+    ///
+    /// An option that does not exist, in Docker's words, or a profile that does not parse.
+    pub(crate) fn parse(options: &[String]) -> Result<Self> {
+        let mut security = Self {
+            seccomp: SeccompChoice::Default,
+            profile: None,
+            no_new_privileges: None,
+            warnings: Vec::new(),
+        };
+        for option in options {
+            security.apply(option)?;
+        }
+        Ok(security)
+    }
+
+    fn apply(&mut self, option: &str) -> Result<()> {
+        if option == "no-new-privileges" {
+            self.no_new_privileges = Some(true);
+            return Ok(());
+        }
+        // Docker reads `key=value`, and `key:value` from old clients.
+        let (key, value) = option
+            .split_once('=')
+            .or_else(|| option.split_once(':'))
+            .ok_or_else(|| Error::invalid(format!("invalid --security-opt 1: \"{option}\"")))?;
+        match (key, value) {
+            ("seccomp", "unconfined") => self.seccomp = SeccompChoice::Unconfined,
+            ("seccomp", "builtin" | "") => self.seccomp = SeccompChoice::Default,
+            ("seccomp", text) => {
+                self.profile = Some(profile(text)?);
+                self.seccomp = SeccompChoice::Own;
+            }
+            ("no-new-privileges", "true") => self.no_new_privileges = Some(true),
+            ("no-new-privileges", "false") => self.no_new_privileges = Some(false),
+            ("apparmor", "unconfined") | ("label", "disable") | ("writable-cgroups", "false") => {}
+            ("apparmor", _) => self.warnings.push(
+                "AppArmor profiles are not yet supported: the container runs without one".to_owned(),
+            ),
+            ("label", _) => self.warnings.push(
+                "SELinux labels are not yet supported: the container runs without one".to_owned(),
+            ),
+            _ => return Err(Error::invalid(format!("invalid --security-opt 2: \"{option}\""))),
+        }
+        Ok(())
+    }
+}
+
+fn profile(text: &str) -> Result<LinuxSeccomp> {
+    let refuse = |why: String| Error::invalid(format!("Decoding seccomp profile failed: {why}"));
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|e| refuse(e.to_string()))?;
+    // Docker's own form has conditions on capabilities and architectures. Read as the
+    // specification's form they would be lost, and the filter would be wider than it says.
+    let docker = |rule: &serde_json::Value| {
+        ["includes", "excludes"].iter().any(|key| {
+            rule.get(key)
+                .and_then(serde_json::Value::as_object)
+                .is_some_and(|conditions| !conditions.is_empty())
+        })
+    };
+    let conditional = value
+        .get("syscalls")
+        .and_then(serde_json::Value::as_array)
+        .is_some_and(|rules| rules.iter().any(docker));
+    if conditional {
+        return Err(Error::unsupported(
+            "seccomp profiles with `includes` or `excludes` are not yet supported",
+        ));
+    }
+    serde_json::from_value(value).map_err(|e| refuse(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(options: &[&str]) -> Result<Security> {
+        Security::parse(&options.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_are_read() {
+        let security = parse(&["seccomp=unconfined", "no-new-privileges"]).unwrap();
+        assert_eq!(security.seccomp, SeccompChoice::Unconfined);
+        assert_eq!(security.no_new_privileges, Some(true));
+        assert_eq!(parse(&["no-new-privileges:false"]).unwrap().no_new_privileges, Some(false));
+        let own = parse(&[r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#]).unwrap();
+        assert_eq!(own.profile.unwrap().default_action, "SCMP_ACT_ALLOW");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (option, text) in [
+            ("nonsense", "invalid --security-opt 1: \"nonsense\""),
+            ("a=b", "invalid --security-opt 2: \"a=b\""),
+        ] {
+            assert_eq!(parse(&[option]).unwrap_err().to_string(), text);
+        }
+        assert!(parse(&["seccomp={"]).is_err());
+        assert!(parse(&[r#"seccomp={"syscalls":[{"names":["x"],"includes":{"caps":["A"]}}]}"#]).is_err());
+    }
+}

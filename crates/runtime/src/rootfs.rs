@@ -1,0 +1,319 @@
+//! Builds the container's file system tree in the init process's own mount namespace.
+//!
+//! ```text
+//! 1 all mounts become slaves of the host's    nothing done here can be seen outside
+//! 2 root mounted, held by descriptor          overlay, or a copy of a directory's mounts
+//! 3 mounts of the specification, in order     by descriptor, targets looked up inside the root
+//! 4 /dev                                      nodes, links, console
+//! 5 working directory made
+//! 6 read-only and masked paths
+//! 7 pivot_root, all else is dropped
+//! 8 the root becomes read-only if asked for
+//! ```
+//!
+//! A process of another container may share a volume and swap names while this runs: every target is
+//! a descriptor from a lookup that cannot leave the root, and is mounted on by descriptor.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use spec::Rootfs;
+use spec::runtime::Mount;
+use sys::mount::{Attributes, Change, Propagation, Reach};
+use sys::root::{GuestPath, Root};
+
+use crate::mounts::{self, Kind, Plan};
+use crate::step::{Stage, Step, invalid};
+
+/// Mode of directories made as mount points.
+const DIR_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// File system types as statfs(2) tells them.
+const PROC_MAGIC: i64 = 0x9fa0;
+const SYSFS_MAGIC: i64 = 0x6265_6572;
+
+/// Reads a path of the specification.
+pub(crate) fn guest(path: &str) -> Step<GuestPath> {
+    GuestPath::new(path).stage(|| format!("invalid path `{path}`"))
+}
+
+/// Steps 1 and 2: mounts the root and returns it.
+pub(crate) fn mount_root(rootfs: &Rootfs, propagation: &str) -> Step<Root> {
+    let (propagation, _) = match propagation {
+        "" => (Propagation::Slave, Reach::Tree),
+        other => mounts::propagation(other)
+            .ok_or_else(|| invalid(format!("unknown root propagation `{other}`")))?,
+    };
+    // Only a container that shares mounts with the host leaves the tree as it is.
+    if propagation != Propagation::Shared {
+        sys::mount::propagate_all(Propagation::Slave).stage(|| "failed to leave the host's mounts")?;
+    }
+    let mount = match rootfs {
+        Rootfs::Directory { path } => {
+            let target = sys::mount::open_path(path).stage(|| "failed to open the root")?;
+            let mount =
+                sys::mount::copy_path(path, Reach::Tree).stage(|| "failed to mount the root")?;
+            sys::mount::attach(mount.as_fd(), target.as_fd()).stage(|| "failed to mount the root")?;
+            mount
+        }
+        Rootfs::Overlay { lowers, upper, work, volatile } => {
+            let layers = sys::mount::Overlay { lowers, upper, work, volatile: *volatile };
+            sys::mount::overlay(&layers).stage(|| "failed to mount the root file system")?
+        }
+    };
+    if propagation != Propagation::Shared {
+        // Otherwise the copy would hold on to what the host unmounts.
+        sys::mount::change(mount.as_fd(), Change::propagate(propagation), Reach::Single)
+            .stage(|| "failed to set the propagation of the root")?;
+    }
+    // A directory descriptor that can be read, beside the place that it stands for.
+    let dir = rustix::fs::openat(&mount, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .stage(|| "failed to open the root")?;
+    Ok(Root::from_fd(dir))
+}
+
+/// Step 3: all mounts but those of control groups, which are returned with their plans.
+pub(crate) fn mount_all<'a>(
+    root: &Root,
+    bundle: &Path,
+    list: &'a [Mount],
+) -> Step<Vec<(&'a Mount, Plan)>> {
+    let mut later = Vec::new();
+    for mount in list {
+        let plan = mounts::plan(mount).map_err(invalid)?;
+        let text = || format!("failed to mount `{}` at `{}`", mount.source, mount.destination);
+        match plan.kind {
+            // They need the process to be in its group, which is being made at this time.
+            Kind::Cgroup => later.push((mount, plan)),
+            Kind::New => mount_new(root, mount, &plan).stage(text)?,
+            Kind::Bind(reach) => mount_bind(root, bundle, mount, &plan, reach).stage(text)?,
+        }
+    }
+    Ok(later)
+}
+
+fn mount_new(root: &Root, mount: &Mount, plan: &Plan) -> Step<()> {
+    let path = guest(&mount.destination)?;
+    let kernel_view = matches!(mount.kind.as_str(), "proc" | "sysfs");
+    if kernel_view {
+        refuse_link(root, &path)?;
+    }
+    let known = root.resolve(&path).ok();
+    let mut data = plan.data.clone();
+    if mount.kind == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
+        // As runc: a tmpfs over an existing directory looks like it.
+        if let Some(stat) = known.as_ref().and_then(|fd| rustix::fs::fstat(fd).ok()) {
+            data.push(("mode".to_owned(), Some(format!("{:o}", stat.st_mode & 0o7777))));
+        }
+    }
+    if !mount.source.is_empty() && !kernel_view {
+        data.push(("source".to_owned(), Some(mount.source.clone())));
+    }
+    let made = sys::mount::create(&mount.kind, &data, plan.set).stage(|| "failed to make it")?;
+    if plan.copy_up
+        && let Some(old) = &known
+    {
+        crate::copy::contents(old.as_fd(), made.as_fd()).stage(|| "failed to copy what it hides")?;
+    }
+    let target = root.mkdir_all(&path, DIR_MODE).stage(|| "failed to make the mount point")?;
+    sys::mount::attach(made.as_fd(), target.as_fd()).stage(|| "failed to attach it")?;
+    for (propagation, reach) in &plan.propagation {
+        sys::mount::change(made.as_fd(), Change::propagate(*propagation), *reach)
+            .stage(|| "failed to set its propagation")?;
+    }
+    if kernel_view {
+        verify_kernel_view(root, &path, &mount.kind)?;
+    }
+    Ok(())
+}
+
+/// An image must not choose where /proc and /sys are: masks and limits would miss them.
+fn refuse_link(root: &Root, path: &GuestPath) -> Step<()> {
+    let Ok(fd) = root.resolve_no_follow(path) else {
+        return Ok(());
+    };
+    let stat = rustix::fs::fstat(&fd).stage(|| "failed to look at the mount point")?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Ok(()),
+        _ => Err(invalid(format!("`{path}` of the image is not a directory"))),
+    }
+}
+
+fn verify_kernel_view(root: &Root, path: &GuestPath, kind: &str) -> Step<()> {
+    let fd = root.resolve_no_follow(path).stage(|| "failed to look at the mount")?;
+    let stat = rustix::fs::fstatfs(&fd).stage(|| "failed to look at the mount")?;
+    let wanted = if kind == "proc" { PROC_MAGIC } else { SYSFS_MAGIC };
+    if stat.f_type != wanted {
+        return Err(invalid(format!("`{path}` is not a {kind} after mounting")));
+    }
+    Ok(())
+}
+
+fn mount_bind(root: &Root, bundle: &Path, mount: &Mount, plan: &Plan, reach: Reach) -> Step<()> {
+    if mount.source.is_empty() {
+        return Err(invalid("a bind mount without a source"));
+    }
+    let source: PathBuf = bundle.join(&mount.source);
+    let copy = sys::mount::copy_path(&source, reach).stage(|| "failed to open the source")?;
+    let single = Change { set: plan.set, clear: plan.clear, propagation: None };
+    let tree = Change { set: plan.set_tree, clear: plan.clear_tree, propagation: None };
+    sys::mount::change(copy.as_fd(), single, Reach::Single).stage(|| "failed to set its options")?;
+    sys::mount::change(copy.as_fd(), tree, Reach::Tree).stage(|| "failed to set its options")?;
+    for (propagation, reach) in &plan.propagation {
+        sys::mount::change(copy.as_fd(), Change::propagate(*propagation), *reach)
+            .stage(|| "failed to set its propagation")?;
+    }
+    let stat = rustix::fs::fstat(&copy).stage(|| "failed to look at the source")?;
+    let path = guest(&mount.destination)?;
+    let target = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        ensure_dir(root, &path)?
+    } else {
+        ensure_file(root, &path)?
+    };
+    sys::mount::attach(copy.as_fd(), target.as_fd()).stage(|| "failed to attach it")
+}
+
+/// Finds a directory inside the root, making what is missing.
+pub(crate) fn ensure_dir(root: &Root, path: &GuestPath) -> Step<OwnedFd> {
+    match root.resolve(path) {
+        Ok(fd) => return Ok(fd),
+        Err(e) if e.errno() == Errno::NOENT => {}
+        Err(e) => return Err(e).stage(|| "failed to look for the mount point"),
+    }
+    root.mkdir_all(path, DIR_MODE).stage(|| "failed to make the mount point")?;
+    root.resolve(path).stage(|| "failed to look for the mount point")
+}
+
+/// Finds a file inside the root, making an empty one and its directories if there is none.
+pub(crate) fn ensure_file(root: &Root, path: &GuestPath) -> Step<OwnedFd> {
+    match root.resolve(path) {
+        Ok(fd) => return Ok(fd),
+        Err(e) if e.errno() == Errno::NOENT => {}
+        Err(e) => return Err(e).stage(|| "failed to look for the mount point"),
+    }
+    let Some((parent, name)) = path.split() else {
+        return Err(invalid("a file cannot be mounted at `/`"));
+    };
+    let dir = root.mkdir_all(&parent, DIR_MODE).stage(|| "failed to make the mount point")?;
+    // mknod never follows a link in the last name, as opening with O_CREAT would.
+    match rustix::fs::mknodat(dir.as_fd(), name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(e) => return Err(e).stage(|| format!("failed to make the file `{path}`")),
+    }
+    root.resolve(path).stage(|| "failed to look for the mount point")
+}
+
+/// Step 6, first half: paths that can be read but not written; missing ones are skipped.
+pub(crate) fn protect(root: &Root, paths: &[String]) -> Step<()> {
+    for path in paths {
+        let text = || format!("failed to make `{path}` read-only");
+        let Some(target) = find(root, path).stage(text)? else {
+            continue;
+        };
+        let copy = sys::mount::copy_fd(target.as_fd(), Reach::Tree).stage(text)?;
+        let change = Change::set(Attributes::MOUNT_ATTR_RDONLY);
+        sys::mount::change(copy.as_fd(), change, Reach::Tree).stage(text)?;
+        sys::mount::attach(copy.as_fd(), target.as_fd()).stage(text)?;
+    }
+    Ok(())
+}
+
+/// Step 6, second half: paths that cannot be read; missing ones are skipped.
+pub(crate) fn mask(root: &Root, paths: &[String]) -> Step<()> {
+    let mut empty: Option<OwnedFd> = None;
+    for path in paths {
+        let text = || format!("failed to mask `{path}`");
+        let Some(target) = find(root, path).stage(text)? else {
+            continue;
+        };
+        let stat = rustix::fs::fstat(&target).stage(text)?;
+        let cover = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            if empty.is_none() {
+                let attributes = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NOSUID;
+                let options = [("size".to_owned(), Some("0".to_owned()))];
+                empty = Some(sys::mount::create("tmpfs", &options, attributes).stage(text)?);
+            }
+            let one = empty.as_ref().expect("made above");
+            // One empty file system covers all directories; it cannot be written, so it stays empty.
+            sys::mount::copy_fd(one.as_fd(), Reach::Single).or_else(|_| {
+                // Kernels before 6.15 copy attached mounts only.
+                sys::mount::create("tmpfs", &[], Attributes::MOUNT_ATTR_RDONLY)
+            })
+        } else {
+            null_cover(root)
+        }
+        .stage(text)?;
+        sys::mount::attach(cover.as_fd(), target.as_fd()).stage(text)?;
+    }
+    Ok(())
+}
+
+/// A read-only mount of a /dev/null that is proven to be it: a mask by anything else would open what
+/// it should hide. The container's own comes first: its owner and mode are nobody else's business.
+fn null_cover(root: &Root) -> Result<OwnedFd, sys::Error> {
+    let own = GuestPath::new("/dev/null").ok().and_then(|path| root.resolve_no_follow(&path).ok());
+    let node = match own.filter(is_null) {
+        Some(node) => node,
+        None => sys::mount::open_path(Path::new("/dev/null"))?,
+    };
+    if !is_null(&node) {
+        return Err(sys::Error::new("verify `/dev/null`", Errno::NODEV));
+    }
+    let copy = sys::mount::copy_fd(node.as_fd(), Reach::Single)?;
+    let change = Change::set(Attributes::MOUNT_ATTR_RDONLY);
+    sys::mount::change(copy.as_fd(), change, Reach::Single)?;
+    Ok(copy)
+}
+
+fn is_null(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == rustix::fs::makedev(1, 3)
+    })
+}
+
+/// Looks for a path; only its absence is no error.
+fn find(root: &Root, path: &str) -> Step<Option<OwnedFd>> {
+    match root.resolve(&guest(path)?) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(e) if matches!(e.errno(), Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(e) => Err(e).stage(|| "failed to look for it"),
+    }
+}
+
+/// Step 5: the working directory, made inside the root if missing.
+pub(crate) fn ensure_cwd(root: &Root, cwd: &str) -> Step<()> {
+    let text = || format!("failed to make the working directory `{cwd}`");
+    let path = guest(cwd).stage(text)?;
+    match root.resolve(&path) {
+        Ok(_) => Ok(()),
+        // What is wrong with it otherwise is told when it is entered.
+        Err(e) if e.errno() != Errno::NOENT => Ok(()),
+        Err(_) => root.mkdir_all(&path, DIR_MODE).map(drop).stage(text),
+    }
+}
+
+/// Steps 7 and 8: enters the new root for good.
+pub(crate) fn enter(root: &Root, readonly: bool, propagation: &str) -> Step<()> {
+    sys::mount::change_root(root.as_fd()).stage(|| "failed to change the root")?;
+    if readonly {
+        let change = Change::set(Attributes::MOUNT_ATTR_RDONLY);
+        sys::mount::change(root.as_fd(), change, Reach::Single)
+            .stage(|| "failed to make the root read-only")?;
+    }
+    if let Some((propagation, reach)) = mounts::propagation(propagation) {
+        sys::mount::change(root.as_fd(), Change::propagate(propagation), reach)
+            .stage(|| "failed to set the propagation of the root")?;
+    }
+    Ok(())
+}
+
+/// Removes a name in a directory if it is there.
+pub(crate) fn unlink_if_there(dir: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e),
+    }
+}

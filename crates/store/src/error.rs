@@ -1,0 +1,145 @@
+//! What the store can fail with.
+
+use std::path::PathBuf;
+
+use spec::{Classify, ErrorKind};
+
+/// Result of a store operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed store operation; the class is [`Classify::kind`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No image has this name or id.
+    #[error("No such image: {text}")]
+    NoSuchImage {
+        /// What was asked for, completed with a tag as Docker prints it.
+        text: String,
+    },
+    /// A prefix fits several images.
+    #[error("image id prefix `{text}` is ambiguous: {matches} images begin with it")]
+    Ambiguous {
+        /// The prefix.
+        text: String,
+        /// How many.
+        matches: usize,
+    },
+    /// No snapshot has this key.
+    #[error("no snapshot `{key}`")]
+    NoSuchSnapshot {
+        /// The key.
+        key: String,
+    },
+    /// A snapshot with this key is there already.
+    #[error("snapshot `{key}` already exists")]
+    SnapshotExists {
+        /// The key.
+        key: String,
+    },
+    /// A key that cannot be a directory name.
+    #[error("invalid snapshot key `{key}`: want 1 to 128 of [a-zA-Z0-9_-]")]
+    InvalidKey {
+        /// The key.
+        key: String,
+    },
+    /// An image record or its layers are damaged.
+    #[error("image `{id}` is damaged: {what}")]
+    Damaged {
+        /// The image.
+        id: spec::ImageId,
+        /// What is wrong.
+        what: String,
+    },
+    /// The archive is not an image, or lies.
+    #[error("{what}")]
+    BadArchive {
+        /// What is wrong, with the entry's name.
+        what: String,
+        /// The cause, if it lies below.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A layer of an archive could not be unpacked.
+    #[error("failed to unpack layer `{path}`")]
+    Layer {
+        /// Its path in the archive.
+        path: String,
+        /// The cause.
+        source: spec::WireError,
+    },
+    /// A limit against decompression bombs was reached.
+    #[error("{what}")]
+    LimitExceeded {
+        /// Which limit, with its value.
+        what: String,
+    },
+    /// A form that this build cannot read.
+    #[error("{what}")]
+    Unsupported {
+        /// What, and what to do instead.
+        what: String,
+    },
+    /// An option is wrong.
+    #[error("{what}")]
+    InvalidOption {
+        /// What is wrong.
+        what: String,
+    },
+    /// Another process has the store open.
+    #[error("the store is in use by another process: `{}` is locked", path.display())]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The operation was cancelled by its caller.
+    #[error("cancelled")]
+    Cancelled,
+    /// The disk or the kernel failed.
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        /// What was tried, a verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The kernel refused a call in a layer.
+    #[error("failed to {action}")]
+    Sys {
+        /// What was tried.
+        action: String,
+        /// The cause.
+        source: sys::Error,
+    },
+}
+
+impl Classify for Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchImage { .. } | Self::NoSuchSnapshot { .. } => ErrorKind::NotFound,
+            Self::Ambiguous { .. }
+            | Self::InvalidKey { .. }
+            | Self::BadArchive { .. }
+            | Self::LimitExceeded { .. }
+            | Self::InvalidOption { .. } => ErrorKind::InvalidArgument,
+            Self::SnapshotExists { .. } | Self::InUse { .. } => ErrorKind::Conflict,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Damaged { .. } => ErrorKind::Internal,
+            Self::Layer { source, .. } => source.kind,
+            Self::Io { source, .. } => match source.raw_os_error() {
+                Some(code) => exhausted(rustix::io::Errno::from_raw_os_error(code)),
+                None => ErrorKind::Internal,
+            },
+            Self::Sys { source, .. } => exhausted(source.errno()),
+        }
+    }
+}
+
+fn exhausted(errno: rustix::io::Errno) -> ErrorKind {
+    match errno {
+        rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT => ErrorKind::Exhausted,
+        _ => ErrorKind::Internal,
+    }
+}

@@ -1,0 +1,373 @@
+//! Images by id and by name.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use spec::image::ImageConfig;
+use spec::{ChainId, Digest, ImageId, Reference, Resolution, Timestamp};
+use sys::fs::Durability;
+
+use crate::layout::VERSION;
+use crate::record::{self, NameRecord};
+use crate::store::{NameEntry, State, io};
+use crate::{Error, Result, Store};
+
+/// An image as it was when asked for.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Digest of the config.
+    pub id: ImageId,
+    /// The config, parsed.
+    pub config: Arc<ImageConfig>,
+    /// Its tags (references with a tag), sorted.
+    pub references: Vec<Reference>,
+    /// `repository@digest` names it was pulled by or pushed as, sorted; none for loaded images.
+    pub repo_digests: Vec<Reference>,
+    /// Sum of its layers' unpacked bytes.
+    pub size: u64,
+    /// When a tag was last put on it.
+    pub last_tagged: Option<Timestamp>,
+}
+
+impl Image {
+    /// Tells whether no name points to it.
+    pub fn is_dangling(&self) -> bool {
+        self.references.is_empty() && self.repo_digests.is_empty()
+    }
+
+    /// Identity of its stack of layers; `None` for an image without layers.
+    pub fn chain_id(&self) -> Option<ChainId> {
+        ChainId::of(&self.config.rootfs.diff_ids)
+    }
+}
+
+/// One step of an image's making, newest first, as `history` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The image's id on its newest step, else `None` (`<missing>`).
+    pub id: Option<ImageId>,
+    /// When.
+    pub created: Option<Timestamp>,
+    /// The instruction.
+    pub created_by: String,
+    /// A note.
+    pub comment: String,
+    /// Unpacked bytes of its layer, 0 for an empty one.
+    pub size: u64,
+    /// The image's tags on its newest step.
+    pub tags: Vec<Reference>,
+}
+
+/// What a removal did, in the order that Docker reports it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Names taken away.
+    pub untagged: Vec<Reference>,
+    /// Ids gone: the image's, then its layers' chain ids, topmost first.
+    pub deleted: Vec<Digest>,
+    /// Bytes given back.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// All images, newest first.
+    pub fn images(&self) -> Vec<Image> {
+        let state = self.inner.state();
+        let mut images: Vec<Image> = state
+            .images
+            .keys()
+            .filter_map(|id| state.image(*id))
+            .collect();
+        images.sort_by(|a, b| {
+            b.config
+                .created
+                .cmp(&a.config.created)
+                .then(a.id.cmp(&b.id))
+        });
+        images
+    }
+
+    /// An image by its id.
+    pub fn image(&self, id: ImageId) -> Option<Image> {
+        self.inner.state().image(id)
+    }
+
+    /// Raw bytes of an image's config.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`], or the disk failed.
+    pub fn config_bytes(&self, id: ImageId) -> Result<Vec<u8>> {
+        if !self.inner.state().images.contains_key(&id) {
+            return Err(no_such(id));
+        }
+        let path = self.layout().blob(id.digest());
+        let bytes = std::fs::read(&path).map_err(io("read", &path))?;
+        if Digest::of(&bytes) != id.digest() {
+            return Err(Error::Damaged {
+                id,
+                what: "its config was changed on disk".to_owned(),
+            });
+        }
+        Ok(bytes)
+    }
+
+    /// What a user's text stands for: a name, `name@digest`, an id, or a prefix of an id (with or
+    /// without `sha256:`). A name wins over a prefix, as in Docker.
+    pub fn resolve(&self, text: &str) -> Resolution<ImageId> {
+        let state = self.inner.state();
+        let bare = text.strip_prefix("sha256:").unwrap_or(text);
+        if let Ok(digest) = format!("sha256:{bare}").parse::<Digest>() {
+            let id = ImageId::new(digest);
+            return match state.images.contains_key(&id) {
+                true => Resolution::One(id),
+                false => Resolution::None,
+            };
+        }
+        if let Ok(reference) = text.parse::<Reference>() {
+            // With a digest the tag only decorates.
+            let reference = match reference.digest() {
+                Some(digest) => reference.with_digest(digest),
+                None => reference,
+            };
+            if let Some(name) = state.names.get(&reference) {
+                return Resolution::One(name.image);
+            }
+        }
+        if bare.is_empty() || !bare.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+            return Resolution::None;
+        }
+        let mut found: Vec<ImageId> = state
+            .images
+            .keys()
+            .filter(|id| id.digest().hex().starts_with(bare))
+            .copied()
+            .collect();
+        match found.len() {
+            0 => Resolution::None,
+            1 => Resolution::One(found.remove(0)),
+            _ => Resolution::Ambiguous(found),
+        }
+    }
+
+    /// The one image that a user's text stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`] with Docker's text, [`Error::Ambiguous`].
+    pub fn find(&self, text: &str) -> Result<Image> {
+        let missing = || {
+            let name = text.parse::<Reference>().map(|name| name.familiar());
+            Error::NoSuchImage {
+                text: name.unwrap_or_else(|_| text.to_owned()),
+            }
+        };
+        match self.resolve(text) {
+            Resolution::One(id) => self.image(id).ok_or_else(missing),
+            Resolution::None => Err(missing()),
+            Resolution::Ambiguous(ids) => Err(Error::Ambiguous {
+                text: text.to_owned(),
+                matches: ids.len(),
+            }),
+        }
+    }
+
+    /// The image that a name points to.
+    pub fn image_of(&self, reference: &Reference) -> Option<ImageId> {
+        self.inner
+            .state()
+            .names
+            .get(reference)
+            .map(|name| name.image)
+    }
+
+    /// All names of an image, sorted.
+    pub fn references_of(&self, id: ImageId) -> Vec<Reference> {
+        self.inner.state().references_of(id)
+    }
+
+    /// Points a name to an image; returns the image it pointed to before, if another.
+    ///
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`], or the disk failed.
+    pub fn tag(&self, id: ImageId, reference: &Reference) -> Result<Option<ImageId>> {
+        let _writer = self.inner.writer();
+        if !self.inner.state().images.contains_key(&id) {
+            return Err(no_such(id));
+        }
+        self.write_name(id, reference)
+    }
+
+    /// Writes a name while the caller holds the writer's lock and knows that the image is there.
+    pub(crate) fn write_name(&self, id: ImageId, reference: &Reference) -> Result<Option<ImageId>> {
+        let tagged = Timestamp::from(std::time::SystemTime::now());
+        let record = NameRecord {
+            version: VERSION,
+            reference: reference.clone(),
+            image: id,
+            tagged,
+        };
+        record::write(&self.layout().name(reference), &record, Durability::Synced)?;
+        let entry = NameEntry { image: id, tagged };
+        let old = self.inner.state().names.insert(reference.clone(), entry);
+        Ok(old.map(|old| old.image).filter(|old| *old != id))
+    }
+
+    /// Takes a name away; returns the image it pointed to. The image stays.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn untag(&self, reference: &Reference) -> Result<Option<ImageId>> {
+        let _writer = self.inner.writer();
+        let removed = self.remove_name(reference)?;
+        if removed.is_some() {
+            self.sync_dir("names")?;
+        }
+        Ok(removed)
+    }
+
+    fn remove_name(&self, reference: &Reference) -> Result<Option<ImageId>> {
+        if self.image_of(reference).is_none() {
+            return Ok(None);
+        }
+        remove_file(&self.layout().name(reference))?;
+        Ok(self
+            .inner
+            .state()
+            .names
+            .remove(reference)
+            .map(|name| name.image))
+    }
+
+    /// Removes an image with all its names, and the layers that nothing else needs.
+    ///
+    /// Whether a container forbids it is the caller's to know; a snapshot keeps its layers anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`], or the disk failed.
+    pub fn remove_image(&self, id: ImageId) -> Result<Removed> {
+        let writer = self.inner.writer();
+        let image = self.image(id).ok_or_else(|| no_such(id))?;
+        let untagged = self.references_of(id);
+        for reference in &untagged {
+            self.remove_name(reference)?;
+        }
+        remove_file(&self.layout().image(id))?;
+        self.inner.state().images.remove(&id);
+        self.sync_dir("names")?;
+        self.sync_dir("images")?;
+        let garbage = self.hide_garbage()?;
+        drop(writer);
+        let diffs = &image.config.rootfs.diff_ids;
+        let chains = (1..=diffs.len())
+            .rev()
+            .filter(|n| garbage.layers.contains(&diffs[n - 1]));
+        let chains = chains
+            .filter_map(|n| ChainId::of(&diffs[..n]))
+            .map(|chain| chain.digest());
+        let deleted = std::iter::once(id.digest()).chain(chains).collect();
+        let swept = garbage.delete()?;
+        Ok(Removed {
+            untagged,
+            deleted,
+            bytes: swept.bytes,
+        })
+    }
+
+    /// Images that no name points to: what `image prune` without `-a` removes.
+    pub fn dangling(&self) -> Vec<Image> {
+        self.images()
+            .into_iter()
+            .filter(Image::is_dangling)
+            .collect()
+    }
+
+    /// How an image was made, newest step first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`].
+    pub fn history(&self, id: ImageId) -> Result<Vec<HistoryEntry>> {
+        let image = self.image(id).ok_or_else(|| no_such(id))?;
+        let state = self.inner.state();
+        let mut layers = image.config.rootfs.diff_ids.iter();
+        let mut entries: Vec<HistoryEntry> = Vec::new();
+        for step in &image.config.history {
+            let layer = if step.empty_layer {
+                None
+            } else {
+                layers.next()
+            };
+            entries.push(HistoryEntry {
+                id: None,
+                created: step.created,
+                created_by: step.created_by.clone(),
+                comment: step.comment.clone(),
+                size: layer
+                    .and_then(|diff| state.layers.get(diff))
+                    .map_or(0, |layer| layer.size),
+                tags: Vec::new(),
+            });
+        }
+        entries.reverse();
+        if let Some(newest) = entries.first_mut() {
+            newest.id = Some(id);
+            newest.tags = image.references;
+        }
+        Ok(entries)
+    }
+
+    pub(crate) fn sync_dir(&self, name: &str) -> Result<()> {
+        sys::fs::sync_dir(&self.layout().dir(name)).map_err(|source| Error::Sys {
+            action: format!("sync the directory of {name}"),
+            source,
+        })
+    }
+}
+
+impl State {
+    pub(crate) fn references_of(&self, id: ImageId) -> Vec<Reference> {
+        let names = self.names.iter().filter(|(_, name)| name.image == id);
+        names.map(|(reference, _)| reference.clone()).collect()
+    }
+
+    pub(crate) fn image(&self, id: ImageId) -> Option<Image> {
+        let entry = self.images.get(&id)?;
+        let (repo_digests, references) = self
+            .references_of(id)
+            .into_iter()
+            .partition(|name| name.digest().is_some());
+        let size_of = |diff| self.layers.get(diff).map_or(0, |layer| layer.size);
+        Some(Image {
+            id,
+            config: Arc::clone(&entry.config),
+            references,
+            repo_digests,
+            size: entry.config.rootfs.diff_ids.iter().map(size_of).sum(),
+            last_tagged: self
+                .names
+                .values()
+                .filter(|name| name.image == id)
+                .map(|name| name.tagged)
+                .max(),
+        })
+    }
+}
+
+pub(crate) fn no_such(id: ImageId) -> Error {
+    Error::NoSuchImage {
+        text: id.to_string(),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(io("remove", path)),
+    }
+}

@@ -1,0 +1,93 @@
+//! Where everything is; described in docs/on-disk.md.
+//!
+//! ```text
+//! store/
+//! ├── lock                      held by the one process that owns the store
+//! ├── version                   format of the store: `1`
+//! ├── blobs/sha256/<hex>        verified bytes: configs, manifests
+//! ├── layers/<hex of diff id>/
+//! │   ├── diff/                 the unpacked layer, with overlayfs's whiteouts
+//! │   └── meta.json             LayerRecord
+//! ├── images/<hex of id>.json   ImageRecord
+//! ├── names/<hex>.json          NameRecord; named by the digest of the reference
+//! ├── init/<hex of chain id>/   mount points that an image lacks, as one more layer
+//! ├── snapshots/<key>/
+//! │   ├── upper/ work/          the container's writable layer
+//! │   └── meta.json             SnapshotRecord, written last
+//! ├── ingest/                   being written; swept when the store is opened
+//! ├── trash/                    being deleted; swept when the store is opened
+//! └── quarantine/               damaged records, for a person to look at
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use spec::{DiffId, Digest, ImageId, Reference};
+
+/// Format that this build reads and writes.
+pub(crate) const VERSION: u32 = 1;
+
+/// Directories that the store consists of.
+pub(crate) const DIRECTORIES: &[&str] = &[
+    "blobs",
+    "blobs/sha256",
+    "layers",
+    "images",
+    "names",
+    "init",
+    "snapshots",
+    "ingest",
+    "trash",
+    "quarantine",
+];
+
+/// Paths under the store's root.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn dir(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub(crate) fn blob(&self, digest: Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    pub(crate) fn layer(&self, diff: DiffId) -> PathBuf {
+        self.root.join("layers").join(diff.digest().hex())
+    }
+
+    pub(crate) fn layer_diff(&self, diff: DiffId) -> PathBuf {
+        self.layer(diff).join("diff")
+    }
+
+    pub(crate) fn image(&self, id: ImageId) -> PathBuf {
+        self.root
+            .join("images")
+            .join(format!("{}.json", id.digest().hex()))
+    }
+
+    pub(crate) fn name(&self, reference: &Reference) -> PathBuf {
+        // A reference can be longer than a file name.
+        let hex = Digest::of(reference.to_string().as_bytes()).hex();
+        self.root.join("names").join(format!("{hex}.json"))
+    }
+
+    pub(crate) fn init(&self, name: &str) -> PathBuf {
+        self.root.join("init").join(name)
+    }
+
+    pub(crate) fn snapshot(&self, key: &str) -> PathBuf {
+        self.root.join("snapshots").join(key)
+    }
+}

@@ -1,0 +1,245 @@
+//! Reading the records when the store is opened, and putting aside what is damaged.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use spec::image::ImageConfig;
+use spec::{DiffId, Digest, ImageId};
+
+use crate::layout::{Layout, VERSION};
+use crate::record::{self, ImageRecord, LayerRecord, MAX_CONFIG, NameRecord, SnapshotRecord};
+use crate::store::{ImageEntry, NameEntry, Problem, State, io};
+use crate::{Result, trash};
+
+struct Recovery<'l> {
+    layout: &'l Layout,
+    state: State,
+    problems: Vec<Problem>,
+}
+
+/// Reads all records; what was wrong is in the list.
+pub(crate) fn recover(layout: &Layout) -> Result<(State, Vec<Problem>)> {
+    for swept in ["ingest", "trash"] {
+        trash::empty(&layout.dir(swept))?;
+    }
+    let mut recovery = Recovery {
+        layout,
+        state: State::default(),
+        problems: Vec::new(),
+    };
+    recovery.blobs()?;
+    recovery.layers()?;
+    recovery.images()?;
+    recovery.names()?;
+    recovery.snapshots()?;
+    recovery.inits()?;
+    Ok((recovery.state, recovery.problems))
+}
+
+impl Recovery<'_> {
+    fn blobs(&mut self) -> Result<()> {
+        for (path, name) in entries(&self.layout.dir("blobs/sha256"))? {
+            match hex(&name) {
+                Some(digest) => {
+                    // Configs are verified where they are read, all others by fsck.
+                    let size = std::fs::symlink_metadata(&path).map_or(0, |found| found.len());
+                    self.state.blobs.insert(digest, size);
+                }
+                None => self.quarantine(&path, "is not named by a digest"),
+            }
+        }
+        Ok(())
+    }
+
+    fn layers(&mut self) -> Result<()> {
+        for (path, name) in entries(&self.layout.dir("layers"))? {
+            let Some(diff) = hex(&name).map(DiffId::new) else {
+                self.quarantine(&path, "is not named by a digest");
+                continue;
+            };
+            match record::read::<LayerRecord>(&path.join("meta.json")) {
+                Ok(record) if record.diff_id != diff => {
+                    self.quarantine(&path, "belongs to another layer");
+                }
+                Ok(_) if !path.join("diff").is_dir() => self.quarantine(&path, "has no content"),
+                Ok(record) => {
+                    self.state.layers.insert(diff, record);
+                }
+                Err(what) => self.quarantine(&path, &what),
+            }
+        }
+        Ok(())
+    }
+
+    fn images(&mut self) -> Result<()> {
+        for (path, name) in entries(&self.layout.dir("images"))? {
+            let Some(id) = stem(&name).map(ImageId::new) else {
+                self.quarantine(&path, "is not named by a digest");
+                continue;
+            };
+            let bytes = match record::read_small(&self.layout.blob(id.digest()), MAX_CONFIG) {
+                Ok(bytes) if Digest::of(&bytes) == id.digest() => bytes,
+                Ok(_) => {
+                    let blob = self.layout.blob(id.digest());
+                    self.state.blobs.remove(&id.digest());
+                    self.quarantine(&blob, "does not have the bytes of its digest");
+                    self.quarantine(&path, "lost its config");
+                    continue;
+                }
+                Err(what) => {
+                    self.quarantine(&path, &format!("lost its config, which {what}"));
+                    continue;
+                }
+            };
+            let config = match ImageConfig::from_json(&bytes) {
+                Ok(config) => config,
+                Err(error) => {
+                    self.quarantine(&path, &format!("has a config that is none: {error}"));
+                    continue;
+                }
+            };
+            let record = match record::read::<ImageRecord>(&path) {
+                Ok(record) if record.id == id => record,
+                // Its name and its config tell all that is needed.
+                found => {
+                    let what = found
+                        .err()
+                        .unwrap_or_else(|| "names another image".to_owned());
+                    self.quarantine(&path, &format!("{what}; made anew"));
+                    let record = ImageRecord {
+                        version: VERSION,
+                        id,
+                        manifest: None,
+                    };
+                    record::write(&path, &record, sys::fs::Durability::Synced)?;
+                    record
+                }
+            };
+            for diff in &config.rootfs.diff_ids {
+                if !self.state.layers.contains_key(diff) {
+                    self.report(
+                        &path,
+                        format!("layer {diff} is missing: load the image again"),
+                    );
+                }
+            }
+            let entry = ImageEntry {
+                config: Arc::new(config),
+                manifest: record.manifest,
+            };
+            self.state.images.insert(id, entry);
+        }
+        Ok(())
+    }
+
+    fn names(&mut self) -> Result<()> {
+        for (path, _) in entries(&self.layout.dir("names"))? {
+            match record::read::<NameRecord>(&path) {
+                Ok(record) if self.layout.name(&record.reference) != path => {
+                    self.quarantine(&path, "belongs to another name");
+                }
+                Ok(record) if !self.state.images.contains_key(&record.image) => {
+                    let what = format!(
+                        "`{}` points to image {}, which is not there",
+                        record.reference.familiar(),
+                        record.image
+                    );
+                    self.quarantine(&path, &what);
+                }
+                Ok(record) => {
+                    let entry = NameEntry {
+                        image: record.image,
+                        tagged: record.tagged,
+                    };
+                    self.state.names.insert(record.reference, entry);
+                }
+                Err(what) => self.quarantine(&path, &what),
+            }
+        }
+        Ok(())
+    }
+
+    fn snapshots(&mut self) -> Result<()> {
+        for (path, name) in entries(&self.layout.dir("snapshots"))? {
+            if !path.join("meta.json").exists() {
+                // Half-made: the record is written last.
+                trash::discard(self.layout, &path)?;
+                continue;
+            }
+            match record::read::<SnapshotRecord>(&path.join("meta.json")) {
+                Ok(record) if name != *record.key => {
+                    self.report(&path, "belongs to another snapshot".to_owned());
+                }
+                Ok(record) => {
+                    self.state.snapshots.insert(record.key.clone(), record);
+                }
+                // It holds what a container wrote: nothing here may move it away.
+                Err(what) => self.report(&path, format!("its record {what}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn inits(&mut self) -> Result<()> {
+        for (_, name) in entries(&self.layout.dir("init"))? {
+            if let Some(name) = name.to_str() {
+                self.state.inits.insert(name.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, path: &Path, what: String) {
+        tracing::warn!(path = %path.display(), what, "store is damaged");
+        self.problems.push(Problem {
+            path: path.to_owned(),
+            what,
+        });
+    }
+
+    fn quarantine(&mut self, path: &Path, what: &str) {
+        let name = path.file_name().unwrap_or_default();
+        let parent = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let mut target = parent.to_owned();
+        target.push("-");
+        target.push(name);
+        target.push(format!("-{}", sys::fs::random_hex().unwrap_or_default()));
+        let target = self.layout.dir("quarantine").join(target);
+        let what = match std::fs::rename(path, &target) {
+            Ok(()) => format!("{what}; moved to `{}`", target.display()),
+            Err(error) => format!("{what}; could not be moved away: {error}"),
+        };
+        self.report(path, what);
+    }
+}
+
+/// Names in a directory, sorted; left-overs of replacements are removed.
+fn entries(directory: &Path) -> Result<Vec<(PathBuf, OsString)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(io("list", directory))? {
+        let entry = entry.map_err(io("list", directory))?;
+        let name = entry.file_name();
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with(sys::fs::TEMPORARY))
+        {
+            // A replacement that a crash interrupted; the old file is whole.
+            drop(std::fs::remove_file(entry.path()));
+            continue;
+        }
+        found.push((entry.path(), name));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn hex(name: &std::ffi::OsStr) -> Option<Digest> {
+    format!("sha256:{}", name.to_str()?).parse().ok()
+}
+
+fn stem(name: &std::ffi::OsStr) -> Option<Digest> {
+    format!("sha256:{}", name.to_str()?.strip_suffix(".json")?)
+        .parse()
+        .ok()
+}

@@ -1,0 +1,320 @@
+//! Snapshots: the writable layers of containers.
+//!
+//! Nothing here is synced: a container that a power cut took is created again, and what it wrote is
+//! the kernel's to keep. A snapshot's record is written last, so one without a record is half-made.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use spec::{ChainId, DiffId, ImageId, Rootfs, Timestamp};
+use sys::root::{Dir, GuestPath, Kind, Root};
+
+use crate::images::no_such;
+use crate::layout::VERSION;
+use crate::record::{self, SnapshotRecord};
+use crate::store::{State, io};
+use crate::{Error, Lease, Result, Store, init, trash};
+
+/// How a snapshot is made.
+#[derive(Debug, Clone, Default)]
+pub struct PrepareOptions {
+    /// Skip syncing on unmount: for containers that are removed when they end (`--rm`).
+    pub volatile: bool,
+}
+
+/// A writable layer and what lies below it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The key it was prepared under: the container's id.
+    pub key: String,
+    /// The image below.
+    pub image: ImageId,
+    /// How it is mounted.
+    pub rootfs: Rootfs,
+    /// When it was prepared.
+    pub created: Timestamp,
+}
+
+impl Store {
+    /// Makes the writable layer of a container on top of an image and says how to mount it.
+    ///
+    /// Not synced: a container that was lost to a power cut is created again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`], [`Error::SnapshotExists`], [`Error::InvalidKey`],
+    /// [`Error::Damaged`] when a layer is missing, or the disk failed.
+    pub fn prepare(
+        &self,
+        _lease: &Lease,
+        key: &str,
+        image: ImageId,
+        options: &PrepareOptions,
+    ) -> Result<Rootfs> {
+        check_key(key)?;
+        let record = {
+            let mut state = self.inner.state();
+            let entry = state.images.get(&image).ok_or_else(|| no_such(image))?;
+            let layers = entry.config.rootfs.diff_ids.clone();
+            if let Some(missing) = layers.iter().find(|diff| !state.layers.contains_key(diff)) {
+                let what = format!("layer {missing} is missing: load it again");
+                return Err(Error::Damaged { id: image, what });
+            }
+            if state.snapshots.contains_key(key) {
+                return Err(Error::SnapshotExists {
+                    key: key.to_owned(),
+                });
+            }
+            let record = SnapshotRecord {
+                version: VERSION,
+                key: key.to_owned(),
+                image,
+                init: init_name(&layers),
+                layers,
+                volatile: options.volatile,
+                created: Timestamp::from(std::time::SystemTime::now()),
+            };
+            // From here on the layers are needed, whatever happens to the image.
+            state.snapshots.insert(key.to_owned(), record.clone());
+            record
+        };
+        let made = self.make_snapshot(&record);
+        if made.is_err() {
+            self.inner.state().snapshots.remove(key);
+            // The first error is the one to tell; the next open sweeps what has no record.
+            drop(trash::delete(&self.layout().snapshot(key)));
+        }
+        made.map(|()| self.rootfs(&record))
+    }
+
+    fn make_snapshot(&self, record: &SnapshotRecord) -> Result<()> {
+        let path = self.layout().snapshot(&record.key);
+        let make = |path: &Path| {
+            std::fs::DirBuilder::new()
+                .mode(0o755)
+                .create(path)
+                .map_err(io("make", path))
+        };
+        self.ensure_init(record)?;
+        match std::fs::DirBuilder::new().mode(0o710).create(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::SnapshotExists {
+                    key: record.key.clone(),
+                });
+            }
+            done => done.map_err(io("make", &path))?,
+        }
+        let upper = path.join("upper");
+        make(&upper)?;
+        make(&path.join("work"))?;
+        self.dress_root(record, &upper)?;
+        let meta = path.join("meta.json");
+        std::fs::write(&meta, record::encode(record)).map_err(io("write", &meta))
+    }
+
+    /// Gives the writable layer's root the attributes of the image's: overlayfs shows the topmost.
+    fn dress_root(&self, record: &SnapshotRecord, upper: &Path) -> Result<()> {
+        let root = {
+            let state = self.inner.state();
+            let mut topmost_first = record.layers.iter().rev();
+            topmost_first.find_map(|diff| state.layers.get(diff).and_then(|layer| layer.root))
+        };
+        let failed = |source| Error::Sys {
+            action: "set up the writable layer".into(),
+            source,
+        };
+        let dir = Root::open(upper)
+            .and_then(|root| root.open_dir(&GuestPath::root()))
+            .map_err(failed)?;
+        let (uid, gid, mode) = root.map_or((0, 0, 0o755), |root| (root.uid, root.gid, root.mode));
+        dir.set_own(uid, gid, Mode::from_raw_mode(mode), None)
+            .map_err(failed)
+    }
+
+    fn ensure_init(&self, record: &SnapshotRecord) -> Result<()> {
+        if self.inner.state().inits.contains(&record.init) {
+            return Ok(());
+        }
+        let _writer = self.inner.writer();
+        let (known, lowers) = {
+            let state = self.inner.state();
+            (
+                state.inits.contains(&record.init),
+                self.lowers(&state, &record.layers),
+            )
+        };
+        if !known {
+            init::make(self.layout(), &record.init, &lowers)?;
+            self.inner.state().inits.insert(record.init.clone());
+        }
+        Ok(())
+    }
+
+    /// Directories of layers, topmost first, without those that cannot be seen.
+    pub(crate) fn lowers(&self, state: &State, layers: &[DiffId]) -> Vec<PathBuf> {
+        let mut seen: Vec<DiffId> = Vec::new();
+        for diff in layers.iter().rev() {
+            // The kernel refuses a directory given twice; the upper one hides the lower anyway.
+            if !seen.contains(diff) {
+                seen.push(*diff);
+            }
+            // It honours the opaque mark on every directory but the root.
+            if state
+                .layers
+                .get(diff)
+                .is_some_and(|layer| layer.opaque_root)
+            {
+                break;
+            }
+        }
+        seen.into_iter()
+            .map(|diff| self.layout().layer_diff(diff))
+            .collect()
+    }
+
+    fn rootfs(&self, record: &SnapshotRecord) -> Rootfs {
+        let path = self.layout().snapshot(&record.key);
+        let mut lowers = vec![self.layout().init(&record.init)];
+        lowers.extend(self.lowers(&self.inner.state(), &record.layers));
+        Rootfs::Overlay {
+            lowers,
+            upper: path.join("upper"),
+            work: path.join("work"),
+            volatile: record.volatile,
+        }
+    }
+
+    /// Says how to mount a snapshot, again before every start of its container.
+    ///
+    /// Removes the mark that a volatile overlay leaves in its work directory, which the kernel
+    /// would otherwise refuse to mount again: do not call it while it is mounted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchSnapshot`], or the disk failed.
+    pub fn snapshot(&self, key: &str) -> Result<Snapshot> {
+        let record = self.snapshot_record(key)?;
+        if record.volatile {
+            trash::delete_below(&self.layout().snapshot(key).join("work/work"), "incompat")?;
+        }
+        Ok(Snapshot {
+            rootfs: self.rootfs(&record),
+            key: record.key,
+            image: record.image,
+            created: record.created,
+        })
+    }
+
+    fn snapshot_record(&self, key: &str) -> Result<SnapshotRecord> {
+        let state = self.inner.state();
+        let record = state.snapshots.get(key);
+        record.cloned().ok_or_else(|| Error::NoSuchSnapshot {
+            key: key.to_owned(),
+        })
+    }
+
+    /// Keys of all snapshots, sorted: compared with the containers when the engine starts.
+    pub fn snapshots(&self) -> Vec<String> {
+        self.inner.state().snapshots.keys().cloned().collect()
+    }
+
+    /// Removes a snapshot, which must not be mounted; absent is fine.
+    ///
+    /// It is gone at once; its files are deleted before this returns. Layers of images that were
+    /// removed meanwhile stay until the next [`Store::gc`].
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn remove_snapshot(&self, key: &str) -> Result<()> {
+        check_key(key)?;
+        let path = self.layout().snapshot(key);
+        let hidden = match trash::hide(self.layout(), &path) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
+            done => Some(done?),
+        };
+        self.inner.state().snapshots.remove(key);
+        match hidden {
+            Some(hidden) => trash::delete(&hidden),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes that a container has written: the files of its writable layer (`SizeRw`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchSnapshot`], or the disk failed.
+    pub fn usage(&self, key: &str) -> Result<u64> {
+        self.snapshot_record(key)?;
+        let upper = self.layout().snapshot(key).join("upper");
+        tree_size(&upper)
+            .map(|size| size.bytes)
+            .map_err(|source| Error::Sys {
+                action: format!("measure `{}`", upper.display()),
+                source,
+            })
+    }
+}
+
+/// Name of the init layer of a stack of layers.
+pub(crate) fn init_name(layers: &[DiffId]) -> String {
+    ChainId::of(layers).map_or_else(|| "scratch".to_owned(), |chain| chain.digest().hex())
+}
+
+fn check_key(key: &str) -> Result<()> {
+    let good = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+    if (1..=128).contains(&key.len()) && key.bytes().all(good) {
+        return Ok(());
+    }
+    Err(Error::InvalidKey {
+        key: key.chars().take(140).collect(),
+    })
+}
+
+/// What a tree holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TreeSize {
+    pub(crate) bytes: u64,
+    pub(crate) objects: u64,
+}
+
+/// Adds up a tree, hard links once; what vanishes meanwhile does not count.
+pub(crate) fn tree_size(path: &Path) -> sys::Result<TreeSize> {
+    let mut size = TreeSize::default();
+    let mut linked = std::collections::HashSet::new();
+    let root = Root::open(path)?;
+    let mut todo: Vec<(Dir, Vec<std::ffi::OsString>)> = Vec::new();
+    let top = root.open_dir(&GuestPath::root())?;
+    let names = top.names()?;
+    todo.push((top, names));
+    while let Some((dir, names)) = todo.last_mut() {
+        let Some(name) = names.pop() else {
+            todo.pop();
+            continue;
+        };
+        let name: &OsStr = &name;
+        let Some(found) = dir.find(name)? else {
+            continue;
+        };
+        size.objects += 1;
+        if found.kind == Kind::Directory {
+            // Each open directory is a descriptor: what a container nests deeper than this is
+            // not worth failing for.
+            if todo.len() < MAX_DEPTH
+                && let Some((dir, _)) = todo.last()
+                && let Ok(below) = dir.open_dir(name)
+            {
+                let names = below.names()?;
+                todo.push((below, names));
+            }
+        } else if found.links < 2 || linked.insert((found.device, found.inode)) {
+            size.bytes += found.size;
+        }
+    }
+    Ok(size)
+}
+
+const MAX_DEPTH: usize = 512;

@@ -1,0 +1,201 @@
+//! The store as a whole: its state in memory, opening it.
+//!
+//! All records are read once, when the store is opened; after that memory is the truth for readers
+//! and disk follows. Two locks: `writer` serialises whoever changes records, for as long as the disk
+//! takes; `state` guards the tables and is never held across a sync. Order: `writer`, then `state`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use spec::image::ImageConfig;
+use spec::{DiffId, Digest, ImageId, Reference, Timestamp};
+
+use crate::layout::{DIRECTORIES, Layout, VERSION};
+use crate::lease::Held;
+use crate::record::{LayerRecord, ManifestRecord, SnapshotRecord};
+use crate::{Error, Lease, Result};
+
+/// Content, layers, images and snapshots under one directory; cheap to clone, shared by threads.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// Something wrong that `open` or `fsck` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub path: PathBuf,
+    /// What is wrong, and what was done about it.
+    pub what: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) layout: Layout,
+    writer: Mutex<()>,
+    state: Mutex<State>,
+    problems: Vec<Problem>,
+    /// Held for as long as the store is open; the kernel releases it with the process.
+    _lock: std::fs::File,
+}
+
+/// The tables.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) images: BTreeMap<ImageId, ImageEntry>,
+    pub(crate) names: BTreeMap<Reference, NameEntry>,
+    pub(crate) layers: BTreeMap<DiffId, LayerRecord>,
+    pub(crate) blobs: BTreeMap<Digest, u64>,
+    pub(crate) snapshots: BTreeMap<String, SnapshotRecord>,
+    pub(crate) inits: BTreeSet<String>,
+    pub(crate) leases: BTreeMap<u64, Held>,
+    next_lease: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ImageEntry {
+    pub(crate) config: Arc<ImageConfig>,
+    pub(crate) manifest: Option<ManifestRecord>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NameEntry {
+    pub(crate) image: ImageId,
+    pub(crate) tagged: Timestamp,
+}
+
+impl Inner {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no panics while the tables are held")
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, ()> {
+        // The guarded value is nothing: a panic of another writer leaves whole files behind.
+        self.writer
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Opens or creates a store in a directory (`<data-root>/store`), which one process may own.
+    ///
+    /// Sweeps what a crash left. Damaged records are moved to `quarantine/` and reported by
+    /// [`Store::problems`]; they never stop the open.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made, locked or read.
+    pub fn open(root: &Path) -> Result<Self> {
+        let root = std::path::absolute(root).map_err(io("find", root))?;
+        let layout = Layout::new(root);
+        for name in std::iter::once("").chain(DIRECTORIES.iter().copied()) {
+            make_dir(&layout.dir(name))?;
+        }
+        let lock = lock(&layout.dir("lock"))?;
+        check_version(&layout)?;
+        let (state, problems) = crate::recover::recover(&layout)?;
+        let clean = problems.is_empty();
+        let inner = Arc::new(Inner {
+            layout,
+            writer: Mutex::new(()),
+            state: Mutex::new(state),
+            problems,
+            _lock: lock,
+        });
+        let store = Self { inner };
+        // A damaged image may still need what looks like garbage now.
+        if clean {
+            store.gc()?;
+        }
+        Ok(store)
+    }
+
+    /// What was found damaged when the store was opened.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.inner.problems.clone()
+    }
+
+    /// Begins a lease; `purpose` appears in logs.
+    pub fn lease(&self, purpose: &str) -> Lease {
+        let mut state = self.inner.state();
+        let number = state.next_lease;
+        state.next_lease += 1;
+        state.leases.insert(
+            number,
+            Held {
+                purpose: purpose.to_owned(),
+                ..Held::default()
+            },
+        );
+        Lease {
+            inner: Arc::clone(&self.inner),
+            number,
+        }
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+}
+
+fn make_dir(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(io("make", path))
+}
+
+fn lock(path: &Path) -> Result<std::fs::File> {
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(io("open", path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::InUse {
+            path: path.to_owned(),
+        }),
+        Err(std::fs::TryLockError::Error(error)) => Err(io("lock", path)(error)),
+    }
+}
+
+fn check_version(layout: &Layout) -> Result<()> {
+    let path = layout.dir("version");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim() == VERSION.to_string() => Ok(()),
+        Ok(text) => Err(Error::Unsupported {
+            what: format!(
+                "the store has format `{}`, this build reads {VERSION}",
+                text.trim().chars().take(40).collect::<String>()
+            ),
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let text = format!("{VERSION}\n");
+            sys::fs::replace(&path, text.as_bytes(), 0o600, sys::fs::Durability::Synced).map_err(
+                |source| Error::Sys {
+                    action: "write the store's version".into(),
+                    source,
+                },
+            )
+        }
+        Err(error) => Err(io("read", &path)(error)),
+    }
+}
+
+pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io {
+        action,
+        path,
+        source,
+    }
+}

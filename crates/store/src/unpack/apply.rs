@@ -1,0 +1,650 @@
+//! Turning tar entries into files, in the form that overlayfs wants.
+//!
+//! Every path is taken apart into a directory, resolved inside the layer's root
+//! ([`sys::root::Root`]), and one name that is never followed. Whiteouts become what overlayfs
+//! reads: `.wh.x` a character device 0:0 called `x`, `.wh..wh..opq` an attribute of its directory.
+//!
+//! Attributes of directories are set when everything is unpacked: files made in them change their
+//! times, and a set-group-id bit would be inherited.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use sys::root::{Dir, GuestPath, Kind, Metadata, Root, Times};
+
+use super::{Limits, Unpacked, bad_tar};
+use crate::tar::{Entries, Entry, EntryKind};
+use crate::{Error, Result};
+
+/// The attribute by which overlayfs knows that a directory hides those below it.
+pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
+
+const WHITEOUT: &[u8] = b".wh.";
+const WHITEOUT_META: &[u8] = b".wh..wh.";
+const WHITEOUT_OPAQUE: &[u8] = b".wh..wh..opq";
+/// Mode of directories that entries lie in but no entry makes.
+const IMPLIED: u32 = 0o755;
+/// Directories kept open: parents of coming entries are mostly parents of past ones.
+const CACHE: usize = 128;
+/// The kernel's bound on a path.
+const MAX_PATH: usize = 4095;
+
+/// Attributes that an archive gives to the root directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RootEntry {
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: i64,
+    pub(crate) mtime_nanos: u32,
+}
+
+/// Objects in a directory tree and bytes of those that are no directories, hard links once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tree {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Attributes {
+    mode: Mode,
+    uid: u32,
+    gid: u32,
+    times: Times,
+}
+
+struct PendingDir {
+    path: GuestPath,
+    inode: u64,
+    attributes: Attributes,
+}
+
+/// A layer being unpacked.
+pub(super) struct Applier<'l> {
+    root: Root,
+    limits: &'l Limits,
+    parents: HashMap<Vec<u8>, Rc<Dir>>,
+    last: Option<(Vec<u8>, Rc<Dir>)>,
+    pending: Vec<PendingDir>,
+    result: Unpacked,
+}
+
+impl<'l> Applier<'l> {
+    pub(super) fn new(directory: &Path, limits: &'l Limits) -> Result<Self> {
+        let root = Root::open(directory).map_err(failed(|| "open the layer".to_owned()))?;
+        Ok(Self {
+            root,
+            limits,
+            parents: HashMap::new(),
+            last: None,
+            pending: Vec::new(),
+            result: Unpacked {
+                diff_id: None,
+                size: 0,
+                entries: 0,
+                opaque_root: false,
+                root: None,
+                tree: Some(Tree::default()),
+            },
+        })
+    }
+
+    /// Makes what one entry says; reads its payload from `archive`.
+    pub(super) fn apply(
+        &mut self,
+        entry: &Entry,
+        archive: &mut Entries<impl std::io::BufRead>,
+    ) -> Result<()> {
+        self.result.entries += 1;
+        self.limits.check_entries(self.result.entries)?;
+        if entry.path.is_empty() {
+            return Err(refused(entry, "it has no name"));
+        }
+        if entry.path.len() > MAX_PATH {
+            return Err(refused(entry, "its path is longer than 4095 bytes"));
+        }
+        let path =
+            GuestPath::confined(&entry.path).map_err(|error| refused(entry, &error.to_string()))?;
+        self.limits.check_depth(path.depth(), &path)?;
+        let attributes = attributes(entry)?;
+        let Some((parent, name)) = path.split_bytes() else {
+            return self.apply_root(entry, attributes);
+        };
+        if name.starts_with(WHITEOUT) {
+            return self.whiteout(entry, parent, name);
+        }
+        let name = OsStr::from_bytes(name);
+        let dir = self.parent(parent, entry)?;
+        match &entry.kind {
+            EntryKind::Directory => self.directory(entry, &path, &dir, name, attributes),
+            EntryKind::File => self.file(entry, &dir, name, attributes, archive),
+            EntryKind::HardLink(target) => self.hard_link(entry, &dir, name, target),
+            EntryKind::Symlink(target) => {
+                if target.is_empty() || target.len() > MAX_PATH {
+                    return Err(refused(entry, "its link text is empty or too long"));
+                }
+                let target = OsStr::from_bytes(target);
+                self.make(entry, &dir, name, |dir| dir.symlink(target, name))?;
+                self.count(target.len() as u64);
+                self.special_attributes(entry, &dir, name, attributes, None)
+            }
+            EntryKind::Fifo => {
+                self.make(entry, &dir, name, |dir| {
+                    dir.mknod(name, Kind::Fifo, Mode::RUSR, 0)
+                })?;
+                self.count(0);
+                self.special_attributes(entry, &dir, name, attributes, Some(attributes.mode))
+            }
+            // To overlayfs this would be a whiteout, and not one that the image format knows.
+            EntryKind::CharDevice { major: 0, minor: 0 } => Ok(()),
+            EntryKind::CharDevice { major, minor } => self.device(
+                entry,
+                &dir,
+                name,
+                Kind::CharDevice,
+                (*major, *minor),
+                attributes,
+            ),
+            EntryKind::BlockDevice { major, minor } => self.device(
+                entry,
+                &dir,
+                name,
+                Kind::BlockDevice,
+                (*major, *minor),
+                attributes,
+            ),
+        }
+    }
+
+    /// Sets the attributes of directories and says what was made.
+    pub(super) fn finish(mut self) -> Result<Unpacked> {
+        self.forget();
+        for pending in std::mem::take(&mut self.pending) {
+            // A later entry may have replaced the directory, or an earlier part of its path.
+            let Ok(dir) = self.root.open_dir(&pending.path) else {
+                continue;
+            };
+            let context = || format!("set attributes of directory `{}`", pending.path);
+            if dir.metadata().map_err(failed(context))?.inode != pending.inode {
+                continue;
+            }
+            let Attributes {
+                mode,
+                uid,
+                gid,
+                times,
+            } = pending.attributes;
+            dir.set_own(uid, gid, mode, Some(times))
+                .map_err(failed(context))?;
+        }
+        Ok(self.result)
+    }
+
+    fn apply_root(&mut self, entry: &Entry, attributes: Attributes) -> Result<()> {
+        if entry.kind != EntryKind::Directory {
+            return Err(refused(
+                entry,
+                "the root of a layer can only be a directory",
+            ));
+        }
+        let dir = self
+            .root
+            .open_dir(&GuestPath::root())
+            .map_err(failed_entry(entry))?;
+        for (attribute, value) in kept_xattrs(entry) {
+            set_xattr(entry, sys::xattr::set(dir.as_fd(), attribute, value))?;
+        }
+        let inode = dir.metadata().map_err(failed_entry(entry))?.inode;
+        self.result.root = Some(RootEntry {
+            mode: attributes.mode.as_raw_mode(),
+            uid: attributes.uid,
+            gid: attributes.gid,
+            mtime: attributes.times.modified.0,
+            mtime_nanos: attributes.times.modified.1,
+        });
+        self.pending.push(PendingDir {
+            path: GuestPath::root(),
+            inode,
+            attributes,
+        });
+        Ok(())
+    }
+
+    fn directory(
+        &mut self,
+        entry: &Entry,
+        path: &GuestPath,
+        dir: &Dir,
+        name: &OsStr,
+        attributes: Attributes,
+    ) -> Result<()> {
+        let mut opaque = false;
+        match dir.mkdir(name, Mode::RWXU) {
+            Ok(()) => self.count(0),
+            Err(error) if error.errno() == Errno::EXIST => {
+                let there = dir.stat(name).map_err(failed_entry(entry))?;
+                if there.kind != Kind::Directory {
+                    opaque = there.is_whiteout();
+                    self.clear(entry, dir, name, &there)?;
+                    dir.mkdir(name, Mode::RWXU).map_err(failed_entry(entry))?;
+                    self.count(0);
+                }
+            }
+            Err(error) => return Err(failed_entry(entry)(error)),
+        }
+        let made = dir.open_dir(name).map_err(failed_entry(entry))?;
+        if opaque {
+            set_opaque(&made).map_err(failed_entry(entry))?;
+        }
+        for (attribute, value) in kept_xattrs(entry) {
+            set_xattr(entry, sys::xattr::set(made.as_fd(), attribute, value))?;
+        }
+        let inode = made.metadata().map_err(failed_entry(entry))?.inode;
+        self.pending.push(PendingDir {
+            path: path.clone(),
+            inode,
+            attributes,
+        });
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        entry: &Entry,
+        dir: &Dir,
+        name: &OsStr,
+        attributes: Attributes,
+        archive: &mut Entries<impl std::io::BufRead>,
+    ) -> Result<()> {
+        self.result.size = self.result.size.saturating_add(entry.size);
+        self.limits.check_bytes(self.result.size)?;
+        let fd = self.make(entry, dir, name, |dir| dir.create_file(name, Mode::RUSR))?;
+        self.count(entry.size);
+        let mut file = std::fs::File::from(fd);
+        let write_failed = |source: std::io::Error| Error::Io {
+            action: "write",
+            path: Path::new(OsStr::from_bytes(&entry.path)).to_owned(),
+            source,
+        };
+        match &entry.sparse {
+            None => loop {
+                let chunk = archive.payload().map_err(bad_tar)?;
+                if chunk.is_empty() {
+                    break;
+                }
+                file.write_all(chunk).map_err(write_failed)?;
+                let len = chunk.len();
+                archive.consume(len);
+            },
+            Some(pieces) => {
+                file.set_len(entry.size).map_err(write_failed)?;
+                write_sparse(&file, pieces, archive, write_failed)?;
+            }
+        }
+        for (attribute, value) in kept_xattrs(entry).filter(|(name, _)| *name != CAPABILITY) {
+            set_xattr(entry, sys::xattr::set(file.as_fd(), attribute, value))?;
+        }
+        let Attributes {
+            mode,
+            uid,
+            gid,
+            times,
+        } = attributes;
+        sys::root::set_open(file.as_fd(), uid, gid, mode, None).map_err(failed_entry(entry))?;
+        // A change of owner takes capabilities away, so they come after it.
+        for (attribute, value) in kept_xattrs(entry).filter(|(name, _)| *name == CAPABILITY) {
+            set_xattr(entry, sys::xattr::set(file.as_fd(), attribute, value))?;
+        }
+        sys::root::set_open_times(file.as_fd(), times).map_err(failed_entry(entry))
+    }
+
+    fn hard_link(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, target: &[u8]) -> Result<()> {
+        let target = GuestPath::confined(target)
+            .map_err(|error| refused(entry, &format!("its target: {error}")))?;
+        let Some((target_parent, target_name)) = target.split_bytes() else {
+            return Err(refused(entry, "a directory cannot be linked"));
+        };
+        let target_name = OsStr::from_bytes(target_name);
+        let missing = || refused(entry, &format!("its target `{target}` is not in the layer"));
+        let path = GuestPath::confined(target_parent).map_err(|_| missing())?;
+        let from = match self.root.open_dir(&path) {
+            Ok(dir) => dir,
+            Err(error) if is_absent(&error) => return Err(missing()),
+            Err(error) => return Err(failed_entry(entry)(error)),
+        };
+        let Some(there) = from.find(target_name).map_err(failed_entry(entry))? else {
+            return Err(missing());
+        };
+        if there.kind == Kind::Directory {
+            return Err(refused(entry, "a directory cannot be linked"));
+        }
+        if there.is_whiteout() {
+            return Err(missing());
+        }
+        if let Some(old) = dir.find(name).map_err(failed_entry(entry))?
+            && (old.device, old.inode) == (there.device, there.inode)
+        {
+            return Ok(());
+        }
+        match self.make(entry, dir, name, |dir| dir.link(&from, target_name, name)) {
+            Err(Error::Sys { source, .. }) if is_absent(&source) => return Err(missing()),
+            done => done?,
+        }
+        self.count(0);
+        Ok(())
+    }
+
+    fn device(
+        &mut self,
+        entry: &Entry,
+        dir: &Dir,
+        name: &OsStr,
+        kind: Kind,
+        (major, minor): (u32, u32),
+        attributes: Attributes,
+    ) -> Result<()> {
+        // The kernel's own encoding holds 12 bits of major and 20 of minor.
+        if major >= 1 << 12 || minor >= 1 << 20 {
+            return Err(refused(entry, "its device number is out of range"));
+        }
+        let rdev = rustix::fs::makedev(major, minor);
+        self.make(entry, dir, name, |dir| {
+            dir.mknod(name, kind, Mode::RUSR, rdev)
+        })?;
+        self.special_attributes(entry, dir, name, attributes, Some(attributes.mode))
+    }
+
+    fn whiteout(&mut self, entry: &Entry, parent: &[u8], name: &[u8]) -> Result<()> {
+        if name == WHITEOUT_OPAQUE {
+            let dir = self.parent(parent, entry)?;
+            self.result.opaque_root |= parent.is_empty();
+            return set_opaque(&dir).map_err(failed_entry(entry));
+        }
+        if name.starts_with(WHITEOUT_META) {
+            // What AUFS kept for itself; nothing of it belongs to the image.
+            return Ok(());
+        }
+        let hidden = &name[WHITEOUT.len()..];
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(refused(entry, "this whiteout hides no name"));
+        }
+        let hidden = OsStr::from_bytes(hidden);
+        let dir = self.parent(parent, entry)?;
+        match dir.find(hidden).map_err(failed_entry(entry))? {
+            // A whiteout hides what lies below this layer, not what this layer has itself.
+            Some(there) if there.kind == Kind::Directory => {
+                let there = dir.open_dir(hidden).map_err(failed_entry(entry))?;
+                set_opaque(&there).map_err(failed_entry(entry))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.count(0);
+                dir.mknod(hidden, Kind::CharDevice, Mode::empty(), 0)
+                    .map_err(failed_entry(entry))
+            }
+        }
+    }
+
+    fn count(&mut self, bytes: u64) {
+        if let Some(tree) = &mut self.result.tree {
+            tree.objects += 1;
+            tree.bytes += bytes;
+        }
+    }
+
+    fn discount(&mut self, there: &Metadata) {
+        match (&mut self.result.tree, there.kind) {
+            (tree, Kind::Directory) => *tree = None,
+            (None, _) => {}
+            (Some(tree), _) => {
+                tree.objects -= 1;
+                if there.links == 1 {
+                    tree.bytes -= there.size;
+                }
+            }
+        }
+    }
+
+    /// Makes an object, in place of whatever has its name already.
+    fn make<T>(
+        &mut self,
+        entry: &Entry,
+        dir: &Dir,
+        name: &OsStr,
+        make: impl Fn(&Dir) -> sys::Result<T>,
+    ) -> Result<T> {
+        match make(dir) {
+            Err(error) if error.errno() == Errno::EXIST => {
+                let there = dir.stat(name).map_err(failed_entry(entry))?;
+                self.clear(entry, dir, name, &there)?;
+                make(dir).map_err(failed_entry(entry))
+            }
+            done => done.map_err(failed_entry(entry)),
+        }
+    }
+
+    fn clear(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, there: &Metadata) -> Result<()> {
+        if matches!(there.kind, Kind::Directory | Kind::Symlink) {
+            // Paths that led through it lead elsewhere now.
+            self.forget();
+        }
+        self.discount(there);
+        dir.remove_all(name).map_err(failed_entry(entry))
+    }
+
+    fn forget(&mut self) {
+        self.last = None;
+        self.parents.clear();
+    }
+
+    /// The directory that an entry lies in, made where the archive has no entry for it.
+    fn parent(&mut self, path: &[u8], entry: &Entry) -> Result<Rc<Dir>> {
+        if let Some((last, dir)) = &self.last
+            && last == path
+        {
+            return Ok(Rc::clone(dir));
+        }
+        let dir = match self.parents.get(path) {
+            Some(dir) => Rc::clone(dir),
+            None => {
+                let guest = GuestPath::confined(path)
+                    .map_err(|error| refused(entry, &error.to_string()))?;
+                let dir = match self.root.open_dir(&guest) {
+                    Ok(dir) => dir,
+                    Err(error) if is_absent(&error) => self.make_parents(&guest, entry)?,
+                    Err(error) => return Err(failed_entry(entry)(error)),
+                };
+                if self.parents.len() >= CACHE {
+                    self.parents.clear();
+                }
+                let dir = Rc::new(dir);
+                self.parents.insert(path.to_vec(), Rc::clone(&dir));
+                dir
+            }
+        };
+        self.last = Some((path.to_vec(), Rc::clone(&dir)));
+        Ok(dir)
+    }
+
+    /// Makes the directories of a path one by one; each is resolved inside the root again.
+    fn make_parents(&mut self, path: &GuestPath, entry: &Entry) -> Result<Dir> {
+        let bytes = path.relative().as_bytes();
+        let ends = bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| **c == b'/')
+            .map(|(at, _)| at);
+        for end in ends.chain([bytes.len()]) {
+            let prefix = GuestPath::confined(&bytes[..end])
+                .map_err(|error| refused(entry, &error.to_string()))?;
+            let (dir, name) = self.root.parent(&prefix).map_err(failed_entry(entry))?;
+            match dir.find(name).map_err(failed_entry(entry))? {
+                None => {
+                    let mode = Mode::from_raw_mode(IMPLIED);
+                    dir.mkdir(name, mode).map_err(failed_entry(entry))?;
+                    self.count(0);
+                    self.imply(&dir, name, entry)?;
+                }
+                Some(there) if there.is_whiteout() => {
+                    dir.unlink(name).map_err(failed_entry(entry))?;
+                    dir.mkdir(name, Mode::from_raw_mode(IMPLIED))
+                        .map_err(failed_entry(entry))?;
+                    let made = self.imply(&dir, name, entry)?;
+                    set_opaque(&made).map_err(failed_entry(entry))?;
+                }
+                Some(_) => {}
+            }
+        }
+        self.root.open_dir(path).map_err(failed_entry(entry))
+    }
+
+    // The process's umask may have taken bits away.
+    fn imply(&self, dir: &Dir, name: &OsStr, entry: &Entry) -> Result<Dir> {
+        let made = dir.open_dir(name).map_err(failed_entry(entry))?;
+        made.set_own(0, 0, Mode::from_raw_mode(IMPLIED), None)
+            .map_err(failed_entry(entry))?;
+        Ok(made)
+    }
+
+    fn special_attributes(
+        &self,
+        entry: &Entry,
+        dir: &Dir,
+        name: &OsStr,
+        attributes: Attributes,
+        mode: Option<Mode>,
+    ) -> Result<()> {
+        dir.chown(name, attributes.uid, attributes.gid)
+            .map_err(failed_entry(entry))?;
+        if let Some(mode) = mode {
+            dir.chmod(name, mode).map_err(failed_entry(entry))?;
+        }
+        for (attribute, value) in kept_xattrs(entry) {
+            set_xattr(entry, sys::xattr::set_at(dir, name, attribute, value))?;
+        }
+        dir.set_times(name, attributes.times)
+            .map_err(failed_entry(entry))
+    }
+}
+
+fn write_sparse(
+    file: &std::fs::File,
+    pieces: &[(u64, u64)],
+    archive: &mut Entries<impl std::io::BufRead>,
+    write_failed: impl Fn(std::io::Error) -> Error,
+) -> Result<()> {
+    use std::os::unix::fs::FileExt;
+    for (offset, len) in pieces {
+        let mut at = *offset;
+        let end = offset + len;
+        while at < end {
+            let chunk = archive.payload().map_err(bad_tar)?;
+            // The pieces add up to the payload: the reader checked it.
+            let len = usize::try_from(end - at)
+                .unwrap_or(usize::MAX)
+                .min(chunk.len());
+            file.write_all_at(&chunk[..len], at)
+                .map_err(&write_failed)?;
+            archive.consume(len);
+            at += len as u64;
+        }
+    }
+    Ok(())
+}
+
+const CAPABILITY: &str = "security.capability";
+
+fn attributes(entry: &Entry) -> Result<Attributes> {
+    let id = |what: &str, value: u64| match u32::try_from(value) {
+        // 2³²−1 means "leave it" to the kernel and nobody to anyone else.
+        Ok(id) if id != u32::MAX => Ok(id),
+        _ => Err(refused(
+            entry,
+            &format!("its {what} {value} is out of range"),
+        )),
+    };
+    Ok(Attributes {
+        mode: Mode::from_raw_mode(entry.mode),
+        uid: id("owner", entry.uid)?,
+        gid: id("group", entry.gid)?,
+        times: Times {
+            accessed: entry.mtime,
+            modified: entry.mtime,
+        },
+    })
+}
+
+/// The attributes that an image may set: never overlayfs's own, nor labels of this host's policy.
+fn kept_xattrs(entry: &Entry) -> impl Iterator<Item = (&OsStr, &[u8])> {
+    entry.xattrs.iter().filter_map(|(name, value)| {
+        let kept = match name.as_slice() {
+            b"security.capability" => true,
+            name if name.starts_with(b"trusted.overlay.") => false,
+            name if name.starts_with(b"user.overlay.") => false,
+            name => {
+                name.starts_with(b"user.")
+                    || name.starts_with(b"trusted.")
+                    || name.starts_with(b"system.posix_acl_")
+            }
+        };
+        kept.then(|| (OsStr::from_bytes(name), value.as_slice()))
+    })
+}
+
+/// A file system without attributes loses them, as with Docker; every other failure counts.
+fn set_xattr(entry: &Entry, done: sys::Result<()>) -> Result<()> {
+    match done {
+        Err(error) if matches!(error.errno(), Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
+        done => done.map_err(failed_entry(entry)),
+    }
+}
+
+fn set_opaque(dir: &Dir) -> sys::Result<()> {
+    sys::xattr::set(dir.as_fd(), OsStr::new(OPAQUE), b"y")
+}
+
+fn is_absent(error: &sys::Error) -> bool {
+    matches!(error.errno(), Errno::NOENT | Errno::NOTDIR)
+}
+
+fn shown(entry: &Entry) -> String {
+    let end = entry.path.len().min(200);
+    String::from_utf8_lossy(&entry.path[..end]).into_owned()
+}
+
+fn refused(entry: &Entry, why: &str) -> Error {
+    Error::BadArchive {
+        what: format!("entry `{}` is refused: {why}", shown(entry)),
+        source: None,
+    }
+}
+
+fn failed(action: impl FnOnce() -> String) -> impl FnOnce(sys::Error) -> Error {
+    move |source| Error::Sys {
+        action: action(),
+        source,
+    }
+}
+
+fn failed_entry(entry: &Entry) -> impl FnOnce(sys::Error) -> Error + '_ {
+    move |source| match source.errno() {
+        // These are the archive's fault, not the machine's.
+        Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::NOENT => Error::BadArchive {
+            what: format!("entry `{}` cannot be made", shown(entry)),
+            source: Some(Box::new(source)),
+        },
+        _ => Error::Sys {
+            action: format!("unpack entry `{}`", shown(entry)),
+            source,
+        },
+    }
+}

@@ -1,0 +1,322 @@
+//! Mounts as descriptors: made detached, configured, then attached to a descriptor of a directory.
+//!
+//! A path is never used as a mount point, so that nobody can swap it for a link in between. See
+//! fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2) (Linux 5.12).
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
+};
+
+pub use rustix::mount::MountAttrFlags as Attributes;
+
+use crate::{Error, Result};
+
+/// Longest value that fsconfig(2) takes as a string, its end included.
+const MAX_VALUE: usize = 256;
+
+/// Whether a call concerns one mount or the tree below it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// One mount.
+    Single,
+    /// The mount and all below it.
+    Tree,
+}
+
+/// How mounts and unmounts travel between copies of a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// Not at all.
+    Private,
+    /// From the original only.
+    Slave,
+    /// Both ways.
+    Shared,
+    /// Not at all, and the mount cannot be bound elsewhere.
+    Unbindable,
+}
+
+/// Changes to the attributes of a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// To be set.
+    pub set: Attributes,
+    /// To be cleared first.
+    pub clear: Attributes,
+    /// New propagation.
+    pub propagation: Option<Propagation>,
+}
+
+impl Change {
+    /// No change.
+    pub const NONE: Self =
+        Self { set: Attributes::empty(), clear: Attributes::empty(), propagation: None };
+
+    /// Sets attributes.
+    pub fn set(set: Attributes) -> Self {
+        Self { set, ..Self::NONE }
+    }
+
+    /// Sets the propagation.
+    pub fn propagate(propagation: Propagation) -> Self {
+        Self { propagation: Some(propagation), ..Self::NONE }
+    }
+}
+
+/// `struct mount_attr`, first version. See mount_setattr(2).
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+const _: () = assert!(size_of::<MountAttr>() == 32);
+
+/// Changes the attributes of the mount that a descriptor is the root of.
+pub fn change(mount: BorrowedFd<'_>, change: Change, reach: Reach) -> Result<()> {
+    if change == Change::NONE {
+        return Ok(());
+    }
+    let mut clear = change.clear;
+    if change.set.intersects(
+        Attributes::MOUNT_ATTR_NOATIME
+            | Attributes::MOUNT_ATTR_STRICTATIME
+            | Attributes::MOUNT_ATTR__ATIME,
+    ) {
+        // Access time is an enumeration in these bits: the old value has to be cleared as a whole.
+        clear |= Attributes::MOUNT_ATTR__ATIME;
+    }
+    let attr = MountAttr {
+        attr_set: u64::from(change.set.bits()),
+        attr_clr: u64::from(clear.bits()),
+        propagation: match change.propagation {
+            None => 0,
+            Some(Propagation::Private) => libc::MS_PRIVATE,
+            Some(Propagation::Slave) => libc::MS_SLAVE,
+            Some(Propagation::Shared) => libc::MS_SHARED,
+            Some(Propagation::Unbindable) => libc::MS_UNBINDABLE,
+        },
+        userns_fd: 0,
+    };
+    let mut flags = libc::AT_EMPTY_PATH;
+    if reach == Reach::Tree {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: the path is an empty C string, `attr` is a mount_attr of the size given, and both
+    // outlive the call.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    if status != 0 {
+        let errno = Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO);
+        let call = format!("mount_setattr({}, {change:?}, {reach:?})", mount.as_raw_fd());
+        return Err(Error::new(call, errno));
+    }
+    Ok(())
+}
+
+/// One option of a new file system: a flag, or a key with a value.
+pub type FsOption = (String, Option<String>);
+
+/// Makes a new file system, mounted nowhere yet.
+///
+/// # Errors
+/// The text ends with what the file system itself said, where it said something.
+pub fn create(kind: &str, options: &[FsOption], attributes: Attributes) -> Result<OwnedFd> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
+        .map_err(|e| Error::new(format!("fsopen(`{kind}`)"), e))?;
+    for (key, value) in options {
+        let result = match value {
+            None => rustix::mount::fsconfig_set_flag(&context, key.as_str()),
+            Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str()),
+        };
+        result.map_err(|e| {
+            let value = value.as_deref().unwrap_or("");
+            let call = format!("fsconfig(`{kind}`, `{key}`, `{value}`){}", said(&context));
+            Error::new(call, e)
+        })?;
+    }
+    finish(kind, &context, attributes)
+}
+
+fn finish(kind: &str, context: &OwnedFd, attributes: Attributes) -> Result<OwnedFd> {
+    rustix::mount::fsconfig_create(context)
+        .map_err(|e| Error::new(format!("fsconfig(`{kind}`, CREATE){}", said(context)), e))?;
+    rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .map_err(|e| Error::new(format!("fsmount(`{kind}`){}", said(context)), e))
+}
+
+/// What a file system wrote into its context about a failure.
+fn said(context: &OwnedFd) -> String {
+    let mut text = String::new();
+    let mut buffer = [0u8; 512];
+    while let Ok(length @ 1..) = rustix::io::read(context, &mut buffer) {
+        let line = String::from_utf8_lossy(&buffer[..length]);
+        // Lines begin with a letter for their severity.
+        text.push_str(": ");
+        text.push_str(line.trim_end().get(2..).unwrap_or(""));
+        if text.len() > 2000 {
+            break;
+        }
+    }
+    text
+}
+
+/// Copies the mount at a host path, links followed, mounted nowhere yet.
+pub fn copy_path(path: &Path, reach: Reach) -> Result<OwnedFd> {
+    rustix::mount::open_tree(rustix::fs::CWD, path, tree_flags(reach))
+        .map_err(|e| Error::new(format!("open_tree(`{}`, {reach:?})", path.display()), e))
+}
+
+/// Copies the mount that a descriptor is on, from the descriptor's place on, mounted nowhere yet.
+pub fn copy_fd(fd: BorrowedFd<'_>, reach: Reach) -> Result<OwnedFd> {
+    rustix::mount::open_tree(fd, "", tree_flags(reach) | OpenTreeFlags::AT_EMPTY_PATH)
+        .map_err(|e| Error::new(format!("open_tree({}, {reach:?})", fd.as_raw_fd()), e))
+}
+
+fn tree_flags(reach: Reach) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    match reach {
+        Reach::Single => flags,
+        Reach::Tree => flags | OpenTreeFlags::AT_RECURSIVE,
+    }
+}
+
+/// Attaches a mount to a file or directory.
+pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    let flags =
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, "", target, "", flags).map_err(|e| {
+        Error::new(format!("move_mount({}, {})", mount.as_raw_fd(), target.as_raw_fd()), e)
+    })
+}
+
+/// What an overlay is made of.
+#[derive(Debug)]
+pub struct Overlay<'a> {
+    /// Read-only layers, topmost first.
+    pub lowers: &'a [PathBuf],
+    /// The writable layer.
+    pub upper: &'a Path,
+    /// Overlay's work directory.
+    pub work: &'a Path,
+    /// Data need not survive a crash.
+    pub volatile: bool,
+}
+
+/// Mounts an overlay, hidden under its own upper directory, and returns its root.
+///
+/// To be called in a mount namespace of its own. Any number of layers (500 on kernels of today) of
+/// any length of path.
+pub fn overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
+    if layers.volatile {
+        // The kernel refuses to mount a volatile overlay a second time while this mark stands.
+        let _ = rustix::fs::rmdir(layers.work.join("work/incompat/volatile"));
+    }
+    if layers.lowers.is_empty() {
+        let mount = copy_path(layers.upper, Reach::Single)?;
+        attach(mount.as_fd(), open_path(layers.upper)?.as_fd())?;
+        return Ok(mount);
+    }
+    let mut holders = Vec::new();
+    let mut options = vec![("source".to_owned(), Some("overlay".to_owned()))];
+    let mut name = |path: &Path| -> Result<String> {
+        match path.to_str() {
+            Some(text) if text.len() < MAX_VALUE => Ok(text.to_owned()),
+            _ => {
+                let holder = open_path(path)?;
+                let text = format!("/proc/self/fd/{}", holder.as_raw_fd());
+                holders.push(holder);
+                Ok(text)
+            }
+        }
+    };
+    for lower in layers.lowers {
+        options.push(("lowerdir+".to_owned(), Some(name(lower)?)));
+    }
+    options.push(("upperdir".to_owned(), Some(name(layers.upper)?)));
+    options.push(("workdir".to_owned(), Some(name(layers.work)?)));
+    if layers.volatile {
+        options.push(("volatile".to_owned(), None));
+    }
+    let mount = match create("overlay", &options, Attributes::empty()) {
+        // Kernels before 6.5 do not know `lowerdir+`.
+        Err(e) if e.errno() == Errno::INVAL => match old_overlay(layers) {
+            Ok(mount) => return Ok(mount),
+            Err(_) => return Err(e),
+        },
+        other => other?,
+    };
+    attach(mount.as_fd(), open_path(layers.upper)?.as_fd())?;
+    Ok(mount)
+}
+
+/// Mounts an overlay by mount(2), whose options end at one page: layers are named by descriptor.
+fn old_overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
+    let holders: Vec<OwnedFd> =
+        layers.lowers.iter().map(|path| open_path(path)).collect::<Result<_>>()?;
+    let (upper, work) = (open_path(layers.upper)?, open_path(layers.work)?);
+    let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let lowers = holders.iter().map(name).collect::<Vec<_>>().join(":");
+    let mut data =
+        format!("lowerdir={lowers},upperdir={},workdir={}", name(&upper), name(&work));
+    if layers.volatile {
+        data.push_str(",volatile");
+    }
+    let data = std::ffi::CString::new(data).map_err(|_| Error::new("mount data", Errno::INVAL))?;
+    rustix::mount::mount("overlay", layers.upper, "overlay", MountFlags::empty(), data.as_c_str())
+        .map_err(|e| Error::new(format!("mount(overlay, `{}`)", layers.upper.display()), e))?;
+    open_path(layers.upper)
+}
+
+/// Opens a host directory as a place, links followed.
+pub fn open_path(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Error::new(format!("open(`{}`, O_PATH)", path.display()), e))
+}
+
+/// Sets the propagation of all mounts of this mount namespace.
+pub fn propagate_all(propagation: Propagation) -> Result<()> {
+    let flag = match propagation {
+        Propagation::Private => MountPropagationFlags::PRIVATE,
+        Propagation::Slave => MountPropagationFlags::DOWNSTREAM,
+        Propagation::Shared => MountPropagationFlags::SHARED,
+        Propagation::Unbindable => MountPropagationFlags::UNBINDABLE,
+    };
+    rustix::mount::mount_change("/", flag | MountPropagationFlags::REC)
+        .map_err(|e| Error::new(format!("mount(`/`, {propagation:?})"), e))
+}
+
+/// Makes a mount the root of this process's mount namespace and drops all other mounts.
+pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
+    let old = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Error::new("open(`/`)", e))?;
+    let enter = |fd: BorrowedFd<'_>| {
+        rustix::process::fchdir(fd).map_err(|e| Error::new("fchdir to a root", e))
+    };
+    enter(root)?;
+    // The old root is stacked on the new one: no directory for it is needed in the container.
+    rustix::process::pivot_root(".", ".").map_err(|e| Error::new("pivot_root(`.`, `.`)", e))?;
+    enter(old.as_fd())?;
+    // Unmounting must not travel to the host's mounts.
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change(".", flags).map_err(|e| Error::new("mount(`.`, slave)", e))?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)
+        .map_err(|e| Error::new("umount2(`.`, MNT_DETACH)", e))?;
+    rustix::process::chdir("/").map_err(|e| Error::new("chdir(`/`)", e))
+}

@@ -1,0 +1,175 @@
+//! The leak audit: what may be left on the host, and what is.
+//!
+//! Three moments. Of one container, after its removal; of a daemon that has no containers any
+//! more; of a daemon that has ended. Each answers with a list of sentences, empty when all is
+//! well. The kernel cleans up in the background, so [`settled`] looks again for some seconds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::daemon::Daemon;
+use crate::host;
+use crate::wait::{SETTLE, poll};
+
+/// What a daemon holds when it has started and nothing is in it.
+#[derive(Debug, Default, Clone)]
+pub struct Baseline {
+    descriptors: BTreeMap<String, usize>,
+    files: BTreeSet<String>,
+    ports: usize,
+    table: Option<String>,
+}
+
+impl Baseline {
+    /// Takes the state of a daemon as what it may keep.
+    pub fn of(daemon: &Daemon) -> Self {
+        Self {
+            descriptors: daemon.pid().map(host::descriptors).unwrap_or_default(),
+            files: files(daemon),
+            ports: host::ports_of(&daemon.names().bridge).len(),
+            table: host::nft_table(&daemon.names().table),
+        }
+    }
+}
+
+/// Repeats an audit until it is clean or the time to settle has passed.
+pub fn settled(mut audit: impl FnMut() -> Vec<String>) -> Vec<String> {
+    let mut found = Vec::new();
+    poll(SETTLE, || {
+        found = audit();
+        found.is_empty().then_some(())
+    });
+    found
+}
+
+/// What is left of a removed container.
+pub fn of_container(daemon: &Daemon, id: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for dir in host::cgroups_at(&format!("{}/{id}", daemon.names().cgroup)) {
+        found.push(format!("cgroup {}", dir.display()));
+    }
+    for root in [daemon.data_root(), daemon.exec_root()] {
+        let dir = root.join("containers").join(id);
+        if dir.exists() {
+            found.push(format!("directory {}", dir.display()));
+        }
+    }
+    for mount in host::mounts_below("self", daemon.roots())
+        .iter()
+        .filter(|line| line.contains(id))
+    {
+        found.push(format!("mount {mount}"));
+    }
+    found
+}
+
+/// What a living daemon without containers holds beyond its baseline.
+pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
+    let mut found = common(daemon);
+    let base = &daemon.baseline;
+    for dir in host::cgroups_at(&daemon.names().cgroup) {
+        for child in host::subdirs(&dir) {
+            found.push(format!("cgroup {}", child.display()));
+        }
+    }
+    if let Some(pid) = daemon.pid() {
+        for (kind, count) in host::descriptors(pid) {
+            let before = base.descriptors.get(&kind).copied().unwrap_or(0);
+            if count > before && !base.descriptors.is_empty() {
+                found.push(format!(
+                    "descriptors `{kind}` of the daemon: {before} before, {count} now"
+                ));
+            }
+        }
+        for process in daemon.processes() {
+            let mounts = host::mounts_below(&process.pid.to_string(), daemon.roots());
+            found.extend(
+                mounts
+                    .iter()
+                    .map(|line| format!("mount of {}: {line}", process.command)),
+            );
+            if process.state == 'Z' {
+                found.push(format!("zombie {} {}", process.pid, process.command));
+            }
+        }
+        // The daemon and the process from which supervisors are forked remain.
+        if daemon.processes().len() > 2 {
+            let list: Vec<_> = daemon
+                .processes()
+                .into_iter()
+                .map(|p| (p.pid, p.command))
+                .collect();
+            found.push(format!("more processes than daemon and spawner: {list:?}"));
+        }
+    }
+    let ports = host::ports_of(&daemon.names().bridge);
+    if ports.len() > base.ports.max(SPARE_PORTS) {
+        found.push(format!("links on the bridge: {} before, now {ports:?}", base.ports));
+    }
+    let table = host::nft_table(&daemon.names().table);
+    if base.table.is_some() && table != base.table {
+        found.push(format!("firewall: before {:?}, now {table:?}", base.table));
+    }
+    if !base.files.is_empty() {
+        found.extend(
+            files(daemon)
+                .difference(&base.files)
+                .map(|path| format!("file {path}")),
+        );
+    }
+    found
+}
+
+/// Ready-made network endpoints that a daemon may keep for the next container.
+const SPARE_PORTS: usize = 8;
+
+/// What an ended daemon without containers left on the host.
+pub fn of_ended_daemon(daemon: &Daemon) -> Vec<String> {
+    let mut found = common(daemon);
+    for process in daemon.processes() {
+        found.push(format!("process {} {}", process.pid, process.command));
+    }
+    for dir in host::cgroups_at(&daemon.names().cgroup) {
+        found.push(format!("cgroup {}", dir.display()));
+    }
+    if host::link_exists(&daemon.names().bridge) {
+        found.push(format!("bridge {}", daemon.names().bridge));
+    }
+    if host::nft_table(&daemon.names().table).is_some() {
+        found.push(format!("firewall table {}", daemon.names().table));
+    }
+    found
+}
+
+/// What may never be there.
+fn common(daemon: &Daemon) -> Vec<String> {
+    let mut found = host::mounts_below("self", daemon.roots());
+    for root in [daemon.data_root(), daemon.exec_root()] {
+        for dir in host::subdirs(&root.join("containers")) {
+            found.push(format!("directory {}", dir.display()));
+        }
+    }
+    let temporary = |path: &&String| path.ends_with(".tmp") || path.contains("/.tmp");
+    found.extend(
+        files(daemon)
+            .iter()
+            .filter(temporary)
+            .map(|path| format!("temporary {path}")),
+    );
+    let log = daemon.log();
+    let panicked = log.lines().find(|line| line.contains("panicked at"));
+    found.extend(panicked.map(|line| format!("a panic in the log: {line}")));
+    found
+}
+
+fn files(daemon: &Daemon) -> BTreeSet<String> {
+    let below = |name: &str, root: &Path| -> Vec<String> {
+        host::tree(root)
+            .into_iter()
+            .map(|path| format!("{name}/{path}"))
+            .collect()
+    };
+    let mut all = below("data", &daemon.data_root());
+    all.extend(below("exec", &daemon.exec_root()));
+    all.into_iter().collect()
+}

@@ -1,0 +1,217 @@
+//! One test: a client, an engine, names of its own, and the clean-up of what it made.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::command::{Client, Output, Spawned, client_command};
+use crate::target::Target;
+use crate::terminal::Terminal;
+use crate::{audit, http};
+
+/// The label that every container of a test carries.
+const LABEL: &str = "corten.e2e";
+
+/// What a test works with.
+#[derive(Debug)]
+pub struct Case {
+    client: Client,
+    target: Arc<Target>,
+    prefix: String,
+    home: TempDir,
+}
+
+impl Case {
+    /// Runs a test body, cleans up and audits.
+    pub fn run(client: Client, name: &str, body: fn(&Case)) {
+        let case = Case::new(client, name);
+        body(&case);
+        let leaks = case.clean();
+        assert!(leaks.is_empty(), "left behind by the test: {leaks:#?}");
+        let target = Arc::clone(&case.target);
+        drop(case);
+        // When this is the last user, the daemon ends here and its audit speaks.
+        drop(target);
+    }
+
+    fn new(client: Client, name: &str) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let short: String = name
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric())
+            .take(24)
+            .collect();
+        let home = TempDir::with_prefix("ce-home-").expect("a temporary directory can be made");
+        let config = home.path().join(".docker");
+        std::fs::create_dir(&config)
+            .and_then(|()| std::fs::write(config.join("config.json"), "{}"))
+            .expect("the home directory is ours");
+        Self {
+            client,
+            target: Target::shared(),
+            prefix: format!("{short}{}x{number}", std::process::id()),
+            home,
+        }
+    }
+
+    /// A name that no other test uses.
+    pub fn name(&self, suffix: &str) -> String {
+        format!("{}-{suffix}", self.prefix)
+    }
+
+    /// The engine.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// A directory for files of the test.
+    pub fn dir(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Which client this is.
+    pub fn client(&self) -> Client {
+        self.client
+    }
+
+    /// Whether the engine is a dockerd: what only we promise is not asked of it.
+    pub fn is_reference(&self) -> bool {
+        self.target.daemon().is_none()
+    }
+
+    /// A command of the client, to be started.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = client_command(self.client, self.target.socket(), self.home.path());
+        if let Some((verb @ ("run" | "create"), rest)) = args.split_first().map(|(v, r)| (*v, r)) {
+            command
+                .arg(verb)
+                .arg("--label")
+                .arg(self.label())
+                .args(rest);
+        } else {
+            command.args(args);
+        }
+        command
+    }
+
+    /// Runs a command of the client to its end.
+    #[track_caller]
+    pub fn cmd(&self, args: &[&str]) -> Output {
+        self.spawn(args).finish()
+    }
+
+    /// Runs a command of the client with some standard input.
+    #[track_caller]
+    pub fn cmd_with_input(&self, args: &[&str], input: &[u8]) -> Output {
+        let mut spawned = self.spawn(args);
+        spawned.write(input);
+        spawned.finish()
+    }
+
+    /// Starts a command of the client.
+    #[track_caller]
+    pub fn spawn(&self, args: &[&str]) -> Spawned {
+        Spawned::start(self.command(args))
+    }
+
+    /// Starts a command of the client on a terminal of 80 columns and 24 rows.
+    #[track_caller]
+    pub fn terminal(&self, args: &[&str]) -> Terminal {
+        Terminal::start(&self.command(args), 80, 24)
+    }
+
+    /// Sends a request to the engine.
+    #[track_caller]
+    pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> http::Response {
+        self.target.api(method, path, body)
+    }
+
+    /// Creates a container over the API and returns its id; the body gets the label of the test.
+    #[track_caller]
+    pub fn create(&self, mut body: Value) -> String {
+        body["Labels"][LABEL] = Value::from(self.prefix.clone());
+        let answer = self.api("POST", "/containers/create", Some(&body));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["Id"]
+            .as_str()
+            .expect("a new container has an id")
+            .to_owned()
+    }
+
+    /// Starts a detached container that stays, and returns its full id.
+    #[track_caller]
+    pub fn sleeper(&self, name: &str) -> String {
+        let image = crate::IMAGE;
+        let output = self
+            .cmd(&["run", "-d", "--name", name, image, "sleep", "1000"])
+            .ok();
+        output.text().to_owned()
+    }
+
+    /// What the API says about a container.
+    #[track_caller]
+    pub fn inspect(&self, name: &str) -> Value {
+        let answer = self.api("GET", &format!("/containers/{name}/json"), None);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Waits until a container has this status.
+    #[track_caller]
+    pub fn wait_for_status(&self, name: &str, status: &str) {
+        crate::wait_for(&format!("{name} is {status}"), Duration::from_secs(30), || {
+            self.inspect(name)["State"]["Status"] == status
+        });
+    }
+
+    /// The label of this test, `key=value`.
+    pub fn label(&self) -> String {
+        format!("{LABEL}={}", self.prefix)
+    }
+
+    /// Removes the containers of this test; returns what is left of them.
+    fn clean(&self) -> Vec<String> {
+        let filter = format!("%7B%22label%22%3A%5B%22{}%22%5D%7D", self.label());
+        let path = format!("/containers/json?all=1&filters={filter}");
+        let Ok(list) = http::request(self.target.socket(), "GET", &path, None) else {
+            return vec!["the engine does not answer".into()];
+        };
+        let list = list.json();
+        let ids = list
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry["Id"].as_str());
+        let mut left = Vec::new();
+        for id in ids {
+            let path = format!("/containers/{id}?force=1&v=1");
+            match http::request(self.target.socket(), "DELETE", &path, None) {
+                Ok(answer) if matches!(answer.status, 204 | 404 | 409) => {}
+                Ok(answer) => left.push(format!("{id}: {} {}", answer.status, answer.text())),
+                Err(error) => left.push(format!("{id}: {error}")),
+            }
+            if let Some(daemon) = self.target.daemon() {
+                left.extend(audit::settled(|| audit::of_container(daemon, id)));
+            }
+        }
+        left
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            if let Some(daemon) = self.target.daemon() {
+                eprintln!("the end of the daemon's log:\n{}", daemon.log_tail());
+            }
+            // The failure that is being told matters more than what it left.
+            let _ = self.clean();
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The image that the tests run: the static busybox of the distribution with a few traps.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::http::Connection;
+use crate::tarball::Tarball;
+
+/// The reference under which every target has the image.
+pub const IMAGE: &str = "e2e/busybox:latest";
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
+    user:x:1000:1000:user:/home/user:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
+const GROUP: &str = "root:x:0:\nwheel:x:10:user\nuser:x:1000:\naudio:x:29:user\nnogroup:x:65534:\n";
+
+/// The root file system as a tar archive.
+pub fn rootfs() -> Result<Vec<u8>> {
+    let busybox = find_busybox()?;
+    let program = std::fs::read(&busybox).context("reading busybox")?;
+    let listing = Command::new(&busybox)
+        .arg("--list")
+        .output()
+        .context("busybox --list")?;
+    let mut tar = Tarball::default();
+    for dir in ["bin/", "etc/", "home/", "home/user/", "root/", "usr/", "usr/bin/", "var/"] {
+        tar = tar.dir(dir, 0o755);
+    }
+    tar = tar.dir("tmp/", 0o1777).file("bin/busybox", 0o755, &program);
+    for applet in String::from_utf8(listing.stdout)?
+        .lines()
+        .filter(|name| *name != "busybox")
+    {
+        tar = tar.symlink(&format!("bin/{applet}"), "busybox");
+    }
+    tar = tar
+        .file("etc/passwd", 0o644, PASSWD.as_bytes())
+        .file("etc/group", 0o644, GROUP.as_bytes())
+        .file("bin/not-executable", 0o644, b"#!/bin/sh\necho ran\n")
+        .file("bin/no-interpreter", 0o755, b"#!/no/such/interpreter\n")
+        .file("bin/crlf", 0o755, b"#!/bin/sh\r\necho ran\r\n")
+        .file("bin/wrong-architecture", 0o755, &foreign_elf(&program))
+        .file("bin/garbage", 0o755, b"\x01\x02\x03\x04 no program at all");
+    Ok(tar.finish())
+}
+
+/// A program for another processor: the header of a real one with the machine changed.
+fn foreign_elf(program: &[u8]) -> Vec<u8> {
+    const AARCH64: u16 = 183;
+    const X86_64: u16 = 62;
+    let mut elf = program[..program.len().min(4096)].to_vec();
+    let machine = if cfg!(target_arch = "x86_64") {
+        AARCH64
+    } else {
+        X86_64
+    };
+    elf[18..20].copy_from_slice(&machine.to_le_bytes());
+    elf
+}
+
+fn find_busybox() -> Result<PathBuf> {
+    for path in ["/bin/busybox", "/usr/bin/busybox"] {
+        if Path::new(path).exists() {
+            return Ok(path.into());
+        }
+    }
+    bail!("no busybox here: `apt-get install busybox-static`, or `cargo xtask test`")
+}
+
+/// Imports the image, unless the engine has it.
+pub fn ensure(socket: &Path) -> Result<()> {
+    let mut connection = Connection::open(socket).context("connecting")?;
+    if connection
+        .request("GET", &format!("/images/{IMAGE}/json"), None)?
+        .status
+        == 200
+    {
+        return Ok(());
+    }
+    let path = "/images/create?fromSrc=-&repo=e2e/busybox&tag=latest&changes=CMD%20%5B%22sh%22%5D";
+    let answer = connection.upload("POST", path, rootfs()?.as_slice())?;
+    if answer.status != 200 || answer.text().contains("\"error\"") {
+        bail!("import of the test image: {} {}", answer.status, answer.text());
+    }
+    Ok(())
+}

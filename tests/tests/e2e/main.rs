@@ -1,0 +1,25 @@
+//! The end-to-end tests: one module per area of the command line, the same for both clients.
+//!
+//! Run them with `cargo xtask test`, or `cargo test -p tests` once everything is built; against
+//! a dockerd with `cargo xtask e2e --against unix:///path/docker.sock`.
+#![forbid(unsafe_code)]
+
+mod archives;
+mod attach;
+mod bad_input;
+mod clients_compat;
+mod crash;
+mod errors;
+mod events;
+mod exec;
+mod images;
+mod isolation;
+mod kill_points;
+mod lifecycle;
+mod limits;
+mod logs;
+mod network;
+mod ps;
+mod run;
+mod stats;
+mod system;

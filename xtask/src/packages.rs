@@ -1,0 +1,161 @@
+//! The Debian packages that tests need: which, and their installation.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run;
+
+/// A package, and a file by which its presence is known without asking the package manager.
+pub(crate) struct Package {
+    name: &'static str,
+    witnesses: &'static [&'static str],
+    why: &'static str,
+}
+
+/// What the tests need.
+pub(crate) const TESTS: &[Package] = &[
+    Package {
+        name: "busybox-static",
+        witnesses: &["/bin/busybox", "/usr/bin/busybox"],
+        why: "the test image",
+    },
+    Package {
+        name: "gcc",
+        witnesses: &["/usr/bin/gcc"],
+        why: "checking against libseccomp",
+    },
+    Package {
+        name: "iproute2",
+        witnesses: &["/usr/bin/ip", "/usr/sbin/ip", "/sbin/ip"],
+        why: "removing links",
+    },
+    Package {
+        name: "libseccomp-dev",
+        witnesses: &["/usr/include/seccomp.h"],
+        why: "the oracle of the seccomp compiler",
+    },
+    Package {
+        name: "nftables",
+        witnesses: &["/usr/sbin/nft"],
+        why: "auditing the firewall",
+    },
+    Package {
+        name: "strace",
+        witnesses: &["/usr/bin/strace"],
+        why: "killing the daemon at chosen calls",
+    },
+    Package {
+        name: "util-linux",
+        witnesses: &["/usr/bin/setsid"],
+        why: "a controlling terminal",
+    },
+];
+
+/// What the benchmarks need.
+pub(crate) const BENCH: &[Package] = &[Package {
+    name: "busybox-static",
+    witnesses: &["/bin/busybox", "/usr/bin/busybox"],
+    why: "the image that is measured",
+}];
+
+/// Installs those that are missing, and says which and why.
+pub(crate) fn install(packages: &[Package]) -> Result<()> {
+    let missing: Vec<&Package> = packages
+        .iter()
+        .filter(|p| !p.witnesses.iter().any(|path| Path::new(path).exists()))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for package in &missing {
+        run::say(&format!(
+            "needs the Debian package {}: {}\n",
+            package.name, package.why
+        ));
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    apt_install(&names)
+}
+
+/// The `docker` client to test with: that of the machine, or one unpacked beside our binaries.
+///
+/// A distribution's package may bring the daemon too, and start it: so the client is taken out of
+/// the package without installing it.
+pub(crate) fn docker_client() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if let Some(found) = std::env::split_paths(&path)
+        .map(|dir| dir.join("docker"))
+        .find(|p| p.is_file())
+    {
+        return Ok(found);
+    }
+    let dir = run::bin_dir(false)?.join("docker-client");
+    let client = dir.join("usr/bin/docker");
+    if client.exists() {
+        return Ok(client);
+    }
+    std::fs::create_dir_all(&dir)?;
+    let name = if candidate("docker-cli") {
+        "docker-cli"
+    } else {
+        "docker.io"
+    };
+    run::say(&format!(
+        "needs a docker client: unpacked from the Debian package {name}, not installed\n"
+    ));
+    apt_update()?;
+    run::must(
+        Command::new("apt-get")
+            .args(["download", name])
+            .current_dir(&dir),
+    )?;
+    let archive = std::fs::read_dir(&dir)?.flatten().map(|entry| entry.path());
+    let archive = archive
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|ext| ext == "deb"));
+    let archive = archive.context("apt-get download left no package")?;
+    run::must(
+        Command::new("dpkg-deb")
+            .arg("--extract")
+            .arg(archive)
+            .arg(&dir),
+    )?;
+    Ok(client)
+}
+
+/// Whether the package manager knows where to get a package.
+fn candidate(name: &str) -> bool {
+    let policy = run::read(Command::new("apt-cache").args(["policy", name])).unwrap_or_default();
+    policy.contains("Candidate:") && !policy.contains("Candidate: (none)")
+}
+
+fn apt_install(names: &[&str]) -> Result<()> {
+    let install = |names: &[&str]| {
+        let flags = ["install", "--yes", "--no-install-recommends"];
+        let mut command = Command::new("apt-get");
+        command
+            .args(flags)
+            .args(names)
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        command.stdin(std::process::Stdio::null());
+        run::must(&mut command)
+    };
+    // The lists may be old or absent: then once more after getting them.
+    if install(names).is_ok() {
+        return Ok(());
+    }
+    apt_update()?;
+    if install(names).is_err() {
+        bail!(
+            "not installed: {}. On another system, install their equivalents",
+            names.join(" ")
+        );
+    }
+    Ok(())
+}
+
+fn apt_update() -> Result<()> {
+    run::must(Command::new("apt-get").args(["--quiet", "--quiet", "update"]))
+}
