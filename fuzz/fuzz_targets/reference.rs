@@ -8,7 +8,7 @@ fuzz_target!(|text: &str| {
     if let Ok(reference) = text.parse::<Reference>() {
         let again: Reference = reference.to_string().parse().expect("its own form is accepted");
         assert_eq!(reference, again);
-        let familiar: Reference = reference.familiar().parse().expect("the short form is accepted");
-        assert_eq!(reference.repository(), familiar.repository());
+        // It may be another one (`docker.io/a.b/c`), at Docker too, but it is one.
+        let _: Reference = reference.familiar().parse().expect("the short form is accepted");
     }
 });

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::daemon::Daemon;
-use crate::host;
 use crate::wait::{SETTLE, poll};
+use crate::{host, http};
 
 /// What a daemon holds when it has started and nothing is in it.
 #[derive(Debug, Default, Clone)]
@@ -54,9 +54,7 @@ pub fn of_container(daemon: &Daemon, id: &str) -> Vec<String> {
             found.push(format!("directory {}", dir.display()));
         }
     }
-    for mount in host::mounts_below("self", daemon.roots())
-        .iter()
-        .filter(|line| line.contains(id))
+    for mount in host::mounts_below("self", daemon.roots()).iter().filter(|line| line.contains(id))
     {
         found.push(format!("mount {mount}"));
     }
@@ -83,25 +81,18 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
         }
         for process in daemon.processes() {
             let mounts = host::mounts_below(&process.pid.to_string(), daemon.roots());
-            found.extend(
-                mounts
-                    .iter()
-                    .map(|line| format!("mount of {}: {line}", process.command)),
-            );
+            found.extend(mounts.iter().map(|line| format!("mount of {}: {line}", process.command)));
             if process.state == 'Z' {
                 found.push(format!("zombie {} {}", process.pid, process.command));
             }
         }
         // The daemon and the process from which supervisors are forked remain.
         if daemon.processes().len() > 2 {
-            let list: Vec<_> = daemon
-                .processes()
-                .into_iter()
-                .map(|p| (p.pid, p.command))
-                .collect();
+            let list: Vec<_> = daemon.processes().into_iter().map(|p| (p.pid, p.command)).collect();
             found.push(format!("more processes than daemon and spawner: {list:?}"));
         }
     }
+    found.extend(endpoints(daemon));
     let ports = host::ports_of(&daemon.names().bridge);
     if ports.len() > base.ports.max(SPARE_PORTS) {
         found.push(format!("links on the bridge: {} before, now {ports:?}", base.ports));
@@ -111,11 +102,7 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
         found.push(format!("firewall: before {:?}, now {table:?}", base.table));
     }
     if !base.files.is_empty() {
-        found.extend(
-            files(daemon)
-                .difference(&base.files)
-                .map(|path| format!("file {path}")),
-        );
+        found.extend(files(daemon).difference(&base.files).map(|path| format!("file {path}")));
     }
     found
 }
@@ -141,6 +128,16 @@ pub fn of_ended_daemon(daemon: &Daemon) -> Vec<String> {
     found
 }
 
+/// The addresses that the default bridge believes to be in use.
+fn endpoints(daemon: &Daemon) -> Vec<String> {
+    let Ok(answer) = http::request(&daemon.socket(), "GET", "/networks/bridge", None) else {
+        return vec!["the engine does not answer".into()];
+    };
+    let network = answer.json();
+    let held = network["Containers"].as_object().into_iter().flatten();
+    held.map(|(id, endpoint)| format!("endpoint of {id}: {endpoint}")).collect()
+}
+
 /// What may never be there.
 fn common(daemon: &Daemon) -> Vec<String> {
     let mut found = host::mounts_below("self", daemon.roots());
@@ -150,12 +147,7 @@ fn common(daemon: &Daemon) -> Vec<String> {
         }
     }
     let temporary = |path: &&String| path.ends_with(".tmp") || path.contains("/.tmp");
-    found.extend(
-        files(daemon)
-            .iter()
-            .filter(temporary)
-            .map(|path| format!("temporary {path}")),
-    );
+    found.extend(files(daemon).iter().filter(temporary).map(|path| format!("temporary {path}")));
     let log = daemon.log();
     let panicked = log.lines().find(|line| line.contains("panicked at"));
     found.extend(panicked.map(|line| format!("a panic in the log: {line}")));
@@ -164,10 +156,7 @@ fn common(daemon: &Daemon) -> Vec<String> {
 
 fn files(daemon: &Daemon) -> BTreeSet<String> {
     let below = |name: &str, root: &Path| -> Vec<String> {
-        host::tree(root)
-            .into_iter()
-            .map(|path| format!("{name}/{path}"))
-            .collect()
+        host::tree(root).into_iter().map(|path| format!("{name}/{path}")).collect()
     };
     let mut all = below("data", &daemon.data_root());
     all.extend(below("exec", &daemon.exec_root()));

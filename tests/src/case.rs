@@ -42,11 +42,7 @@ impl Case {
     fn new(client: Client, name: &str) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let short: String = name
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric())
-            .take(24)
-            .collect();
+        let short: String = name.chars().filter(|c| c.is_ascii_alphanumeric()).take(24).collect();
         let home = TempDir::with_prefix("ce-home-").expect("a temporary directory can be made");
         let config = home.path().join(".docker");
         std::fs::create_dir(&config)
@@ -89,11 +85,7 @@ impl Case {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = client_command(self.client, self.target.socket(), self.home.path());
         if let Some((verb @ ("run" | "create"), rest)) = args.split_first().map(|(v, r)| (*v, r)) {
-            command
-                .arg(verb)
-                .arg("--label")
-                .arg(self.label())
-                .args(rest);
+            command.arg(verb).arg("--label").arg(self.label()).args(rest);
         } else {
             command.args(args);
         }
@@ -138,19 +130,14 @@ impl Case {
         body["Labels"][LABEL] = Value::from(self.prefix.clone());
         let answer = self.api("POST", "/containers/create", Some(&body));
         assert_eq!(answer.status, 201, "{}", answer.text());
-        answer.json()["Id"]
-            .as_str()
-            .expect("a new container has an id")
-            .to_owned()
+        answer.json()["Id"].as_str().expect("a new container has an id").to_owned()
     }
 
     /// Starts a detached container that stays, and returns its full id.
     #[track_caller]
     pub fn sleeper(&self, name: &str) -> String {
         let image = crate::IMAGE;
-        let output = self
-            .cmd(&["run", "-d", "--name", name, image, "sleep", "1000"])
-            .ok();
+        let output = self.cmd(&["run", "-d", "--name", name, image, "sleep", "1000"]).ok();
         output.text().to_owned()
     }
 
@@ -183,11 +170,7 @@ impl Case {
             return vec!["the engine does not answer".into()];
         };
         let list = list.json();
-        let ids = list
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry["Id"].as_str());
+        let ids = list.as_array().into_iter().flatten().filter_map(|entry| entry["Id"].as_str());
         let mut left = Vec::new();
         for id in ids {
             let path = format!("/containers/{id}?force=1&v=1");

@@ -185,10 +185,7 @@ impl Spawned {
     /// Writes to its standard input.
     pub fn write(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("standard input is open");
-        stdin
-            .write_all(bytes)
-            .and_then(|()| stdin.flush())
-            .expect("the command reads its input");
+        stdin.write_all(bytes).and_then(|()| stdin.flush()).expect("the command reads its input");
     }
 
     /// Ends its standard input.
@@ -254,10 +251,7 @@ impl Drop for Spawned {
 /// The exit code as a shell would tell it.
 pub fn exit_code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
-    status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(-1)
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
 /// A command of `client` towards `socket`, in an environment that holds nothing of the caller's.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::audit::{self, Baseline};
 use crate::command::bin_dir;
 use crate::wait::poll;
-use crate::{host, http};
+use crate::{IMAGE, host, http};
 
 /// How long a daemon may take until it answers, and until it has ended.
 const LIFE: Duration = Duration::from_secs(15);
@@ -90,11 +90,8 @@ impl Daemon {
     /// Starts the process and waits until it answers.
     pub fn launch(&mut self) -> Result<()> {
         self.spawn()?;
-        let ready = poll(LIFE, || {
-            self.has_ended()
-                .then_some(false)
-                .or(self.pings().then_some(true))
-        });
+        let ready =
+            poll(LIFE, || self.has_ended().then_some(false).or(self.pings().then_some(true)));
         if ready != Some(true) {
             bail!("the daemon does not answer; its log:\n{}", self.log_tail());
         }
@@ -103,10 +100,7 @@ impl Daemon {
 
     /// Starts the process.
     pub fn spawn(&mut self) -> Result<()> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())?;
+        let log = File::options().create(true).append(true).open(self.log_path())?;
         let binary = bin_dir().join("cortend");
         let mut words = self.wrapper.clone();
         words.push(binary.display().to_string());
@@ -143,9 +137,7 @@ impl Daemon {
 
     /// Whether the process has ended by itself.
     pub fn has_ended(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_none_or(|child| matches!(child.try_wait(), Ok(Some(_)) | Err(_)))
+        self.child.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_)) | Err(_)))
     }
 
     /// The API socket.
@@ -175,9 +167,7 @@ impl Daemon {
 
     /// The pid of the daemon; of the wrapper when there is one.
     pub fn pid(&self) -> Option<i32> {
-        self.child
-            .as_ref()
-            .and_then(|child| i32::try_from(child.id()).ok())
+        self.child.as_ref().and_then(|child| i32::try_from(child.id()).ok())
     }
 
     /// All processes of this daemon: itself, its helpers, its containers.
@@ -241,6 +231,24 @@ impl Daemon {
             Ok(answer) => answer,
             Err(error) => panic!("{method} {path}: {error}; the log:\n{}", self.log_tail()),
         }
+    }
+
+    /// Runs one container, so that what is made once per daemon is there, and takes what there is
+    /// then as the baseline of the audits.
+    pub fn warm_up(&mut self) {
+        let body = serde_json::json!({"Image": IMAGE, "Cmd": ["true"]});
+        let created = self.api("POST", "/containers/create", Some(&body));
+        if created.status == 201 {
+            let id = created.json()["Id"].as_str().unwrap_or_default().to_owned();
+            self.api("POST", &format!("/containers/{id}/start"), None);
+            self.api("POST", &format!("/containers/{id}/wait"), None);
+            self.api("DELETE", &format!("/containers/{id}?force=1"), None);
+        }
+        let leaks = audit::settled(|| audit::of_idle_daemon(self));
+        if !leaks.is_empty() {
+            eprintln!("after the first container: {leaks:#?}");
+        }
+        self.baseline = Baseline::of(self);
     }
 
     /// Removes every container.

@@ -29,11 +29,7 @@ impl Process {
 pub fn mounts_below(pid: &str, root: &Path) -> Vec<String> {
     let root = root.display().to_string();
     let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-    table
-        .lines()
-        .filter(|line| line.contains(&root))
-        .map(str::to_owned)
-        .collect()
+    table.lines().filter(|line| line.contains(&root)).map(str::to_owned).collect()
 }
 
 /// The mount points of every cgroup hierarchy, v1 and v2.
@@ -52,10 +48,7 @@ pub fn cgroup_hierarchies() -> Vec<PathBuf> {
 /// The cgroups called `path` (relative to the hierarchies) that exist.
 pub fn cgroups_at(path: &str) -> Vec<PathBuf> {
     let exists = |point: PathBuf| Some(point.join(path)).filter(|dir| dir.is_dir());
-    cgroup_hierarchies()
-        .into_iter()
-        .filter_map(exists)
-        .collect()
+    cgroup_hierarchies().into_iter().filter_map(exists).collect()
 }
 
 /// The directories directly in `dir`.
@@ -63,11 +56,7 @@ pub fn subdirs(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(dir) else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect()
+    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 /// Kills what runs in a cgroup tree and removes it.
@@ -102,10 +91,7 @@ pub fn ports_of(bridge: &str) -> Vec<String> {
     let is_port = |path: &Path| {
         fs::read_link(path.join("master")).is_ok_and(|master| master.ends_with(bridge))
     };
-    let name = |path: PathBuf| {
-        path.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-    };
+    let name = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
     links
         .flatten()
         .map(|link| link.path())
@@ -133,11 +119,7 @@ pub fn nft_table(name: &str) -> Option<String> {
     };
     let mut lines = text.lines().skip_while(|line| !head(line));
     let first = lines.next()?.to_owned();
-    Some(
-        lines
-            .take_while(|line| *line != "}")
-            .fold(first, |all, line| all + "\n" + line),
-    )
+    Some(lines.take_while(|line| *line != "}").fold(first, |all, line| all + "\n" + line))
 }
 
 /// Removes a firewall table of any family.
@@ -154,11 +136,7 @@ pub fn remove_link(name: &str) {
 
 fn quiet(program: &str, args: &[&str]) {
     // Used to clean up: what is not there need not be removed.
-    let _ = Command::new(program)
-        .args(args)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let _ = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
 /// All processes that a daemon under test started, directly or not.
@@ -170,9 +148,7 @@ pub fn processes_of(token: &str, cgroup: &str, root: &Path) -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let pids = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid: &u32| *pid != own)
         .filter(|pid| belongs(&PathBuf::from(format!("/proc/{pid}")), token, cgroup, root))
         .filter_map(describe)
@@ -182,9 +158,7 @@ pub fn processes_of(token: &str, cgroup: &str, root: &Path) -> Vec<Process> {
 fn belongs(proc: &Path, token: &str, cgroup: &str, root: &Path) -> bool {
     let contains = |file: &str, text: &str| {
         let bytes = fs::read(proc.join(file)).unwrap_or_default();
-        bytes
-            .windows(text.len())
-            .any(|window| window == text.as_bytes())
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
     };
     let below = |link: &Path| fs::read_link(link).is_ok_and(|target| target.starts_with(root));
     if contains("environ", token) || contains("cgroup", &format!("/{cgroup}/")) {
@@ -221,10 +195,7 @@ pub fn descriptors(pid: i32) -> BTreeMap<String, usize> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return kinds;
     };
-    for target in entries
-        .flatten()
-        .filter_map(|entry| fs::read_link(entry.path()).ok())
-    {
+    for target in entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()) {
         let target = target.to_string_lossy().into_owned();
         let kind = target.split(":[").next().unwrap_or(&target).to_owned();
         *kinds.entry(kind).or_insert(0) += 1;

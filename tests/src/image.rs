@@ -19,19 +19,13 @@ const GROUP: &str = "root:x:0:\nwheel:x:10:user\nuser:x:1000:\naudio:x:29:user\n
 pub fn rootfs() -> Result<Vec<u8>> {
     let busybox = find_busybox()?;
     let program = std::fs::read(&busybox).context("reading busybox")?;
-    let listing = Command::new(&busybox)
-        .arg("--list")
-        .output()
-        .context("busybox --list")?;
+    let listing = Command::new(&busybox).arg("--list").output().context("busybox --list")?;
     let mut tar = Tarball::default();
     for dir in ["bin/", "etc/", "home/", "home/user/", "root/", "usr/", "usr/bin/", "var/"] {
         tar = tar.dir(dir, 0o755);
     }
     tar = tar.dir("tmp/", 0o1777).file("bin/busybox", 0o755, &program);
-    for applet in String::from_utf8(listing.stdout)?
-        .lines()
-        .filter(|name| *name != "busybox")
-    {
+    for applet in String::from_utf8(listing.stdout)?.lines().filter(|name| *name != "busybox") {
         tar = tar.symlink(&format!("bin/{applet}"), "busybox");
     }
     tar = tar
@@ -71,11 +65,7 @@ fn find_busybox() -> Result<PathBuf> {
 /// Imports the image, unless the engine has it.
 pub fn ensure(socket: &Path) -> Result<()> {
     let mut connection = Connection::open(socket).context("connecting")?;
-    if connection
-        .request("GET", &format!("/images/{IMAGE}/json"), None)?
-        .status
-        == 200
-    {
+    if connection.request("GET", &format!("/images/{IMAGE}/json"), None)?.status == 200 {
         return Ok(());
     }
     let path = "/images/create?fromSrc=-&repo=e2e/busybox&tag=latest&changes=CMD%20%5B%22sh%22%5D";

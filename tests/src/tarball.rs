@@ -112,10 +112,7 @@ mod tests {
 
     #[test]
     fn an_archive_is_whole_blocks_and_the_checksum_holds() {
-        let bytes = Tarball::default()
-            .dir("a/", 0o755)
-            .file("a/b", 0o644, b"xyz")
-            .finish();
+        let bytes = Tarball::default().dir("a/", 0o755).file("a/b", 0o644, b"xyz").finish();
         assert_eq!(bytes.len(), 512 * (1 + 2 + 2));
         let mut header: [u8; 512] = bytes[..512].try_into().expect("a block");
         let stored = header;

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::audit::Baseline;
 use crate::daemon::Daemon;
 use crate::{http, image};
 
@@ -19,9 +18,7 @@ static SHARED: Mutex<Weak<Target>> = Mutex::new(Weak::new());
 impl Target {
     /// The engine that all running tests of this process share.
     pub fn shared() -> Arc<Self> {
-        let mut shared = SHARED
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(target) = shared.upgrade() {
             return target;
         }
@@ -40,35 +37,13 @@ impl Target {
         };
         let mut target = Self { socket, daemon };
         if let Err(error) = image::ensure(&target.socket) {
-            let log = target
-                .daemon
-                .as_ref()
-                .map(Daemon::log_tail)
-                .unwrap_or_default();
+            let log = target.daemon.as_ref().map(Daemon::log_tail).unwrap_or_default();
             panic!("{error:#}; the log:\n{log}");
         }
-        target.warm_up();
+        if let Some(daemon) = &mut target.daemon {
+            daemon.warm_up();
+        }
         target
-    }
-
-    /// Runs one container, so that what is made once per daemon is in the baseline.
-    fn warm_up(&mut self) {
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        let body = serde_json::json!({"Image": image::IMAGE, "Cmd": ["true"]});
-        let created = daemon.api("POST", "/containers/create", Some(&body));
-        if created.status == 201 {
-            let id = created.json()["Id"].as_str().unwrap_or_default().to_owned();
-            daemon.api("POST", &format!("/containers/{id}/start"), None);
-            daemon.api("POST", &format!("/containers/{id}/wait"), None);
-            daemon.api("DELETE", &format!("/containers/{id}?force=1"), None);
-        }
-        let leaks = crate::audit::settled(|| crate::audit::of_idle_daemon(daemon));
-        if !leaks.is_empty() {
-            eprintln!("after the first container: {leaks:#?}");
-        }
-        daemon.baseline = Baseline::of(daemon);
     }
 
     /// The API socket.
@@ -92,11 +67,7 @@ impl Target {
         match http::request(&self.socket, method, path, body) {
             Ok(answer) => answer,
             Err(error) => {
-                let log = self
-                    .daemon
-                    .as_ref()
-                    .map(Daemon::log_tail)
-                    .unwrap_or_default();
+                let log = self.daemon.as_ref().map(Daemon::log_tail).unwrap_or_default();
                 panic!("{method} {path}: {error}; the log:\n{log}")
             }
         }
@@ -124,8 +95,6 @@ impl Drop for Target {
 
 /// The socket of the engine given by `CORTEN_E2E_AGAINST`.
 pub fn reference_socket() -> Option<PathBuf> {
-    let address = std::env::var("CORTEN_E2E_AGAINST")
-        .ok()
-        .filter(|value| !value.is_empty())?;
+    let address = std::env::var("CORTEN_E2E_AGAINST").ok().filter(|value| !value.is_empty())?;
     Some(address.strip_prefix("unix://").unwrap_or(&address).into())
 }

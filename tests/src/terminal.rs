@@ -25,28 +25,16 @@ impl Terminal {
     pub fn start(command: &Command, columns: u16, rows: u16) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a terminal can be had");
-        grantpt(&master)
-            .and_then(|()| unlockpt(&master))
-            .expect("the terminal is ours");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("the terminal is ours");
         resize(&master, columns, rows);
-        let path = ptsname(&master, Vec::new())
-            .expect("it has a name")
-            .into_string();
+        let path = ptsname(&master, Vec::new()).expect("it has a name").into_string();
         let path = path.expect("it is ASCII");
-        let slave = File::options()
-            .read(true)
-            .write(true)
-            .open(path)
-            .expect("it can be opened");
+        let slave = File::options().read(true).write(true).open(path).expect("it can be opened");
 
         // setsid makes its standard input the controlling terminal: that needs no code between
         // fork and exec, which std only allows as unsafe.
         let mut wrapped = Command::new("setsid");
-        wrapped
-            .arg("--ctty")
-            .arg("--wait")
-            .arg(command.get_program())
-            .args(command.get_args());
+        wrapped.arg("--ctty").arg("--wait").arg(command.get_program()).args(command.get_args());
         wrapped.env_clear();
         for (key, value) in command.get_envs() {
             wrapped.env(key, value.unwrap_or_default());
@@ -65,9 +53,7 @@ impl Terminal {
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
-                sink.lock()
-                    .expect("no panic while held")
-                    .extend_from_slice(&buffer[..count]);
+                sink.lock().expect("no panic while held").extend_from_slice(&buffer[..count]);
             }
         });
         Self {
@@ -79,9 +65,7 @@ impl Terminal {
 
     /// Types.
     pub fn types(&mut self, text: &str) {
-        self.master
-            .write_all(text.as_bytes())
-            .expect("the terminal takes input");
+        self.master.write_all(text.as_bytes()).expect("the terminal takes input");
     }
 
     /// Everything that was on the screen so far.

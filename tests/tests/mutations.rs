@@ -69,16 +69,15 @@ fn references_are_refused_or_round_trip() {
         };
         if let Ok(reference) = text.parse::<Reference>() {
             accepted += 1;
-            let again: Reference = reference
-                .to_string()
-                .parse()
-                .expect("its own form is accepted");
+            let again: Reference = reference.to_string().parse().expect("its own form is accepted");
             assert_eq!(reference, again, "{text}");
-            let familiar: Reference = reference
-                .familiar()
-                .parse()
-                .expect("the short form is accepted");
-            assert_eq!(reference.repository(), familiar.repository(), "{text}");
+            // The short form of `docker.io/a.b/c` names another registry, at Docker too.
+            let first = reference.path().split('/').next().unwrap_or_default().to_owned();
+            if !first.contains('.') && first != "localhost" {
+                let familiar: Reference =
+                    reference.familiar().parse().expect("the short form is accepted");
+                assert_eq!(reference.repository(), familiar.repository(), "{text}");
+            }
         }
     });
     assert!(accepted > 100, "the mutations are too wild to say anything: {accepted}");

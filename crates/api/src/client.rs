@@ -281,7 +281,8 @@ impl Client {
 
 /// Compares two `major.minor` versions; an odd one counts as zero.
 pub fn compare_versions(a: &str, b: &str) -> std::cmp::Ordering {
-    let parts = |text: &str| -> Vec<u64> { text.split('.').map(|p| p.parse().unwrap_or(0)).collect() };
+    let parts =
+        |text: &str| -> Vec<u64> { text.split('.').map(|p| p.parse().unwrap_or(0)).collect() };
     parts(a).cmp(&parts(b))
 }
 

@@ -44,18 +44,29 @@ impl App {
         }
         for name in ["tls", "tlsverify"] {
             if globals.bool(name) {
-                return Err(Failure::new(format!("--{name}: TLS connections are not yet supported by Corten")));
+                return Err(Failure::new(format!(
+                    "--{name}: TLS connections are not yet supported by Corten"
+                )));
             }
         }
         if env::var_os("DOCKER_TLS_VERIFY").is_some_and(|v| !v.is_empty()) {
-            return Err(Failure::new("DOCKER_TLS_VERIFY: TLS connections are not yet supported by Corten"));
+            return Err(Failure::new(
+                "DOCKER_TLS_VERIFY: TLS connections are not yet supported by Corten",
+            ));
         }
         let (host, context) = resolve_host(program, globals, &config)?;
-        let endpoint: Endpoint = host.parse().map_err(|e: api::client::InvalidHost| Failure::new(e.to_string()))?;
-        let version = env::var("DOCKER_API_VERSION").ok().filter(|v| !v.is_empty());
+        let endpoint: Endpoint = host
+            .parse()
+            .map_err(|e: api::client::InvalidHost| Failure::new(e.to_string()))?;
+        let version = env::var("DOCKER_API_VERSION")
+            .ok()
+            .filter(|v| !v.is_empty());
         let version = version.map(|v| v.trim_start_matches('v').to_owned());
         let mut client = Client::new(endpoint, version);
-        client.add_header("user-agent", &format!("Docker-Client/{} (linux)", env!("CARGO_PKG_VERSION")));
+        client.add_header(
+            "user-agent",
+            &format!("Docker-Client/{} (linux)", env!("CARGO_PKG_VERSION")),
+        );
         for (name, value) in config.http_headers() {
             client.add_header(&name, &value);
         }
@@ -103,11 +114,17 @@ pub fn is_terminal(stream: impl AsFd) -> bool {
 }
 
 // The order of Docker: flags, then the environment, then the context of the configuration.
-fn resolve_host(program: &str, globals: &Parsed, config: &Config) -> Result<(String, String), Failure> {
+fn resolve_host(
+    program: &str,
+    globals: &Parsed,
+    config: &Config,
+) -> Result<(String, String), Failure> {
     let hosts = globals.list("host");
     let context_flag = globals.str("context");
     if !hosts.is_empty() && !context_flag.is_empty() {
-        return Err(Failure::new("conflicting options: cannot specify both --host and --context"));
+        return Err(Failure::new(
+            "conflicting options: cannot specify both --host and --context",
+        ));
     }
     match hosts.as_slice() {
         [] => {}
@@ -115,25 +132,44 @@ fn resolve_host(program: &str, globals: &Parsed, config: &Config) -> Result<(Str
         _ => return Err(unresolved("Specify only one -H")),
     }
     if context_flag.is_empty() {
-        let own = (program != "docker").then(|| variable("CORTEN_HOST")).flatten();
-        if let Some(host) = own.or_else(|| variable("DOCKER_HOST")).or_else(|| variable("CORTEN_HOST")) {
+        let own = (program != "docker")
+            .then(|| variable("CORTEN_HOST"))
+            .flatten();
+        if let Some(host) = own
+            .or_else(|| variable("DOCKER_HOST"))
+            .or_else(|| variable("CORTEN_HOST"))
+        {
             return Ok((host, "default".to_owned()));
         }
     }
-    let named = variable("DOCKER_CONTEXT").unwrap_or_else(|| config.text("currentContext").to_owned());
-    let context = if context_flag.is_empty() { named } else { context_flag.to_owned() };
+    let named =
+        variable("DOCKER_CONTEXT").unwrap_or_else(|| config.text("currentContext").to_owned());
+    let context = if context_flag.is_empty() {
+        named
+    } else {
+        context_flag.to_owned()
+    };
     if !context.is_empty() && context != "default" {
-        return Ok((config.context_host(&context).map_err(|error| unresolved(&error))?, context));
+        return Ok((
+            config
+                .context_host(&context)
+                .map_err(|error| unresolved(&error))?,
+            context,
+        ));
     }
     let socket = match program {
-        "docker" if Path::new(DOCKER_SOCKET).exists() || !Path::new(CORTEN_SOCKET).exists() => DOCKER_SOCKET,
+        "docker" if Path::new(DOCKER_SOCKET).exists() || !Path::new(CORTEN_SOCKET).exists() => {
+            DOCKER_SOCKET
+        }
         _ => CORTEN_SOCKET,
     };
     Ok((format!("unix://{socket}"), "default".to_owned()))
 }
 
 fn unresolved(why: &str) -> Failure {
-    Failure::new(format!("Failed to initialize: unable to resolve docker endpoint: {why}"))
+    Failure::new(format!(
+        "Failed to initialize: unable to resolve docker endpoint: {why}"
+    ))
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -7,7 +7,9 @@ use crate::zone::Zone;
 
 /// Nanoseconds since the Unix epoch.
 pub fn now_nanos() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
@@ -56,7 +58,10 @@ impl Civil {
 
     /// Seconds since the epoch, if this is a time at offset zero.
     pub fn seconds(self) -> i64 {
-        days(self.year, self.month, self.day) * 86_400 + self.hour * 3600 + self.minute * 60 + self.second
+        days(self.year, self.month, self.day) * 86_400
+            + self.hour * 3600
+            + self.minute * 60
+            + self.second
     }
 
     /// The year.
@@ -84,14 +89,23 @@ pub fn days(year: i64, month: i64, day: i64) -> i64 {
 
 fn offset_text(offset: i64, colon: &str) -> String {
     let sign = if offset < 0 { '-' } else { '+' };
-    format!("{sign}{:02}{colon}{:02}", offset.abs() / 3600, offset.abs() / 60 % 60)
+    format!(
+        "{sign}{:02}{colon}{:02}",
+        offset.abs() / 3600,
+        offset.abs() / 60 % 60
+    )
 }
 
 /// Go's `Time.String` in local time: `2006-01-02 15:04:05 +0000 UTC`.
 pub fn go_string(seconds: i64, zone: &Zone) -> String {
     let (offset, name) = zone.at(seconds);
     let civil = Civil::of(seconds + offset);
-    format!("{} {} {} {name}", civil.date(), civil.time(), offset_text(offset, ""))
+    format!(
+        "{} {} {} {name}",
+        civil.date(),
+        civil.time(),
+        offset_text(offset, "")
+    )
 }
 
 /// RFC 3339 in local time, without a fraction.
@@ -108,18 +122,31 @@ pub fn rfc3339_nanos(nanos: i64, zone: &Zone) -> String {
 fn rfc3339_fraction(seconds: i64, fraction: &str, zone: &Zone) -> String {
     let (offset, _) = zone.at(seconds);
     let civil = Civil::of(seconds + offset);
-    let place = if offset == 0 { "Z".to_owned() } else { offset_text(offset, ":") };
+    let place = if offset == 0 {
+        "Z".to_owned()
+    } else {
+        offset_text(offset, ":")
+    };
     format!("{}T{}{fraction}{place}", civil.date(), civil.time())
 }
 
 /// The day and time of `version` and `info`: `Mon Jan  2 15:04:05 2006`.
 pub fn ansi(seconds: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let civil = Civil::of(seconds);
     let day = usize::try_from(seconds.div_euclid(86_400).rem_euclid(7)).unwrap_or(0);
     let month = usize::try_from(civil.month - 1).unwrap_or(0);
-    format!("{} {} {:2} {} {}", DAYS[day], MONTHS[month], civil.day, civil.time(), civil.year)
+    format!(
+        "{} {} {:2} {} {}",
+        DAYS[day],
+        MONTHS[month],
+        civil.day,
+        civil.time(),
+        civil.year
+    )
 }
 
 /// Reads RFC 3339 into seconds and nanoseconds.
@@ -132,13 +159,23 @@ pub fn parse_rfc3339(text: &str) -> Option<(i64, i64)> {
 fn parse_moment(text: &str, zone: Option<&Zone>) -> Option<(i64, i64)> {
     let number = |from: usize, to: usize| -> Option<i64> {
         let digits = text.get(from..to)?;
-        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+        digits
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| digits.parse().ok())?
     };
     let mark = |at: usize, byte: u8| text.as_bytes().get(at) == Some(&byte);
     if !(mark(4, b'-') && mark(7, b'-')) {
         return None;
     }
-    let mut civil = Civil { year: number(0, 4)?, month: number(5, 7)?, day: number(8, 10)?, hour: 0, minute: 0, second: 0 };
+    let mut civil = Civil {
+        year: number(0, 4)?,
+        month: number(5, 7)?,
+        day: number(8, 10)?,
+        hour: 0,
+        minute: 0,
+        second: 0,
+    };
     let mut at = 10;
     let mut nanos = 0;
     if mark(10, b'T') {
@@ -154,12 +191,19 @@ fn parse_moment(text: &str, zone: Option<&Zone>) -> Option<(i64, i64)> {
         }
         if mark(at, b'.') {
             let rest = &text[at + 1..];
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()).min(9);
+            let digits = rest
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(rest.len())
+                .min(9);
             nanos = format!("{:0<9}", &rest[..digits]).parse().ok()?;
             at += 1 + digits;
         }
     }
-    let plausible = (1..=12).contains(&civil.month) && (1..=31).contains(&civil.day) && civil.hour < 24 && civil.minute < 60 && civil.second < 60;
+    let plausible = (1..=12).contains(&civil.month)
+        && (1..=31).contains(&civil.day)
+        && civil.hour < 24
+        && civil.minute < 60
+        && civil.second < 60;
     if !plausible {
         return None;
     }
@@ -175,7 +219,10 @@ fn parse_moment(text: &str, zone: Option<&Zone>) -> Option<(i64, i64)> {
             };
             let digits = offset[1..].replace(':', "");
             let value: i64 = digits.parse().ok().filter(|_| digits.len() == 4)?;
-            Some((seconds - sign * (value / 100 * 3600 + value % 100 * 60), nanos))
+            Some((
+                seconds - sign * (value / 100 * 3600 + value % 100 * 60),
+                nanos,
+            ))
         }
     }
 }
@@ -193,12 +240,16 @@ pub fn timestamp(value: &str, zone: &Zone) -> Result<String, String> {
     if value.contains(['-', 'T', ':', 'Z']) && !value.starts_with('-') {
         return match parse_moment(value, Some(zone)) {
             Some((seconds, nanos)) => Ok(format!("{seconds}.{nanos:09}")),
-            None => Err(format!("failed to parse value as time or duration: {value:?}")),
+            None => Err(format!(
+                "failed to parse value as time or duration: {value:?}"
+            )),
         };
     }
     let (seconds, nanos) = value.split_once('.').unwrap_or((value, "0"));
     if seconds.parse::<i64>().is_err() || nanos.parse::<i64>().is_err() {
-        return Err(format!("failed to parse value as time or duration: {value:?}"));
+        return Err(format!(
+            "failed to parse value as time or duration: {value:?}"
+        ));
     }
     Ok(value.to_owned())
 }
@@ -210,9 +261,15 @@ mod tests {
     #[test]
     fn texts() {
         let utc = Zone::utc();
-        assert_eq!(go_string(1_700_000_000, &utc), "2023-11-14 22:13:20 +0000 UTC");
+        assert_eq!(
+            go_string(1_700_000_000, &utc),
+            "2023-11-14 22:13:20 +0000 UTC"
+        );
         assert_eq!(rfc3339(0, &utc), "1970-01-01T00:00:00Z");
-        assert_eq!(rfc3339_nanos(1_700_000_000_000_000_005, &utc), "2023-11-14T22:13:20.000000005Z");
+        assert_eq!(
+            rfc3339_nanos(1_700_000_000_000_000_005, &utc),
+            "2023-11-14T22:13:20.000000005Z"
+        );
         assert_eq!(ansi(1_748_606_834), "Fri May 30 12:07:14 2025");
     }
 

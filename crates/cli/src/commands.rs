@@ -54,13 +54,26 @@ pub const ALL: &[Command] = &[
     container::RUN.category(Category::Common),
     container::EXEC.category(Category::Common),
     container::PS.category(Category::Common),
-    image::BUILD.named("build", "build [OPTIONS] PATH | URL | -").category(Category::Common),
+    image::BUILD
+        .named("build", "build [OPTIONS] PATH | URL | -")
+        .category(Category::Common),
     image::PULL.category(Category::Common),
     image::PUSH.category(Category::Common),
     image::IMAGES.category(Category::Common),
-    Command::not_yet("login [OPTIONS] [SERVER]", "login", "Authenticate to a registry").category(Category::Common),
-    Command::not_yet("logout [SERVER]", "logout", "Log out from a registry").category(Category::Common),
-    Command::not_yet("search [OPTIONS] TERM", "search", "Search Docker Hub for images").category(Category::Common),
+    Command::not_yet(
+        "login [OPTIONS] [SERVER]",
+        "login",
+        "Authenticate to a registry",
+    )
+    .category(Category::Common),
+    Command::not_yet("logout [SERVER]", "logout", "Log out from a registry")
+        .category(Category::Common),
+    Command::not_yet(
+        "search [OPTIONS] TERM",
+        "search",
+        "Search Docker Hub for images",
+    )
+    .category(Category::Common),
     system::VERSION.category(Category::Common),
     system::INFO.category(Category::Common),
     group_later("builder", "Manage builds"),
@@ -68,7 +81,10 @@ pub const ALL: &[Command] = &[
     container::GROUP,
     group_later("context", "Manage contexts"),
     image::GROUP,
-    group_later("manifest", "Manage Docker image manifests and manifest lists"),
+    group_later(
+        "manifest",
+        "Manage Docker image manifests and manifest lists",
+    ),
     network::GROUP,
     group_later("plugin", "Manage plugins"),
     system::GROUP,
@@ -122,13 +138,20 @@ pub fn filters(flags: &crate::flags::Parsed) -> serde_json::Map<String, serde_js
 }
 
 /// Adds one filter.
-pub fn add_filter(filters: &mut serde_json::Map<String, serde_json::Value>, name: &str, value: &str) {
+pub fn add_filter(
+    filters: &mut serde_json::Map<String, serde_json::Value>,
+    name: &str,
+    value: &str,
+) {
     let values = filters.entry(name).or_insert_with(|| serde_json::json!({}));
     values[value] = true.into();
 }
 
 /// Adds the filters to a query.
-pub fn put_filters(query: &mut api::client::Query, filters: serde_json::Map<String, serde_json::Value>) {
+pub fn put_filters(
+    query: &mut api::client::Query,
+    filters: serde_json::Map<String, serde_json::Value>,
+) {
     if !filters.is_empty() {
         query.add("filters", serde_json::Value::Object(filters).to_string());
     }

@@ -24,10 +24,23 @@ impl Config {
         let file = directory.join("config.json");
         let (values, warning) = match std::fs::read(&file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Value::Null, None),
-            Err(error) => (Value::Null, Some(format!("WARNING: Error loading config file: open {}: {}", file.display(), go_text(&error)))),
+            Err(error) => (
+                Value::Null,
+                Some(format!(
+                    "WARNING: Error loading config file: open {}: {}",
+                    file.display(),
+                    go_text(&error)
+                )),
+            ),
             Ok(bytes) => match serde_json::from_slice(&bytes) {
                 Ok(values) => (values, None),
-                Err(error) => (Value::Null, Some(format!("WARNING: Error parsing config file ({}): {error}", file.display()))),
+                Err(error) => (
+                    Value::Null,
+                    Some(format!(
+                        "WARNING: Error parsing config file ({}): {error}",
+                        file.display()
+                    )),
+                ),
             },
         };
         (Self { directory, values }, warning)
@@ -35,20 +48,29 @@ impl Config {
 
     /// A text of `config.json`; empty where there is none.
     pub fn text(&self, key: &str) -> &str {
-        self.values.get(key).and_then(Value::as_str).unwrap_or_default()
+        self.values
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// The filters that every prune applies.
     pub fn prune_filters(&self) -> Vec<String> {
         let filters = self.values.get("pruneFilters").and_then(Value::as_array);
-        filters.into_iter().flatten().filter_map(|f| f.as_str().map(str::to_owned)).collect()
+        filters
+            .into_iter()
+            .flatten()
+            .filter_map(|f| f.as_str().map(str::to_owned))
+            .collect()
     }
 
     /// The headers that every request carries.
     pub fn http_headers(&self) -> Vec<(String, String)> {
         let headers = self.values.get("HttpHeaders").and_then(Value::as_object);
         let pairs = headers.into_iter().flatten();
-        pairs.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
+        pairs
+            .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+            .collect()
     }
 
     /// The proxy variables for containers on this daemon, both spellings.
@@ -66,7 +88,11 @@ impl Config {
         ];
         let mut out = Vec::new();
         for (key, spellings) in names {
-            if let Some(value) = proxy.get(key).and_then(Value::as_str).filter(|v| !v.is_empty()) {
+            if let Some(value) = proxy
+                .get(key)
+                .and_then(Value::as_str)
+                .filter(|v| !v.is_empty())
+            {
                 out.extend(spellings.map(|name| (name, value.to_owned())));
             }
         }
@@ -79,16 +105,28 @@ impl Config {
     ///
     /// Docker's text for a context that is not there.
     pub fn context_host(&self, name: &str) -> Result<String, String> {
-        let missing = || format!("context {name:?}: context not found: open {}: no such file or directory", self.meta_file(name).display());
+        let missing = || {
+            format!(
+                "context {name:?}: context not found: open {}: no such file or directory",
+                self.meta_file(name).display()
+            )
+        };
         let bytes = std::fs::read(self.meta_file(name)).map_err(|_| missing())?;
-        let meta: Value = serde_json::from_slice(&bytes).map_err(|error| format!("context {name:?}: {error}"))?;
-        let host = meta.pointer("/Endpoints/docker/Host").and_then(Value::as_str);
-        host.map(str::to_owned).ok_or_else(|| format!("context {name:?} has no docker endpoint"))
+        let meta: Value =
+            serde_json::from_slice(&bytes).map_err(|error| format!("context {name:?}: {error}"))?;
+        let host = meta
+            .pointer("/Endpoints/docker/Host")
+            .and_then(Value::as_str);
+        host.map(str::to_owned)
+            .ok_or_else(|| format!("context {name:?} has no docker endpoint"))
     }
 
     fn meta_file(&self, name: &str) -> PathBuf {
         let id = Digest::of(name.as_bytes()).hex();
-        self.directory.join("contexts/meta").join(id).join("meta.json")
+        self.directory
+            .join("contexts/meta")
+            .join(id)
+            .join("meta.json")
     }
 }
 
@@ -123,15 +161,33 @@ mod tests {
         // The digest of "remote", as Docker names the directory.
         let meta = dir.join("contexts/meta").join(Digest::of(b"remote").hex());
         std::fs::create_dir_all(&meta).unwrap();
-        std::fs::write(meta.join("meta.json"), r#"{"Name":"remote","Endpoints":{"docker":{"Host":"tcp://h:1"}}}"#).unwrap();
-        std::fs::write(dir.join("config.json"), r#"{"currentContext":"remote","psFormat":"{{.ID}}"}"#).unwrap();
+        std::fs::write(
+            meta.join("meta.json"),
+            r#"{"Name":"remote","Endpoints":{"docker":{"Host":"tcp://h:1"}}}"#,
+        )
+        .unwrap();
+        std::fs::write(
+            dir.join("config.json"),
+            r#"{"currentContext":"remote","psFormat":"{{.ID}}"}"#,
+        )
+        .unwrap();
         let (config, warning) = Config::load(dir.to_str());
         assert_eq!(warning, None);
         assert_eq!(config.text("currentContext"), "remote");
         assert_eq!(config.context_host("remote"), Ok("tcp://h:1".to_owned()));
-        assert!(config.context_host("nope").unwrap_err().contains("context not found"));
+        assert!(
+            config
+                .context_host("nope")
+                .unwrap_err()
+                .contains("context not found")
+        );
         std::fs::write(dir.join("config.json"), "{").unwrap();
-        assert!(Config::load(dir.to_str()).1.unwrap().starts_with("WARNING: Error parsing config file"));
+        assert!(
+            Config::load(dir.to_str())
+                .1
+                .unwrap()
+                .starts_with("WARNING: Error parsing config file")
+        );
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

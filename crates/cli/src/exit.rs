@@ -89,7 +89,11 @@ pub fn with_help(program: &str, message: &str, command: &str) -> String {
 /// The exit code of a start that the daemon refused: 126 and 127 are the shell's.
 pub fn start_code(message: &str) -> i32 {
     let any = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
-    if any(&["executable file not found", "no such file or directory", "system cannot find the file specified"]) {
+    if any(&[
+        "executable file not found",
+        "no such file or directory",
+        "system cannot find the file specified",
+    ]) {
         127
     } else if any(&["permission denied", "is a directory"]) {
         126
@@ -104,7 +108,10 @@ mod tests {
 
     #[test]
     fn start_codes() {
-        assert_eq!(start_code("exec: \"x\": executable file not found in $PATH"), 127);
+        assert_eq!(
+            start_code("exec: \"x\": executable file not found in $PATH"),
+            127
+        );
         assert_eq!(start_code("exec: \"/etc\": is a directory"), 126);
         assert_eq!(start_code("exec: \"/x\": permission denied"), 126);
         assert_eq!(start_code("No such image"), 125);

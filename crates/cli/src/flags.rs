@@ -86,7 +86,12 @@ impl Flag {
     }
 
     /// Texts that pass a check.
-    pub const fn checked_list(long: &'static str, short: char, check: Check, usage: &'static str) -> Self {
+    pub const fn checked_list(
+        long: &'static str,
+        short: char,
+        check: Check,
+        usage: &'static str,
+    ) -> Self {
         Self::new(long, short, Kind::List("list", check), usage)
     }
 
@@ -142,7 +147,9 @@ pub fn parse_bool(value: &str) -> Result<bool, String> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("strconv.ParseBool: parsing {value:?}: invalid syntax")),
+        _ => Err(format!(
+            "strconv.ParseBool: parsing {value:?}: invalid syntax"
+        )),
     }
 }
 
@@ -251,9 +258,10 @@ impl Parsed {
         let value = match (value, flag.kind) {
             (Some(value), _) => value.to_owned(),
             (None, Kind::Bool) => "true".to_owned(),
-            (None, _) => rest.next().cloned().ok_or_else(|| {
-                FlagError::Usage(format!("flag needs an argument: --{name}"))
-            })?,
+            (None, _) => rest
+                .next()
+                .cloned()
+                .ok_or_else(|| FlagError::Usage(format!("flag needs an argument: --{name}")))?,
         };
         self.set(flag, value)
     }
@@ -263,8 +271,7 @@ impl Parsed {
         letters: &str,
         rest: &mut impl Iterator<Item = &'a String>,
     ) -> Result<(), FlagError> {
-        let mut chars = letters.char_indices();
-        while let Some((at, letter)) = chars.next() {
+        for (at, letter) in letters.char_indices() {
             let from_here = &letters[at..];
             let Some(flag) = self.known.iter().find(|f| f.short == letter).copied() else {
                 return Err(match letter {
@@ -303,7 +310,9 @@ impl Parsed {
                 '\0' => format!("--{}", flag.long),
                 short => format!("-{short}, --{}", flag.long),
             };
-            FlagError::Usage(format!("invalid argument {value:?} for \"{name}\" flag: {reason}"))
+            FlagError::Usage(format!(
+                "invalid argument {value:?} for \"{name}\" flag: {reason}"
+            ))
         })?;
         self.given.push((flag, value));
         Ok(())
@@ -400,7 +409,12 @@ mod tests {
         let p = read("-- -d").unwrap();
         assert_eq!((p.int("last"), p.bool("sig-proxy")), (-1, true));
         assert_eq!(p.args, ["-d"]);
-        assert_eq!(read("--platform a,b --platform c").unwrap().list("platform"), ["a", "b", "c"]);
+        assert_eq!(
+            read("--platform a,b --platform c")
+                .unwrap()
+                .list("platform"),
+            ["a", "b", "c"]
+        );
         assert_eq!(read("- x").unwrap().args, ["-", "x"]);
     }
 
@@ -428,7 +442,10 @@ mod tests {
             refuse("--tty=maybe"),
             "invalid argument \"maybe\" for \"-t, --tty\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax"
         );
-        assert_eq!(read("--help").unwrap_err(), FlagError::Help { short: false });
+        assert_eq!(
+            read("--help").unwrap_err(),
+            FlagError::Help { short: false }
+        );
         assert_eq!(read("-dh").unwrap_err(), FlagError::Help { short: true });
     }
 
@@ -437,6 +454,10 @@ mod tests {
         assert_eq!(parse_int("0x1F"), Ok(31));
         assert_eq!(parse_int("-010"), Ok(-8));
         assert_eq!(parse_int("0"), Ok(0));
-        assert!(parse_int("9223372036854775808").unwrap_err().contains("out of range"));
+        assert!(
+            parse_int("9223372036854775808")
+                .unwrap_err()
+                .contains("out of range")
+        );
     }
 }

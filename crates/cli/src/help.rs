@@ -13,8 +13,16 @@ pub fn use_line(path: &str, command: &Command) -> String {
 }
 
 /// The help of the program itself.
-pub fn root(program: &str, commands: &[Command], flags: &[Flag], width: usize, tail: &str) -> String {
-    let mut out = format!("Usage:  {program} [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n");
+pub fn root(
+    program: &str,
+    commands: &[Command],
+    flags: &[Flag],
+    width: usize,
+    tail: &str,
+) -> String {
+    let mut out = format!(
+        "Usage:  {program} [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n"
+    );
     let padding = padding(commands);
     let mut section = |title: &str, pick: &dyn Fn(&Command) -> bool| {
         let mut picked: Vec<&Command> = commands.iter().filter(|c| pick(c)).collect();
@@ -30,12 +38,16 @@ pub fn root(program: &str, commands: &[Command], flags: &[Flag], width: usize, t
         }
     };
     section("Common Commands", &|c| c.category == Category::Common);
-    section("Management Commands", &|c| c.category == Category::Management);
+    section("Management Commands", &|c| {
+        c.category == Category::Management
+    });
     section("Swarm Commands", &|c| c.category == Category::Swarm);
     section("Commands", &|c| c.category == Category::Plain);
     out.push_str("\nGlobal Options:\n");
     out.push_str(&flag_usages(flags, width - 1));
-    out.push_str(&format!("\nRun '{program} COMMAND --help' for more information on a command.\n"));
+    out.push_str(&format!(
+        "\nRun '{program} COMMAND --help' for more information on a command.\n"
+    ));
     out.push_str(&format!("\n{tail}\n"));
     out
 }
@@ -43,12 +55,23 @@ pub fn root(program: &str, commands: &[Command], flags: &[Flag], width: usize, t
 /// The help of one command; `path` is its full name, such as `docker container ls`.
 pub fn command(program: &str, path: &str, command: &Command, width: usize) -> String {
     let mut out = match command.action {
-        Action::Group(_) => format!("Usage:  {path}{} COMMAND\n", if command.flags.is_empty() { "" } else { " [OPTIONS]" }),
+        Action::Group(_) => format!(
+            "Usage:  {path}{} COMMAND\n",
+            if command.flags.is_empty() {
+                ""
+            } else {
+                " [OPTIONS]"
+            }
+        ),
         _ => format!("Usage:  {}\n", use_line(path, command)),
     };
     out.push_str(&format!("\n{}\n", command.short));
     if !command.spellings.is_empty() {
-        let spellings: Vec<String> = command.spellings.iter().map(|s| format!("{program} {s}")).collect();
+        let spellings: Vec<String> = command
+            .spellings
+            .iter()
+            .map(|s| format!("{program} {s}"))
+            .collect();
         out.push_str(&format!("\nAliases:\n  {}\n", spellings.join(", ")));
     }
     let usages = flag_usages(command.flags, width - 1);
@@ -57,20 +80,30 @@ pub fn command(program: &str, path: &str, command: &Command, width: usize) -> St
     }
     if let Action::Group(commands) = command.action {
         let padding = padding(commands);
-        let mut visible: Vec<&Command> = commands.iter().filter(|c| c.category != Category::Hidden).collect();
+        let mut visible: Vec<&Command> = commands
+            .iter()
+            .filter(|c| c.category != Category::Hidden)
+            .collect();
         visible.sort_by_key(|c| c.name);
         out.push_str("\nCommands:\n");
         for command in visible {
             out.push_str(&format!("  {:padding$} {}\n", command.name, command.short));
         }
-        out.push_str(&format!("\nRun '{path} COMMAND --help' for more information on a command.\n"));
+        out.push_str(&format!(
+            "\nRun '{path} COMMAND --help' for more information on a command.\n"
+        ));
     }
     out
 }
 
 // Cobra pads names to eleven columns at least.
 fn padding(commands: &[Command]) -> usize {
-    commands.iter().map(|c| c.name.len()).max().unwrap_or(0).max(11)
+    commands
+        .iter()
+        .map(|c| c.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(11)
 }
 
 /// The table of flags, wrapped at `width` columns; empty or ending in a line end.
@@ -142,7 +175,10 @@ fn split_line(room: usize, text: &str) -> (&str, &str) {
     if room + SLOP > text.len() {
         return (text, "");
     }
-    let cut = (0..=room).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let cut = (0..=room)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
     let Some(blank) = text[..cut].rfind([' ', '\t', '\n']).filter(|at| *at > 0) else {
         return (text, "");
     };

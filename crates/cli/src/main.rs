@@ -55,7 +55,9 @@ fn run(program: &str, args: &[String]) -> Result<(), Failure> {
         Err(FlagError::Help { .. }) => return print(&root_help(program)),
         Err(FlagError::Usage(text)) => {
             return Err(Failure::with_code(
-                format!("{text}\n\nUsage:  {program} [OPTIONS] COMMAND [ARG...]\n\nRun '{program} --help' for more information"),
+                format!(
+                    "{text}\n\nUsage:  {program} [OPTIONS] COMMAND [ARG...]\n\nRun '{program} --help' for more information"
+                ),
                 ENGINE,
             ));
         }
@@ -124,11 +126,15 @@ fn dispatch(
         }
     };
     let use_line = help::use_line(path, command);
-    if let Some(text) = tree::check_arity(program, path, &use_line, command.arity, parsed.args.len()) {
+    if let Some(text) =
+        tree::check_arity(program, path, &use_line, command.arity, parsed.args.len())
+    {
         return Err(Failure::new(text));
     }
     let app = App::new(program, globals)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let ended = runtime.block_on(run(&app, parsed));
     // What was written before a failure is shown before it.
     let flushed = app.flush();
@@ -150,7 +156,10 @@ fn help_about(program: &str, words: &[String]) -> Result<(), Failure> {
             let path = format!("{program} {path}");
             print(&help::command(program, &path, command, help_width()))
         }
-        _ => Err(Failure::new(format!("unknown help topic: {}", words.join(" ")))),
+        _ => Err(Failure::new(format!(
+            "unknown help topic: {}",
+            words.join(" ")
+        ))),
     }
 }
 
@@ -173,16 +182,34 @@ fn help_width() -> usize {
 // The defaults that help shows depend on the user's home.
 fn global_flags() -> Vec<Flag> {
     let directory = config::default_directory();
-    let leak = |file: &str| -> &'static str { Box::leak(directory.join(file).to_string_lossy().trim_end_matches('/').into()) };
+    let leak = |file: &str| -> &'static str {
+        Box::leak(
+            directory
+                .join(file)
+                .to_string_lossy()
+                .trim_end_matches('/')
+                .into(),
+        )
+    };
     let list = flags::Kind::List("list", flags::any);
     vec![
         Flag::string("config", '\0', "Location of client config files").default("", leak("")),
-        Flag::string("context", 'c', "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with \"docker context use\")"),
+        Flag::string(
+            "context",
+            'c',
+            "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with \"docker context use\")",
+        ),
         Flag::bool("debug", 'D', "Enable debug mode"),
         Flag::of("host", 'H', list, "Daemon socket to connect to"),
-        Flag::string("log-level", 'l', "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")").default("info", "info"),
+        Flag::string(
+            "log-level",
+            'l',
+            "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")",
+        )
+        .default("info", "info"),
         Flag::bool("tls", '\0', "Use TLS; implied by --tlsverify"),
-        Flag::string("tlscacert", '\0', "Trust certs signed only by this CA").default("", leak("ca.pem")),
+        Flag::string("tlscacert", '\0', "Trust certs signed only by this CA")
+            .default("", leak("ca.pem")),
         Flag::string("tlscert", '\0', "Path to TLS certificate file").default("", leak("cert.pem")),
         Flag::string("tlskey", '\0', "Path to TLS key file").default("", leak("key.pem")),
         Flag::bool("tlsverify", '\0', "Use TLS and verify the remote"),

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod mount;
 pub mod network;
 pub mod ports;
+mod resources;
 pub mod validate;
 pub mod volume;
 
@@ -29,7 +30,10 @@ pub fn csv(text: &str) -> Result<Vec<String>, String> {
             let mut inner = quoted;
             loop {
                 let Some((part, after)) = inner.split_once('"') else {
-                    return Err("parse error on line 1, column 1: extraneous or missing \" in quoted-field".to_owned());
+                    return Err(
+                        "parse error on line 1, column 1: extraneous or missing \" in quoted-field"
+                            .to_owned(),
+                    );
                 };
                 field.push_str(part);
                 match after.strip_prefix('"') {
@@ -47,7 +51,12 @@ pub fn csv(text: &str) -> Result<Vec<String>, String> {
             match inner.strip_prefix(',') {
                 Some(more) => rest = more,
                 None if inner.is_empty() => return Ok(fields),
-                None => return Err("parse error on line 1, column 1: extraneous or missing \" in quoted-field".to_owned()),
+                None => {
+                    return Err(
+                        "parse error on line 1, column 1: extraneous or missing \" in quoted-field"
+                            .to_owned(),
+                    );
+                }
             }
             continue;
         }
@@ -71,7 +80,10 @@ pub fn absolute(path: &str) -> String {
     if !path.starts_with('.') {
         return path.to_owned();
     }
-    let base = std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned();
+    let base = std::env::current_dir()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     clean(&format!("{base}/{path}"))
 }
 

@@ -25,15 +25,20 @@ pub struct Kind {
 impl Kind {
     /// A row of this kind; fields are shown by `json` in alphabetical order.
     pub fn row(&self, fields: Vec<(&str, Val)>) -> Val {
-        let mut fields: Vec<(String, Val)> =
-            fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut fields: Vec<(String, Val)> = fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         fields.sort_by(|a, b| a.0.cmp(&b.0));
         Val::object(self.type_name, fields)
     }
 
     fn header(&self) -> Val {
-        let mut fields: Vec<(String, Val)> =
-            self.titles.iter().map(|(name, title)| ((*name).to_owned(), Val::str(title))).collect();
+        let mut fields: Vec<(String, Val)> = self
+            .titles
+            .iter()
+            .map(|(name, title)| ((*name).to_owned(), Val::str(title)))
+            .collect();
         let label = |args: &[Val]| {
             let name = args.first().map(Val::print).unwrap_or_default();
             let last = name.rsplit('.').next().unwrap_or_default();
@@ -52,8 +57,13 @@ pub fn render(kind: &Kind, format: &str, rows: &[Val]) -> Result<String, Failure
         _ if is_table => &format["table".len()..],
         _ => format,
     };
-    let body = body.trim_matches(' ').replace("\\t", "\t").replace("\\n", "\n");
-    let parsing = |error: crate::template::TemplateError| Failure::new(format!("template parsing error: {error}"));
+    let body = body
+        .trim_matches(' ')
+        .replace("\\t", "\t")
+        .replace("\\n", "\n");
+    let parsing = |error: crate::template::TemplateError| {
+        Failure::new(format!("template parsing error: {error}"))
+    };
     let template = Template::parse(&body).map_err(parsing)?;
     let mut out = String::new();
     if is_table {
@@ -64,7 +74,11 @@ pub fn render(kind: &Kind, format: &str, rows: &[Val]) -> Result<String, Failure
         out.push_str(&template.render(row).map_err(parsing)?);
         out.push('\n');
     }
-    Ok(if is_table { table::align(&out, table::LIST) } else { out })
+    Ok(if is_table {
+        table::align(&out, table::LIST)
+    } else {
+        out
+    })
 }
 
 /// The first twelve digits of an id, without `sha256:`.
@@ -90,17 +104,26 @@ pub fn ellipsis(text: &str, width: usize) -> String {
 
 /// A text of a JSON object; empty where there is none.
 pub fn text<'v>(value: &'v serde_json::Value, key: &str) -> &'v str {
-    value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default()
+    value
+        .get(key)
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default()
 }
 
 /// A number of a JSON object; 0 where there is none.
 pub fn int(value: &serde_json::Value, key: &str) -> i64 {
-    value.get(key).and_then(serde_json::Value::as_i64).unwrap_or_default()
+    value
+        .get(key)
+        .and_then(serde_json::Value::as_i64)
+        .unwrap_or_default()
 }
 
 /// A list of a JSON object; empty where there is none.
 pub fn list<'v>(value: &'v serde_json::Value, key: &str) -> &'v [serde_json::Value] {
-    value.get(key).and_then(serde_json::Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .get(key)
+        .and_then(serde_json::Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// `k=v,k=v` of a map of texts, sorted.
@@ -129,22 +152,37 @@ pub fn label_method(value: &serde_json::Value) -> Val {
 mod tests {
     use super::*;
 
-    const THINGS: Kind = Kind { titles: &[("ID", "THING ID"), ("Name", "NAME")], type_name: "*formatter.thing" };
+    const THINGS: Kind = Kind {
+        titles: &[("ID", "THING ID"), ("Name", "NAME")],
+        type_name: "*formatter.thing",
+    };
 
     fn rows() -> Vec<Val> {
         vec![
             THINGS.row(vec![("Name", "one".into()), ("ID", "1".into())]),
-            THINGS.row(vec![("Name", "<two>".into()), ("ID", "2222222222222".into())]),
+            THINGS.row(vec![
+                ("Name", "<two>".into()),
+                ("ID", "2222222222222".into()),
+            ]),
         ]
     }
 
     #[test]
     fn tables_and_templates() {
         let table = render(&THINGS, "table {{.ID}}\\t{{.Name}}", &rows()).unwrap();
-        assert_eq!(table, "THING ID        NAME\n1               one\n2222222222222   <two>\n");
-        assert_eq!(render(&THINGS, "{{.Name}}", &rows()).unwrap(), "one\n<two>\n");
+        assert_eq!(
+            table,
+            "THING ID        NAME\n1               one\n2222222222222   <two>\n"
+        );
+        assert_eq!(
+            render(&THINGS, "{{.Name}}", &rows()).unwrap(),
+            "one\n<two>\n"
+        );
         let json = render(&THINGS, "json", &rows()).unwrap();
-        assert!(json.starts_with("{\"ID\":\"1\",\"Name\":\"one\"}\n{\"ID\""), "{json}");
+        assert!(
+            json.starts_with("{\"ID\":\"1\",\"Name\":\"one\"}\n{\"ID\""),
+            "{json}"
+        );
         assert!(json.contains("\\u003ctwo\\u003e"), "{json}");
     }
 

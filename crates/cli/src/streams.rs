@@ -35,6 +35,8 @@ pub struct Attach {
     pub stderr: bool,
     /// The detach sequence as the user wrote it; empty for the default.
     pub detach_keys: String,
+    /// Signals go to the container: none of them ends us.
+    pub sig_proxy: bool,
 }
 
 /// Why the streams ended.
@@ -62,7 +64,11 @@ pub async fn run(hijacked: Hijacked, attach: &Attach) -> Result<Ended, Failure> 
         true => Raw::enter()?,
         false => None,
     };
-    let Hijacked { mut reader, mut writer, multiplexed } = hijacked;
+    let Hijacked {
+        mut reader,
+        mut writer,
+        multiplexed,
+    } = hijacked;
     let has_output = attach.stdout || attach.stderr;
     let output = async {
         let framed = multiplexed.unwrap_or(!attach.tty) && !attach.tty;
@@ -76,7 +82,9 @@ pub async fn run(hijacked: Hijacked, attach: &Attach) -> Result<Ended, Failure> 
                 other => other?,
             };
             if framed {
-                demux.push(&buffer[..count], |stderr, bytes| show(attach, stderr, bytes))?;
+                demux.push(&buffer[..count], |stderr, bytes| {
+                    show(attach, stderr, bytes)
+                })?;
             } else {
                 show(attach, false, &buffer[..count])?;
             }
@@ -110,7 +118,7 @@ pub async fn run(hijacked: Hijacked, attach: &Attach) -> Result<Ended, Failure> 
         biased;
         ended = output, if has_output => ended,
         ended = wait_then_forever(input, has_output) => ended,
-        signal = signals::deadly(), if raw.is_some() => {
+        signal = signals::deadly(), if raw.is_some() && !attach.sig_proxy => {
             drop(raw);
             return Err(Failure::code(128 + signal));
         }
@@ -138,7 +146,9 @@ fn keys(attach: &Attach) -> Vec<u8> {
         return DEFAULT_DETACH.to_vec();
     }
     detach::parse(&attach.detach_keys).unwrap_or_else(|text| {
-        say(&format!("invalid detach escape keys, using default: {text}"));
+        say(&format!(
+            "invalid detach escape keys, using default: {text}"
+        ));
         DEFAULT_DETACH.to_vec()
     })
 }

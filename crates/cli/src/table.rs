@@ -15,7 +15,10 @@ pub struct Layout {
 }
 
 /// The layout of Docker's lists.
-pub const LIST: Layout = Layout { min_width: MIN_WIDTH, padding: 3 };
+pub const LIST: Layout = Layout {
+    min_width: MIN_WIDTH,
+    padding: 3,
+};
 
 /// Aligns the cells of a text.
 pub fn align(text: &str, layout: Layout) -> String {
@@ -23,7 +26,10 @@ pub fn align(text: &str, layout: Layout) -> String {
     if body.is_empty() {
         return text.to_owned();
     }
-    let lines: Vec<Vec<&str>> = body.split('\n').map(|line| line.split('\t').collect()).collect();
+    let lines: Vec<Vec<&str>> = body
+        .split('\n')
+        .map(|line| line.split('\t').collect())
+        .collect();
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len()]).collect();
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     for column in 0..columns {
@@ -35,8 +41,13 @@ pub fn align(text: &str, layout: Layout) -> String {
                 start += 1;
                 continue;
             }
-            let end = (start..lines.len()).find(|line| !has(*line)).unwrap_or(lines.len());
-            let widest = (start..end).map(|line| width(lines[line][column])).max().unwrap_or(0);
+            let end = (start..lines.len())
+                .find(|line| !has(*line))
+                .unwrap_or(lines.len());
+            let widest = (start..end)
+                .map(|line| width(lines[line][column]))
+                .max()
+                .unwrap_or(0);
             let wide = (widest + layout.padding).max(layout.min_width);
             for row in &mut widths[start..end] {
                 row[column] = wide;
@@ -90,6 +101,9 @@ mod tests {
 
     #[test]
     fn wide_characters_count_twice() {
-        assert_eq!(align("日本日本日本\tx\nabc\ty\n", LIST), "日本日本日本   x\nabc            y\n");
+        assert_eq!(
+            align("日本日本日本\tx\nabc\ty\n", LIST),
+            "日本日本日本   x\nabc            y\n"
+        );
     }
 }

@@ -6,7 +6,9 @@
 mod eval;
 mod funcs;
 mod lex;
+mod node;
 mod parse;
+mod printf;
 mod value;
 
 pub use funcs::{FuncSet, quote};
@@ -20,8 +22,8 @@ pub struct TemplateError(String);
 /// A read template.
 #[derive(Debug, Clone)]
 pub struct Template {
-    nodes: Vec<parse::Node>,
-    defines: Vec<(String, Vec<parse::Node>)>,
+    nodes: Vec<node::Node>,
+    defines: Vec<(String, Vec<node::Node>)>,
     source: String,
     name: &'static str,
     missing_is_error: bool,
@@ -30,7 +32,7 @@ pub struct Template {
 impl Template {
     /// Reads a template.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let tokens = lex::tokens(text)?;
+        let tokens = lex::tokens(text);
         let (nodes, defines) = parse::parse(text, tokens)?;
         Ok(Self {
             nodes,
@@ -69,7 +71,7 @@ impl Template {
 
     /// Whether the template looks at this field of its data.
     pub fn mentions(&self, field: &str) -> bool {
-        parse::mentions(&self.nodes, field)
+        node::mentions(&self.nodes, field)
     }
 }
 

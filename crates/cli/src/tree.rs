@@ -116,11 +116,7 @@ impl Command {
     }
 
     /// A group of commands.
-    pub const fn group(
-        name: &'static str,
-        short: &'static str,
-        commands: &'static [Self],
-    ) -> Self {
+    pub const fn group(name: &'static str, short: &'static str, commands: &'static [Self]) -> Self {
         let mut group = Self::not_yet(name, name, short);
         group.category = Category::Management;
         group.action = Action::Group(commands);
@@ -187,20 +183,29 @@ impl fmt::Debug for Command {
 /// Finds a command by the first words of an argument list.
 ///
 /// Returns the command, how many words name it, and its full path.
-pub fn find(commands: &'static [Command], args: &[String]) -> Option<(&'static Command, usize, String)> {
+pub fn find(
+    commands: &'static [Command],
+    args: &[String],
+) -> Option<(&'static Command, usize, String)> {
     let first = args.first()?;
     let named = |c: &&Command| c.name == first || c.aliases.contains(&first.as_str());
     let command = commands.iter().find(named)?;
-    if let Action::Group(inner) = command.action {
-        if let Some((found, used, path)) = find(inner, &args[1..]) {
-            return Some((found, used + 1, format!("{} {path}", command.name)));
-        }
+    if let Action::Group(inner) = command.action
+        && let Some((found, used, path)) = find(inner, &args[1..])
+    {
+        return Some((found, used + 1, format!("{} {path}", command.name)));
     }
     Some((command, 1, command.name.to_owned()))
 }
 
 /// Docker's complaint about a wrong number of arguments; `None` when it is right.
-pub fn check_arity(program: &str, path: &str, use_line: &str, arity: Arity, count: usize) -> Option<String> {
+pub fn check_arity(
+    program: &str,
+    path: &str,
+    use_line: &str,
+    arity: Arity,
+    count: usize,
+) -> Option<String> {
     let plural = |n: usize| if n == 1 { "argument" } else { "arguments" };
     let (says, hint) = match arity {
         Arity::None if count == 0 => return None,
@@ -213,7 +218,10 @@ pub fn check_arity(program: &str, path: &str, use_line: &str, arity: Arity, coun
         Arity::AtLeast(n) => (format!("requires at least {n} {}", plural(n)), "See"),
         // Docker's own slip of the pen.
         Arity::AtMost(n) => (format!("requires at most {n} {}", plural(n)), "SRun"),
-        Arity::Range(a, b) => (format!("requires at least {a} and at most {b} {}", plural(b)), "Run"),
+        Arity::Range(a, b) => (
+            format!("requires at least {a} and at most {b} {}", plural(b)),
+            "Run",
+        ),
     };
     Some(format!(
         "{program}: '{path}' {says}\n\nUsage:  {use_line}\n\n{hint} '{path} --help' for more information"

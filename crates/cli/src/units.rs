@@ -71,9 +71,15 @@ pub fn human_duration(seconds: i64) -> String {
 /// Reads a size in powers of 1024: `512m`, `1.5GiB`, `1024`.
 pub fn ram_in_bytes(text: &str) -> Result<i64, String> {
     let invalid = || format!("invalid size: '{text}'");
-    let last = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').ok_or_else(invalid)?;
+    let last = text
+        .rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
+        .ok_or_else(invalid)?;
     let (number, suffix) = (text[..=last].trim_end_matches(' '), &text[last + 1..]);
-    let number = if text[last..].starts_with(' ') { &text[..last] } else { number };
+    let number = if text[last..].starts_with(' ') {
+        &text[..last]
+    } else {
+        number
+    };
     let size: f64 = number
         .parse()
         .map_err(|_| format!("strconv.ParseFloat: parsing {number:?}: invalid syntax"))?;
@@ -101,7 +107,10 @@ pub fn ram_in_bytes(text: &str) -> Result<i64, String> {
     Ok(truncate(size * 1024_f64.powi(power)))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "saturates, which is what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "saturates, which is what is wanted"
+)]
 fn truncate(size: f64) -> i64 {
     size as i64
 }
@@ -121,10 +130,14 @@ pub fn duration(text: &str) -> Result<i64, String> {
     }
     let mut total = 0.0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .unwrap_or(rest.len());
         let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
         rest = &rest[digits..];
-        let unit_len = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let unit_len = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let unit = &rest[..unit_len];
         let scale = match unit {
             "ns" => 1.0,
@@ -155,10 +168,21 @@ pub fn nano_cpus(text: &str) -> Result<i64, String> {
         return Err("value is too precise".to_owned());
     }
     let part = format!("{part:0<9}");
-    let number: i64 = if unsigned.is_empty() { 0 } else { unsigned.parse().map_err(|_| syntax())? };
+    let number: i64 = if unsigned.is_empty() {
+        0
+    } else {
+        unsigned.parse().map_err(|_| syntax())?
+    };
     let nanos: i64 = part[..9].parse().map_err(|_| syntax())?;
-    let total = number.checked_mul(1_000_000_000).and_then(|n| n.checked_add(nanos)).ok_or_else(syntax)?;
-    Ok(if whole.starts_with('-') { -total } else { total })
+    let total = number
+        .checked_mul(1_000_000_000)
+        .and_then(|n| n.checked_add(nanos))
+        .ok_or_else(syntax)?;
+    Ok(if whole.starts_with('-') {
+        -total
+    } else {
+        total
+    })
 }
 
 #[cfg(test)]
@@ -234,8 +258,14 @@ mod tests {
         assert_eq!(duration("1.5h"), Ok(5_400_000_000_000));
         assert_eq!(duration("-10ms"), Ok(-10_000_000));
         assert_eq!(duration("0"), Ok(0));
-        assert_eq!(duration("5"), Err("time: missing unit in duration \"5\"".to_owned()));
-        assert_eq!(duration("5x"), Err("time: unknown unit \"x\" in duration \"5x\"".to_owned()));
+        assert_eq!(
+            duration("5"),
+            Err("time: missing unit in duration \"5\"".to_owned())
+        );
+        assert_eq!(
+            duration("5x"),
+            Err("time: unknown unit \"x\" in duration \"5x\"".to_owned())
+        );
         assert_eq!(duration(""), Err("time: invalid duration \"\"".to_owned()));
     }
 
@@ -244,7 +274,13 @@ mod tests {
         assert_eq!(nano_cpus("1.5"), Ok(1_500_000_000));
         assert_eq!(nano_cpus(".25"), Ok(250_000_000));
         assert_eq!(nano_cpus("2"), Ok(2_000_000_000));
-        assert_eq!(nano_cpus("1.0000000001"), Err("value is too precise".to_owned()));
-        assert_eq!(nano_cpus("a"), Err("failed to parse a as a rational number".to_owned()));
+        assert_eq!(
+            nano_cpus("1.0000000001"),
+            Err("value is too precise".to_owned())
+        );
+        assert_eq!(
+            nano_cpus("a"),
+            Err("failed to parse a as a rational number".to_owned())
+        );
     }
 }

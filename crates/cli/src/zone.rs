@@ -38,13 +38,25 @@ struct Rule {
 enum Day {
     Julian(i64, i64),
     Zero(i64, i64),
-    Month { month: i64, week: i64, weekday: i64, time: i64 },
+    Month {
+        month: i64,
+        week: i64,
+        weekday: i64,
+        time: i64,
+    },
 }
 
 impl Zone {
     /// Universal time.
     pub fn utc() -> Self {
-        Self { changes: Vec::new(), first: Kind { offset: 0, name: "UTC".to_owned() }, rule: None }
+        Self {
+            changes: Vec::new(),
+            first: Kind {
+                offset: 0,
+                name: "UTC".to_owned(),
+            },
+            rule: None,
+        }
     }
 
     /// The zone of this process; universal time where none can be read.
@@ -90,7 +102,10 @@ impl Zone {
             let offset = i32::from_be_bytes(entry[..4].try_into().ok()?);
             let name = bytes.get(at_chars + usize::from(entry[5])..at_chars + chars)?;
             let name = name.split(|b| *b == 0).next()?;
-            Some(Kind { offset: offset.into(), name: String::from_utf8_lossy(name).into_owned() })
+            Some(Kind {
+                offset: offset.into(),
+                name: String::from_utf8_lossy(name).into_owned(),
+            })
         };
         let mut changes = Vec::with_capacity(times.min(MAX_FILE));
         for i in 0..times {
@@ -102,8 +117,14 @@ impl Zone {
             changes.push((at, kind(usize::from(*bytes.get(at_index + i)?))?));
         }
         let footer = bytes.get(end..).unwrap_or_default();
-        let rule = std::str::from_utf8(footer).ok().and_then(|text| parse_rule(text.trim_matches('\n')));
-        Some(Self { changes, first: kind(0)?, rule })
+        let rule = std::str::from_utf8(footer)
+            .ok()
+            .and_then(|text| parse_rule(text.trim_matches('\n')));
+        Some(Self {
+            changes,
+            first: kind(0)?,
+            rule,
+        })
     }
 
     /// The offset in seconds and the name in force at a moment.
@@ -147,12 +168,21 @@ impl Day {
         let (day, time) = match self {
             Self::Julian(n, time) => (january + n - 1 + i64::from(leap && n >= 60), time),
             Self::Zero(n, time) => (january + n, time),
-            Self::Month { month, week, weekday, time } => {
+            Self::Month {
+                month,
+                week,
+                weekday,
+                time,
+            } => {
                 let first = days(year, month, 1);
                 // The epoch was a Thursday.
                 let first_weekday = (first + 4).rem_euclid(7);
                 let mut day = first + (weekday - first_weekday).rem_euclid(7) + (week - 1) * 7;
-                let next = if month == 12 { days(year + 1, 1, 1) } else { days(year, month + 1, 1) };
+                let next = if month == 12 {
+                    days(year + 1, 1, 1)
+                } else {
+                    days(year, month + 1, 1)
+                };
                 while day >= next {
                     day -= 7;
                 }
@@ -170,7 +200,10 @@ fn parse_rule(text: &str) -> Option<Rule> {
     let offset = -take_time(&mut rest)?;
     let standard = Kind { offset, name };
     if rest.is_empty() {
-        return Some(Rule { standard, summer: None });
+        return Some(Rule {
+            standard,
+            summer: None,
+        });
     }
     let name = take_name(&mut rest)?;
     let summer_offset = match rest.starts_with(',') {
@@ -178,21 +211,32 @@ fn parse_rule(text: &str) -> Option<Rule> {
         false => -take_time(&mut rest)?,
     };
     let (start, end) = rest.strip_prefix(',')?.split_once(',')?;
-    let summer = Kind { offset: summer_offset, name };
-    Some(Rule { standard, summer: Some((summer, parse_day(start)?, parse_day(end)?)) })
+    let summer = Kind {
+        offset: summer_offset,
+        name,
+    };
+    Some(Rule {
+        standard,
+        summer: Some((summer, parse_day(start)?, parse_day(end)?)),
+    })
 }
 
 fn take_name(rest: &mut &str) -> Option<String> {
     let (name, after) = match rest.strip_prefix('<') {
         Some(inner) => inner.split_once('>')?,
-        None => rest.split_at(rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len())),
+        None => rest.split_at(
+            rest.find(|c: char| !c.is_ascii_alphabetic())
+                .unwrap_or(rest.len()),
+        ),
     };
     *rest = after;
     (!name.is_empty()).then(|| name.to_owned())
 }
 
 fn take_time(rest: &mut &str) -> Option<i64> {
-    let end = rest.find(|c: char| !(c.is_ascii_digit() || "+-:".contains(c))).unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !(c.is_ascii_digit() || "+-:".contains(c)))
+        .unwrap_or(rest.len());
     let (text, after) = rest.split_at(end);
     *rest = after;
     let (sign, text) = match text.strip_prefix('-') {
@@ -215,11 +259,18 @@ fn parse_day(text: &str) -> Option<Day> {
     let Some(day) = day.strip_prefix('M') else {
         return Some(Day::Zero(day.parse().ok()?, time));
     };
-    let parts: Vec<i64> = day.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let parts: Vec<i64> = day
+        .split('.')
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .ok()?;
     match parts.as_slice() {
-        [month @ 1..=12, week @ 1..=5, weekday @ 0..=6] => {
-            Some(Day::Month { month: *month, week: *week, weekday: *weekday, time })
-        }
+        [month @ 1..=12, week @ 1..=5, weekday @ 0..=6] => Some(Day::Month {
+            month: *month,
+            week: *week,
+            weekday: *weekday,
+            time,
+        }),
         _ => None,
     }
 }
@@ -231,7 +282,11 @@ mod tests {
     #[test]
     fn rules() {
         let rule = parse_rule("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        let zone = Zone { changes: Vec::new(), first: rule.standard.clone(), rule: Some(rule) };
+        let zone = Zone {
+            changes: Vec::new(),
+            first: rule.standard.clone(),
+            rule: Some(rule),
+        };
         // 2025-01-15, 2025-07-15, and the second around the change of 2025-03-30 01:00 UTC.
         assert_eq!(zone.at(1_736_899_200), (3600, "CET"));
         assert_eq!(zone.at(1_752_537_600), (7200, "CEST"));
@@ -239,7 +294,11 @@ mod tests {
         assert_eq!(zone.at(1_743_296_400), (7200, "CEST"));
         // Where it is summer at new year.
         let rule = parse_rule("<-03>3<-02>,M10.1.0,M2.3.0").unwrap();
-        let zone = Zone { changes: Vec::new(), first: rule.standard.clone(), rule: Some(rule) };
+        let zone = Zone {
+            changes: Vec::new(),
+            first: rule.standard.clone(),
+            rule: Some(rule),
+        };
         assert_eq!(zone.at(1_736_899_200), (-7200, "-02"));
         assert_eq!(zone.at(1_752_537_600), (-10_800, "-03"));
     }

@@ -34,6 +34,14 @@ pub enum ListenError {
     /// The text is no address.
     #[error("invalid bind address ({0})")]
     Invalid(String),
+    /// The scheme is unknown.
+    #[error("invalid bind address ({text}): unsupported proto '{scheme}'")]
+    Scheme {
+        /// The whole address.
+        text: String,
+        /// Its scheme.
+        scheme: String,
+    },
     /// Another process listens there.
     #[error("another process listens at `{path}`")]
     InUse {
@@ -83,7 +91,7 @@ impl std::str::FromStr for Host {
                     _ => Err(ListenError::Invalid(text.to_owned())),
                 }
             }
-            other => Err(ListenError::Invalid(format!("{text}): unsupported proto '{other}'").replace("))", ")"))),
+            other => Err(ListenError::Scheme { text: text.to_owned(), scheme: other.to_owned() }),
         }
     }
 }

@@ -3,32 +3,21 @@
 use std::io::IsTerminal;
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::format::{DefaultFields, Format, Full, Json, JsonFields};
-use tracing_subscriber::fmt::Formatter;
-use tracing_subscriber::reload::Handle;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt};
 
 use crate::settings::LogFormat;
 
-type TextHandle = Handle<LevelFilter, Formatter<DefaultFields, Format<Full>, fn() -> std::io::Stderr>>;
-type JsonHandle = Handle<LevelFilter, Formatter<JsonFields, Format<Json>, fn() -> std::io::Stderr>>;
-
 /// Changes the level of the log.
 #[derive(Debug, Clone)]
-pub enum Level {
-    /// Of a log in text.
-    Text(TextHandle),
-    /// Of a log in JSON.
-    Json(JsonHandle),
-}
+pub struct Level(Handle<LevelFilter, Registry>);
 
 impl Level {
     /// Logs from this level on.
     pub fn set(&self, level: LevelFilter) {
-        let result = match self {
-            Self::Text(handle) => handle.reload(level),
-            Self::Json(handle) => handle.reload(level),
-        };
-        if let Err(error) = result {
+        if let Err(error) = self.0.reload(level) {
             tracing::warn!(%error, "cannot change the log level");
         }
     }
@@ -36,20 +25,12 @@ impl Level {
 
 /// Starts the log of this process; once.
 pub fn start(level: LevelFilter, format: LogFormat) -> Level {
-    let writer: fn() -> std::io::Stderr = std::io::stderr;
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_ansi(std::io::stderr().is_terminal());
+    let (filter, handle) = reload::Layer::new(level);
+    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => {
-            let builder = builder.with_writer(writer).with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.init();
-            Level::Text(handle)
-        }
-        LogFormat::Json => {
-            let builder = builder.with_writer(writer).json().with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.init();
-            Level::Json(handle)
-        }
+        LogFormat::Text => registry.with(layer).init(),
+        LogFormat::Json => registry.with(layer.json()).init(),
     }
+    Level(handle)
 }

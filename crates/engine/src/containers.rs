@@ -48,7 +48,7 @@ use table::Handle;
 
 pub(crate) use create::exec_id;
 pub(crate) use merge::of_image;
-pub(crate) use prune::{moment, until};
+pub(crate) use prune::until;
 #[cfg(test)]
 pub(crate) use record::sample;
 pub use request::*;

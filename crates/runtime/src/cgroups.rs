@@ -16,12 +16,17 @@ use crate::step::{Stage, Step};
 
 /// The path of a container's group.
 pub(crate) fn path(spec: &Spec, id: &str) -> Result<String, Error> {
-    let asked = spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str());
+    let asked = spec
+        .linux
+        .as_ref()
+        .map_or("", |linux| linux.cgroups_path.as_str());
     if asked.is_empty() {
         return Ok(format!("/corten/{id}"));
     }
     if asked.contains(':') {
-        return Err(Error::Unsupported { what: format!("the systemd cgroup path `{asked}`") });
+        return Err(Error::Unsupported {
+            what: format!("the systemd cgroup path `{asked}`"),
+        });
     }
     Ok(format!("/{}", asked.trim_matches('/')))
 }
@@ -79,8 +84,10 @@ fn base_rules() -> Vec<DeviceRule> {
         write: use_it,
         mknod: true,
     };
-    let mut rules =
-        vec![rule(DeviceKind::Char, None, None, false), rule(DeviceKind::Block, None, None, false)];
+    let mut rules = vec![
+        rule(DeviceKind::Char, None, None, false),
+        rule(DeviceKind::Block, None, None, false),
+    ];
     let nodes = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)];
     rules.extend(nodes.map(|(a, b)| rule(DeviceKind::Char, Some(a), Some(b), true)));
     rules.push(rule(DeviceKind::Char, Some(136), None, true));
@@ -92,7 +99,9 @@ pub(crate) fn device_rules(list: &[SpecRule]) -> Result<Option<Vec<DeviceRule>>,
     let mut rules = base_rules();
     let mut everything = false;
     for rule in list {
-        let invalid = |what: &str| Error::Invalid { reason: format!("device rule: {what}") };
+        let invalid = |what: &str| Error::Invalid {
+            reason: format!("device rule: {what}"),
+        };
         let kind = match rule.kind.as_str() {
             "" | "a" => DeviceKind::All,
             "c" => DeviceKind::Char,
@@ -104,7 +113,9 @@ pub(crate) fn device_rules(list: &[SpecRule]) -> Result<Option<Vec<DeviceRule>>,
         }
         let number = |n: Option<i64>| match n {
             None | Some(-1) => Ok(None),
-            Some(n) => u32::try_from(n).map(Some).map_err(|_| invalid("number out of range")),
+            Some(n) => u32::try_from(n)
+                .map(Some)
+                .map_err(|_| invalid("number out of range")),
         };
         let has = |c| rule.access.is_empty() || rule.access.contains(c);
         if kind == DeviceKind::All {
@@ -128,9 +139,16 @@ pub(crate) fn device_rules(list: &[SpecRule]) -> Result<Option<Vec<DeviceRule>>,
 
 /// Sets limits and device rules of a new group.
 pub(crate) fn configure(group: &Cgroup, spec: &Spec) -> Result<(), Error> {
-    let kernel = |source| Error::Kernel { action: "set the limits of the container", source };
+    let kernel = |source| Error::Kernel {
+        action: "set the limits of the container",
+        source,
+    };
     let none = Resources::default();
-    let resources = spec.linux.as_ref().and_then(|l| l.resources.as_ref()).unwrap_or(&none);
+    let resources = spec
+        .linux
+        .as_ref()
+        .and_then(|l| l.resources.as_ref())
+        .unwrap_or(&none);
     group.set_limits(&limits_of(resources)).map_err(kernel)?;
     if let Some(rules) = device_rules(&resources.devices)? {
         group.set_devices(&rules).map_err(kernel)?;
@@ -175,8 +193,16 @@ pub(crate) fn mount(
     let writable = plan.set & !Attributes::MOUNT_ATTR_RDONLY;
     let top = sys::mount::create("tmpfs", &options, writable).stage(|| "tmpfs")?;
     sys::mount::attach(top.as_fd(), target.as_fd()).stage(|| "tmpfs")?;
-    for hierarchy in hierarchies.hierarchies().iter().filter(|h| h.version == Version::V1) {
-        let name = hierarchy.mountpoint.file_name().and_then(|n| n.to_str()).unwrap_or("cgroup");
+    for hierarchy in hierarchies
+        .hierarchies()
+        .iter()
+        .filter(|h| h.version == Version::V1)
+    {
+        let name = hierarchy
+            .mountpoint
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or("cgroup");
         let text = || format!("hierarchy `{name}`");
         rustix::fs::mkdirat(&top, name, Mode::from_raw_mode(0o755)).stage(text)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -187,7 +213,9 @@ pub(crate) fn mount(
                 sys::mount::create("cgroup", &options, plan.set).stage(text)?
             }
             View::Host => {
-                let path = hierarchy.mountpoint.join(group.path().trim_start_matches('/'));
+                let path = hierarchy
+                    .mountpoint
+                    .join(group.path().trim_start_matches('/'));
                 let copy = sys::mount::copy_path(&path, Reach::Single).stage(text)?;
                 let change = Change::set(plan.set);
                 sys::mount::change(copy.as_fd(), change, Reach::Single).stage(text)?;
@@ -196,7 +224,11 @@ pub(crate) fn mount(
         };
         sys::mount::attach(mount.as_fd(), place.as_fd()).stage(text)?;
         // Programs look for each controller by its own name.
-        for controller in hierarchy.controllers.iter().filter(|c| *c != name && !c.contains('=')) {
+        for controller in hierarchy
+            .controllers
+            .iter()
+            .filter(|c| *c != name && !c.contains('='))
+        {
             rustix::fs::symlinkat(name, &top, controller.as_str()).stage(text)?;
         }
     }
@@ -213,7 +245,9 @@ fn v1_options(controllers: &[String]) -> Vec<FsOption> {
         None => (controller.clone(), None),
     };
     let source = ("source".to_owned(), Some("cgroup".to_owned()));
-    std::iter::once(source).chain(controllers.iter().map(option)).collect()
+    std::iter::once(source)
+        .chain(controllers.iter().map(option))
+        .collect()
 }
 
 #[cfg(test)]
@@ -222,7 +256,10 @@ mod tests {
 
     #[test]
     fn device_rules_begin_with_what_every_container_has() {
-        let deny_all = SpecRule { access: "rwm".to_owned(), ..SpecRule::default() };
+        let deny_all = SpecRule {
+            access: "rwm".to_owned(),
+            ..SpecRule::default()
+        };
         let tty = SpecRule {
             allow: true,
             kind: "c".to_owned(),
@@ -230,26 +267,43 @@ mod tests {
             minor: Some(1),
             access: "rw".to_owned(),
         };
-        let rules = device_rules(&[deny_all.clone(), tty.clone()]).unwrap().unwrap();
+        let rules = device_rules(&[deny_all.clone(), tty.clone()])
+            .unwrap()
+            .unwrap();
         let text: Vec<String> = rules.iter().map(ToString::to_string).collect();
         assert_eq!(text.first().map(String::as_str), Some("c *:* m"));
         assert_eq!(text.last().map(String::as_str), Some("c 5:1 rw"));
         assert!(text.contains(&"c 1:3 rwm".to_owned()));
-        let all = SpecRule { allow: true, ..SpecRule::default() };
+        let all = SpecRule {
+            allow: true,
+            ..SpecRule::default()
+        };
         assert_eq!(device_rules(&[deny_all, all]).unwrap(), None);
-        let odd = SpecRule { access: "x".to_owned(), ..tty };
+        let odd = SpecRule {
+            access: "x".to_owned(),
+            ..tty
+        };
         assert!(device_rules(&[odd]).is_err());
     }
 
     #[test]
     fn zero_means_not_asked_for() {
         let resources = Resources {
-            memory: Some(spec::runtime::Memory { limit: Some(0), ..Default::default() }),
-            cpu: Some(spec::runtime::Cpu { quota: Some(-1), ..Default::default() }),
+            memory: Some(spec::runtime::Memory {
+                limit: Some(0),
+                ..Default::default()
+            }),
+            cpu: Some(spec::runtime::Cpu {
+                quota: Some(-1),
+                ..Default::default()
+            }),
             pids: Some(spec::runtime::Pids { limit: 0 }),
             ..Resources::default()
         };
         let limits = limits_of(&resources);
-        assert_eq!((limits.memory, limits.cpu_quota, limits.pids), (None, Some(-1), None));
+        assert_eq!(
+            (limits.memory, limits.cpu_quota, limits.pids),
+            (None, Some(-1), None)
+        );
     }
 }

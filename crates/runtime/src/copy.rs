@@ -40,8 +40,11 @@ fn copy_dir(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> Result<()
                 let source = rustix::fs::openat(&from, name, flags, Mode::empty())?;
                 let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
                 let target = rustix::fs::openat(to, name, flags, mode)?;
-                std::io::copy(&mut std::fs::File::from(source), &mut std::fs::File::from(target))
-                    .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+                std::io::copy(
+                    &mut std::fs::File::from(source),
+                    &mut std::fs::File::from(target),
+                )
+                .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(&from, name, Vec::new())?;
@@ -50,7 +53,10 @@ fn copy_dir(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> Result<()
             // Sockets, pipes and devices have no content to keep.
             _ => continue,
         }
-        let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
+        let owner = (
+            Some(Uid::from_raw(stat.st_uid)),
+            Some(Gid::from_raw(stat.st_gid)),
+        );
         rustix::fs::chownat(to, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())

@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use rustix::process::{Pid, Signal};
 use spec::WireError;
-use spec::runtime::{Linux, NamespaceKind, Spec};
+use spec::runtime::{Hooks, Linux, NamespaceKind, Spec};
 use sys::cgroup::{Cgroup, Cgroups, Unified};
 use sys::process::{Cloned, Namespaces, Parent, SingleThreaded};
 
-use crate::init::Init;
 use crate::filter::{self, Filter};
+use crate::init::Init;
 use crate::sync::{self, Order, Report};
 use crate::{Error, cgroups};
 
@@ -124,21 +124,40 @@ pub struct Started {
 pub fn create(request: Create<'_>) -> Result<Created, Error> {
     let kernel = |action| move |source| Error::Kernel { action, source };
     let single = SingleThreaded::check().map_err(kernel("clone the container's process"))?;
+    refuse_unsupported(request.spec)?;
     let none = Linux::default();
     let linux = request.spec.linux.as_ref().unwrap_or(&none);
     let plan = Plan::of(linux, request.netns)?;
     let hierarchies = Cgroups::detect().map_err(kernel("find the control groups"))?;
     let path = cgroups::path(request.spec, request.id)?;
-    let cgroup = hierarchies.group(&path).map_err(kernel("name the control group"))?;
-    cgroup.make_unified().map_err(kernel("make the control group"))?;
+    let cgroup = hierarchies
+        .group(&path)
+        .map_err(kernel("name the control group"))?;
+    cgroup
+        .make_unified()
+        .map_err(kernel("make the control group"))?;
     let (ours, theirs) = sync::pair().map_err(kernel("make a socket"))?;
 
     // A failure from here on takes the group back.
-    let mut undo = Undo { cgroup: Some(cgroup.clone()), pidfd: None };
-    let into = cgroup.unified_fd().map_err(kernel("open the control group"))?;
-    let unified = if into.is_some() { Unified::Joined } else { Unified::Join };
+    let mut undo = Undo {
+        cgroup: Some(cgroup.clone()),
+        pidfd: None,
+    };
+    let into = cgroup
+        .unified_fd()
+        .map_err(kernel("open the control group"))?;
+    let unified = if into.is_some() {
+        Unified::Joined
+    } else {
+        Unified::Join
+    };
     let joined_pid = plan.enter_pid(single)?;
-    let cloned = sys::process::clone(single, plan.new, into.as_ref().map(AsFd::as_fd), Parent::Caller);
+    let cloned = sys::process::clone(
+        single,
+        plan.new,
+        into.as_ref().map(AsFd::as_fd),
+        Parent::Caller,
+    );
     plan.leave_pid(single, joined_pid.as_ref())?;
     let (pid, pidfd) = match cloned.map_err(kernel("clone the container's process"))? {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
@@ -172,17 +191,58 @@ pub fn create(request: Create<'_>) -> Result<Created, Error> {
     drop(plan);
 
     // While the new process mounts, its groups are made.
-    cgroup.make_others().map_err(kernel("make the control group"))?;
+    cgroup
+        .make_others()
+        .map_err(kernel("make the control group"))?;
     cgroups::configure(&cgroup, request.spec)?;
     // If it has died, its report is what counts.
     let _ = sync::order(ours.as_fd(), Order::CgroupsReady);
     let (warnings, console) = match sync::next_report(ours.as_fd()) {
         Report::Ready { warnings, console } => (warnings, console),
-        Report::Failed(source) => return Err(Error::Init { source: in_init(source) }),
+        Report::Failed(source) => {
+            return Err(Error::Init {
+                source: in_init(source),
+            });
+        }
         Report::Born { .. } | Report::End => return Err(died(pidfd)),
     };
     let pidfd = undo.disarm().expect("the handle was stored above");
-    Ok(Created { pid, pidfd, console, cgroup, warnings, gate: ours })
+    Ok(Created {
+        pid,
+        pidfd,
+        console,
+        cgroup,
+        warnings,
+        gate: ours,
+    })
+}
+
+/// Refuses what this build would otherwise ignore in silence.
+fn refuse_unsupported(spec: &Spec) -> Result<(), Error> {
+    let no = |what: &str| {
+        Err(Error::Unsupported {
+            what: what.to_owned(),
+        })
+    };
+    if spec
+        .hooks
+        .as_ref()
+        .is_some_and(|hooks| *hooks != Hooks::default())
+    {
+        return no("a specification with hooks");
+    }
+    if let Some(process) = &spec.process {
+        if !matches!(process.apparmor_profile.as_str(), "" | "unconfined") {
+            return no("an AppArmor profile");
+        }
+        if !process.selinux_label.is_empty() {
+            return no("an SELinux label");
+        }
+    }
+    match &spec.linux {
+        Some(linux) if !linux.mount_label.is_empty() => no("an SELinux mount label"),
+        _ => Ok(()),
+    }
 }
 
 /// Wraps an account in the words that Docker's users know.
@@ -205,9 +265,16 @@ fn died(pidfd: &OwnedFd) -> Error {
 }
 
 fn known_filter(choice: Seccomp, spec: &Spec) -> Option<Rc<Filter>> {
-    let caps = spec.process.as_ref()?.capabilities.clone().unwrap_or_default();
+    let caps = spec
+        .process
+        .as_ref()?
+        .capabilities
+        .clone()
+        .unwrap_or_default();
     let (bounding, _) = sys::caps::CapSet::from_names(&caps.bounding);
-    (choice == Seccomp::Default).then(|| filter::cached_default(bounding)).flatten()
+    (choice == Seccomp::Default)
+        .then(|| filter::cached_default(bounding))
+        .flatten()
 }
 
 /// Kills and reaps the process and removes the group, unless everything went well.
@@ -253,7 +320,10 @@ struct Plan {
 
 impl Plan {
     fn of(linux: &Linux, netns: Option<BorrowedFd<'_>>) -> Result<Self, Error> {
-        let kernel = |source| Error::Kernel { action: "open a namespace", source };
+        let kernel = |source| Error::Kernel {
+            action: "open a namespace",
+            source,
+        };
         let mut plan = Self {
             new: Namespaces::default(),
             joins: Vec::new(),
@@ -270,7 +340,9 @@ impl Plan {
                 NamespaceKind::Uts => Namespaces::UTS,
                 NamespaceKind::Cgroup => Namespaces::CGROUP,
                 other @ (NamespaceKind::User | NamespaceKind::Time) => {
-                    return Err(Error::Unsupported { what: format!("a namespace of kind {other:?}") });
+                    return Err(Error::Unsupported {
+                        what: format!("a namespace of kind {other:?}"),
+                    });
                 }
             };
             if plan.own.contains(kind) {
@@ -278,9 +350,15 @@ impl Plan {
                 return Err(Error::Invalid { reason });
             }
             plan.own = plan.own.with(kind);
-            match namespace.path.as_deref().filter(|path| !path.as_os_str().is_empty()) {
+            match namespace
+                .path
+                .as_deref()
+                .filter(|path| !path.as_os_str().is_empty())
+            {
                 Some(_) if kind == Namespaces::MOUNT => {
-                    return Err(Error::Unsupported { what: "joining a mount namespace".to_owned() });
+                    return Err(Error::Unsupported {
+                        what: "joining a mount namespace".to_owned(),
+                    });
                 }
                 Some(_) if kind == Namespaces::NETWORK && netns.is_some() => {}
                 Some(path) if kind == Namespaces::PID => {
@@ -307,14 +385,19 @@ impl Plan {
             plan.joins.push((Namespaces::NETWORK, copy));
         }
         if !plan.new.contains(Namespaces::MOUNT) {
-            return Err(Error::Unsupported { what: "a container without a mount namespace".to_owned() });
+            return Err(Error::Unsupported {
+                what: "a container without a mount namespace".to_owned(),
+            });
         }
         Ok(plan)
     }
 
     /// Makes children of this process be born in the pid namespace to join; returns its own.
     fn enter_pid(&self, single: SingleThreaded) -> Result<Option<OwnedFd>, Error> {
-        let kernel = |source| Error::Kernel { action: "join the pid namespace", source };
+        let kernel = |source| Error::Kernel {
+            action: "join the pid namespace",
+            source,
+        };
         let Some(target) = &self.pid else {
             return Ok(None);
         };
@@ -324,7 +407,10 @@ impl Plan {
     }
 
     fn leave_pid(&self, single: SingleThreaded, own: Option<&OwnedFd>) -> Result<(), Error> {
-        let kernel = |source| Error::Kernel { action: "return to the own pid namespace", source };
+        let kernel = |source| Error::Kernel {
+            action: "return to the own pid namespace",
+            source,
+        };
         match own {
             Some(own) => sys::process::join(single, own.as_fd(), Namespaces::PID).map_err(kernel),
             None => Ok(()),
@@ -339,7 +425,10 @@ impl Created {
     /// When the program cannot be executed, the error says why, the process has been reaped and the
     /// cgroup removed.
     pub fn start(self) -> Result<Started, Error> {
-        let mut undo = Undo { cgroup: Some(self.cgroup.clone()), pidfd: None };
+        let mut undo = Undo {
+            cgroup: Some(self.cgroup.clone()),
+            pidfd: None,
+        };
         go(self.gate.as_fd(), undo.pidfd.insert(self.pidfd))?;
         let pidfd = undo.disarm().expect("the handle was stored above");
         Ok(Started {
@@ -357,7 +446,9 @@ fn go(gate: BorrowedFd<'_>, pidfd: &OwnedFd) -> Result<(), Error> {
     // A process that has died cannot be told; the end of its stream says the same.
     let sent = sync::order(gate, Order::Go).is_ok();
     match sync::next_report(gate) {
-        Report::Failed(source) => Err(Error::Init { source: in_init(source) }),
+        Report::Failed(source) => Err(Error::Init {
+            source: in_init(source),
+        }),
         Report::End if sent => Ok(()),
         _ => Err(died(pidfd)),
     }
@@ -368,12 +459,19 @@ fn go(gate: BorrowedFd<'_>, pidfd: &OwnedFd) -> Result<(), Error> {
 /// # Errors
 /// As [`Created::start`], but nothing is taken back: the process is not a child of the caller.
 pub fn start_through(dir: &Path, name: &str) -> Result<(), Error> {
-    let kernel = |source| Error::Kernel { action: "reach the container's process", source };
+    let kernel = |source| Error::Kernel {
+        action: "reach the container's process",
+        source,
+    };
     let socket = sys::fdpass::connect(dir, name).map_err(kernel)?;
     let sent = sync::order(socket.as_fd(), Order::Go).is_ok();
     match sync::next_report(socket.as_fd()) {
-        Report::Failed(source) => Err(Error::Init { source: in_init(source) }),
+        Report::Failed(source) => Err(Error::Init {
+            source: in_init(source),
+        }),
         Report::End if sent => Ok(()),
-        _ => Err(Error::Died { status: "not waiting to be started".to_owned() }),
+        _ => Err(Error::Died {
+            status: "not waiting to be started".to_owned(),
+        }),
     }
 }

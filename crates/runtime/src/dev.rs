@@ -72,7 +72,13 @@ pub(crate) fn populate(root: &Root, mounts: &[Mount], devices: &[Device]) -> Ste
 }
 
 /// Makes one node; one of the same numbers that is there already is left.
-fn node(dir: BorrowedFd<'_>, name: &str, kind: FileType, mode: u32, number: u64) -> Result<(), Errno> {
+fn node(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    kind: FileType,
+    mode: u32,
+    number: u64,
+) -> Result<(), Errno> {
     let permissions = Mode::from_raw_mode(mode & 0o7777);
     match rustix::fs::mknodat(dir, name, kind, permissions, number) {
         Err(Errno::EXIST) => {
@@ -106,13 +112,21 @@ fn extra(root: &Root, device: &Device) -> Step<()> {
     let Some((parent, name)) = path.split() else {
         return Err(invalid("a device cannot be at `/`"));
     };
-    let name = name.to_str().ok_or_else(|| invalid("the name is not UTF-8"))?;
+    let name = name
+        .to_str()
+        .ok_or_else(|| invalid("the name is not UTF-8"))?;
     let dir = root
         .mkdir_all(&parent, Mode::from_raw_mode(0o755))
         .stage(|| "failed to make its directory")?;
     let mode = device.file_mode.unwrap_or(0o666);
-    node(dir.as_fd(), name, kind, mode, rustix::fs::makedev(major, minor))
-        .stage(|| "failed to make the node")?;
+    node(
+        dir.as_fd(),
+        name,
+        kind,
+        mode,
+        rustix::fs::makedev(major, minor),
+    )
+    .stage(|| "failed to make the node")?;
     let owner = rustix::fs::Uid::from_raw(device.uid.unwrap_or(0));
     let group = rustix::fs::Gid::from_raw(device.gid.unwrap_or(0));
     let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
@@ -131,7 +145,9 @@ pub(crate) struct Console {
 pub(crate) fn console(root: &Root, process: &Process) -> Step<Console> {
     let text = || "failed to make a terminal";
     let flags = OFlags::RDWR | OFlags::NONBLOCK;
-    let master = root.open_at(&guest("/dev/pts/ptmx")?, flags, Mode::empty()).stage(text)?;
+    let master = root
+        .open_at(&guest("/dev/pts/ptmx")?, flags, Mode::empty())
+        .stage(text)?;
     // The image may have put something else there.
     let stat = rustix::fs::fstatfs(&master).stage(text)?;
     if stat.f_type != DEVPTS_MAGIC {
@@ -193,7 +209,10 @@ pub(crate) fn own_stdio(uid: u32) {
         let kind = FileType::from_raw_mode(stat.st_mode);
         let null = kind == FileType::CharacterDevice && stat.st_rdev == rustix::fs::makedev(1, 3);
         // Files are somebody's property; pipes, sockets and terminals were made for this process.
-        let ours = matches!(kind, FileType::Fifo | FileType::Socket | FileType::CharacterDevice);
+        let ours = matches!(
+            kind,
+            FileType::Fifo | FileType::Socket | FileType::CharacterDevice
+        );
         if stat.st_uid == uid || null || !ours {
             continue;
         }

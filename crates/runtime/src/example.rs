@@ -1,7 +1,8 @@
 //! A specification to start from: a shell with Docker's protections.
 
 use spec::runtime::{
-    Capabilities, DeviceRule, Linux, Mount, Namespace, NamespaceKind, Process, Resources, Root, Spec,
+    Capabilities, DeviceRule, Linux, Mount, Namespace, NamespaceKind, Process, Resources, Root,
+    Spec,
 };
 
 /// Capabilities of Docker's default.
@@ -48,11 +49,17 @@ pub fn example_spec() -> Spec {
     ];
     Spec {
         oci_version: spec::runtime::VERSION.to_owned(),
-        root: Some(Root { path: "rootfs".into(), readonly: false }),
+        root: Some(Root {
+            path: "rootfs".into(),
+            readonly: false,
+        }),
         process: Some(Process {
             terminal: true,
             args: texts(&["sh"]),
-            env: texts(&["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"]),
+            env: texts(&[
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "TERM=xterm",
+            ]),
             cwd: "/".to_owned(),
             capabilities: Some(Capabilities {
                 bounding: names.clone(),
@@ -65,21 +72,43 @@ pub fn example_spec() -> Spec {
         hostname: "corten".to_owned(),
         mounts: vec![
             mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
-            mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            mount(
+                "/dev",
+                "tmpfs",
+                &["nosuid", "strictatime", "mode=755", "size=65536k"],
+            ),
             mount(
                 "/dev/pts",
                 "devpts",
-                &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+                &[
+                    "nosuid",
+                    "noexec",
+                    "newinstance",
+                    "ptmxmode=0666",
+                    "mode=0620",
+                    "gid=5",
+                ],
             ),
             mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-            mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]),
+            mount(
+                "/sys/fs/cgroup",
+                "cgroup",
+                &["nosuid", "noexec", "nodev", "ro"],
+            ),
             mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+            mount(
+                "/dev/shm",
+                "tmpfs",
+                &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+            ),
         ],
         linux: Some(Linux {
             namespaces: kinds.map(Namespace::new).to_vec(),
             resources: Some(Resources {
-                devices: vec![DeviceRule { access: "rwm".to_owned(), ..DeviceRule::default() }],
+                devices: vec![DeviceRule {
+                    access: "rwm".to_owned(),
+                    ..DeviceRule::default()
+                }],
                 ..Resources::default()
             }),
             seccomp: Some(spec::seccomp::default_profile(&CAPABILITIES)),
@@ -97,7 +126,13 @@ pub fn example_spec() -> Spec {
                 "/sys/devices/virtual/powercap",
                 "/sys/firmware",
             ]),
-            readonly_paths: texts(&["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]),
+            readonly_paths: texts(&[
+                "/proc/bus",
+                "/proc/fs",
+                "/proc/irq",
+                "/proc/sys",
+                "/proc/sysrq-trigger",
+            ]),
             ..Linux::default()
         }),
         ..Spec::default()

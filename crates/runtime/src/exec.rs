@@ -77,8 +77,15 @@ pub fn exec(request: Exec<'_>) -> Result<Executed, Error> {
     let kernel = |action| move |source| Error::Kernel { action, source };
     let single = SingleThreaded::check().map_err(kernel("clone a process"))?;
     let (ours, theirs) = sync::pair().map_err(kernel("make a socket"))?;
-    let into = request.cgroup.unified_fd().map_err(kernel("open the control group"))?;
-    let unified = if into.is_some() { Unified::Joined } else { Unified::Join };
+    let into = request
+        .cgroup
+        .unified_fd()
+        .map_err(kernel("open the control group"))?;
+    let unified = if into.is_some() {
+        Unified::Joined
+    } else {
+        Unified::Join
+    };
     let none = Namespaces::default();
     let cloned = sys::process::clone(single, none, into.as_ref().map(AsFd::as_fd), Parent::Caller)
         .map_err(kernel("clone a helper process"))?;
@@ -86,7 +93,13 @@ pub fn exec(request: Exec<'_>) -> Result<Executed, Error> {
         Cloned::Parent { pidfd, .. } => pidfd,
         Cloned::Child => {
             drop(ours);
-            Added { single, unified, socket: theirs, request }.main()
+            Added {
+                single,
+                unified,
+                socket: theirs,
+                request,
+            }
+            .main()
         }
     };
     drop(theirs);
@@ -121,7 +134,12 @@ impl Told {
     fn into_process(self) -> Result<Executed, Error> {
         let error = match (self.born, self.ready, self.failure) {
             (Some((pid, pidfd)), Some((warnings, console)), None) => {
-                return Ok(Executed { pid, pidfd, console, warnings });
+                return Ok(Executed {
+                    pid,
+                    pidfd,
+                    console,
+                    warnings,
+                });
             }
             (born, _, failure) => {
                 if let Some((_, pidfd)) = born {
@@ -133,8 +151,12 @@ impl Told {
             }
         };
         match error {
-            Some(source) => Err(Error::Init { source: in_init(source) }),
-            None => Err(Error::Died { status: "no report".to_owned() }),
+            Some(source) => Err(Error::Init {
+                source: in_init(source),
+            }),
+            None => Err(Error::Died {
+                status: "no report".to_owned(),
+            }),
         }
     }
 }
@@ -174,10 +196,13 @@ impl Added<'_> {
         let given = std::mem::replace(&mut self.request.stdio, Stdio::Inherit);
         self.request.stdio = match given {
             // Above all others, so that they survive the closing below.
-            Stdio::Files { stdin, stdout, stderr } => {
-                let above = |fd| {
-                    sync::above_stdio(fd).stage(|| "failed to set up the standard files")
-                };
+            Stdio::Files {
+                stdin,
+                stdout,
+                stderr,
+            } => {
+                let above =
+                    |fd| sync::above_stdio(fd).stage(|| "failed to set up the standard files");
                 Stdio::Files {
                     stdin: above(stdin)?,
                     stdout: above(stdout)?,
@@ -193,7 +218,9 @@ impl Added<'_> {
         if let Some(score) = self.request.process.oom_score_adj {
             init::set_oom_score(score, &mut warnings)?;
         }
-        let all = JOINED.into_iter().fold(Namespaces::default(), Namespaces::with);
+        let all = JOINED
+            .into_iter()
+            .fold(Namespaces::default(), Namespaces::with);
         sys::process::join_process(self.single, self.request.target, all)
             .stage(|| "failed to join the namespaces of the container")?;
         let none = Namespaces::default();
@@ -213,7 +240,12 @@ impl Added<'_> {
     fn close_others(&self) -> Step<()> {
         let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().unsigned_abs();
         let mut keep = vec![number(self.socket.as_fd()), number(self.request.target)];
-        if let Stdio::Files { stdin, stdout, stderr } = &self.request.stdio {
+        if let Stdio::Files {
+            stdin,
+            stdout,
+            stderr,
+        } = &self.request.stdio
+        {
             keep.extend([stdin, stdout, stderr].map(|fd| number(fd.as_fd())));
         }
         sys::signal::close_except(3, &mut keep).stage(|| "failed to close descriptors")
@@ -226,7 +258,11 @@ impl Added<'_> {
         rustix::process::setsid().stage(|| "failed to make a session")?;
         let own_stdio = matches!(self.request.stdio, Stdio::Files { .. });
         let console = match std::mem::replace(&mut self.request.stdio, Stdio::Inherit) {
-            Stdio::Files { stdin, stdout, stderr } => {
+            Stdio::Files {
+                stdin,
+                stdout,
+                stderr,
+            } => {
                 dev::place_stdio([stdin, stdout, stderr])?;
                 None
             }

@@ -33,7 +33,10 @@ impl Filter {
                 }
             };
         }
-        Ok(Self { program: compile(profile)?, flags })
+        Ok(Self {
+            program: compile(profile)?,
+            flags,
+        })
     }
 
     /// Loads it into the kernel for the calling thread, for ever.

@@ -14,8 +14,8 @@ use sys::process::{Namespaces, SingleThreaded};
 
 use crate::cgroups::{self, View};
 use crate::create::{Gate, Orphan, Seccomp, Stdio};
-use crate::process::{self, Prepared, Setting};
 use crate::filter::{self, Filter};
+use crate::process::{self, Prepared, Setting};
 use crate::step::{Stage, Step};
 use crate::sync::{self, Order};
 use crate::{dev, rootfs, sysctl};
@@ -49,9 +49,10 @@ impl Init<'_> {
     /// Never returns.
     pub(crate) fn main(mut self) -> ! {
         let socket = std::mem::replace(&mut self.gate, Gate::Caller);
-        let status = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(socket))) {
-            Ok(()) | Err(_) => 1,
-        };
+        let status =
+            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(socket))) {
+                Ok(()) | Err(_) => 1,
+            };
         sys::process::exit(status)
     }
 
@@ -94,7 +95,8 @@ impl Init<'_> {
         sys::signal::unblock_all().stage(|| "failed to unblock signals")?;
         sys::process::hide_from_tracers().stage(|| "failed to hide from tracers")?;
         if self.orphan == Orphan::Kill {
-            sys::process::die_with_parent().stage(|| "failed to tie the process to its supervisor")?;
+            sys::process::die_with_parent()
+                .stage(|| "failed to tie the process to its supervisor")?;
         }
         self.namespaces()?;
         rustix::process::setsid().stage(|| "failed to make a session")?;
@@ -108,7 +110,10 @@ impl Init<'_> {
         let cgroup_mounts = rootfs::mount_all(&root, self.bundle, &self.spec.mounts)?;
         dev::populate(&root, &self.spec.mounts, &self.linux.devices)?;
         let process = self.spec.process.as_ref().ok_or_else(|| {
-            WireError::new(ErrorKind::InvalidArgument, "the specification has no process")
+            WireError::new(
+                ErrorKind::InvalidArgument,
+                "the specification has no process",
+            )
         })?;
         let console = match self.stdio {
             Stdio::Terminal => Some(dev::console(&root, process)?),
@@ -120,10 +125,21 @@ impl Init<'_> {
         rootfs::ensure_cwd(&root, &process.cwd)?;
 
         self.join_cgroup()?;
-        let view = if self.cgroup_namespace { View::Own } else { View::Host };
+        let view = if self.cgroup_namespace {
+            View::Own
+        } else {
+            View::Host
+        };
         for (mount, plan) in &cgroup_mounts {
-            cgroups::mount(&root, &mount.destination, plan, self.hierarchies, self.cgroup, view)
-                .stage(|| format!("failed to mount the cgroups at `{}`", mount.destination))?;
+            cgroups::mount(
+                &root,
+                &mount.destination,
+                plan,
+                self.hierarchies,
+                self.cgroup,
+                view,
+            )
+            .stage(|| format!("failed to mount the cgroups at `{}`", mount.destination))?;
         }
         rootfs::protect(&root, &self.linux.readonly_paths)?;
         rootfs::mask(&root, &self.linux.masked_paths)?;
@@ -137,10 +153,18 @@ impl Init<'_> {
             None => (None, None),
         };
         self.standard_files(slave.as_ref())?;
-        let setting = Setting { orphan: self.orphan, terminal: slave.as_ref(), own_stdio };
+        let setting = Setting {
+            orphan: self.orphan,
+            terminal: slave.as_ref(),
+            own_stdio,
+        };
         let prepared = process::prepare(process, &setting, warnings)?;
         let filter = self.filter(&prepared);
-        Ok(Ready { process: prepared, console: master, filter })
+        Ok(Ready {
+            process: prepared,
+            console: master,
+            filter,
+        })
     }
 
     fn namespaces(&self) -> Step<()> {
@@ -149,7 +173,10 @@ impl Init<'_> {
                 .stage(|| "failed to join a namespace")?;
         }
         let new_network = self.own.contains(Namespaces::NETWORK)
-            && !self.joins.iter().any(|(kind, _)| *kind == Namespaces::NETWORK);
+            && !self
+                .joins
+                .iter()
+                .any(|(kind, _)| *kind == Namespaces::NETWORK);
         if new_network {
             sys::process::loopback_up().stage(|| "failed to set up the loopback interface")?;
         }
@@ -179,7 +206,9 @@ impl Init<'_> {
         if sync::next_order(self.socket.as_fd()) != Order::CgroupsReady {
             sys::process::exit(1);
         }
-        self.cgroup.join(self.unified).stage(|| "failed to join the control groups")?;
+        self.cgroup
+            .join(self.unified)
+            .stage(|| "failed to join the control groups")?;
         if self.cgroup_namespace {
             sys::process::unshare(self.single, Namespaces::CGROUP)
                 .stage(|| "failed to make a cgroup namespace")?;
@@ -189,14 +218,23 @@ impl Init<'_> {
 
     fn standard_files(&mut self, terminal: Option<&OwnedFd>) -> Step<()> {
         match std::mem::replace(&mut self.stdio, Stdio::Inherit) {
-            Stdio::Files { stdin, stdout, stderr } => dev::place_stdio([stdin, stdout, stderr]),
+            Stdio::Files {
+                stdin,
+                stdout,
+                stderr,
+            } => dev::place_stdio([stdin, stdout, stderr]),
             Stdio::Terminal => terminal.map_or(Ok(()), dev::use_terminal),
             Stdio::Inherit => Ok(()),
         }
     }
 
     fn filter(&self, prepared: &Prepared) -> Step<Option<Rc<Filter>>> {
-        choose_filter(self.seccomp, self.linux.seccomp.as_ref(), self.filter.as_ref(), prepared)
+        choose_filter(
+            self.seccomp,
+            self.linux.seccomp.as_ref(),
+            self.filter.as_ref(),
+            prepared,
+        )
     }
 }
 
@@ -213,7 +251,9 @@ pub(crate) fn choose_filter(
         (Seccomp::Default, _, None) => filter::default(prepared.bounding()),
         (Seccomp::Spec, Some(profile), _) => Filter::new(profile).map(Rc::new),
     };
-    compiled.map(Some).stage(|| "failed to make the seccomp filter")
+    compiled
+        .map(Some)
+        .stage(|| "failed to make the seccomp filter")
 }
 
 /// Writes the preference of the out-of-memory killer; lowering it may be forbidden.
@@ -222,7 +262,9 @@ pub(crate) fn set_oom_score(score: i32, warnings: &mut Vec<String>) -> Step<()> 
     match std::fs::write(path, score.to_string()) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            warnings.push(format!("oom_score_adj {score} is not permitted here and was left out"));
+            warnings.push(format!(
+                "oom_score_adj {score} is not permitted here and was left out"
+            ));
             Ok(())
         }
         Err(e) => Err(e).stage(|| format!("failed to set oom_score_adj to {score}")),
@@ -235,4 +277,3 @@ struct Ready {
     console: Option<OwnedFd>,
     filter: Step<Option<Rc<Filter>>>,
 }
-

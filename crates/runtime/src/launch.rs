@@ -24,14 +24,17 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 ///
 /// To be called with the container's root and the process's working directory in force.
 pub(crate) fn find(name: &str, env: &[String]) -> Result<CString, WireError> {
-    let text = |path: &str| {
-        CString::new(path).map_err(|_| failure(name, "invalid argument", CANNOT_RUN))
-    };
+    let text =
+        |path: &str| CString::new(path).map_err(|_| failure(name, "invalid argument", CANNOT_RUN));
     if name.contains('/') {
         check(name).map_err(|problem| problem.tell(name))?;
         return text(name);
     }
-    let path = env.iter().rev().find_map(|v| v.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let path = env
+        .iter()
+        .rev()
+        .find_map(|v| v.strip_prefix("PATH="))
+        .unwrap_or(DEFAULT_PATH);
     let mut denied = None;
     for dir in path.split(':') {
         let dir = if dir.is_empty() { "." } else { dir };
@@ -63,7 +66,9 @@ enum Problem {
 impl Problem {
     fn tell(&self, name: &str) -> WireError {
         match self {
-            Self::Missing(errno) => failure(name, &format!("stat {name}: {}", plain(*errno)), NOT_FOUND),
+            Self::Missing(errno) => {
+                failure(name, &format!("stat {name}: {}", plain(*errno)), NOT_FOUND)
+            }
             Self::Directory => failure(name, "is a directory", CANNOT_RUN),
             Self::NotExecutable => {
                 let mut error = failure(name, "permission denied", CANNOT_RUN);
@@ -71,7 +76,9 @@ impl Problem {
                 error.source = Some(Box::new(WireError::new(ErrorKind::InvalidArgument, hint)));
                 error
             }
-            Self::Refused(errno) => failure(name, &format!("stat {name}: {}", plain(*errno)), CANNOT_RUN),
+            Self::Refused(errno) => {
+                failure(name, &format!("stat {name}: {}", plain(*errno)), CANNOT_RUN)
+            }
         }
     }
 }
@@ -90,7 +97,11 @@ fn check(path: &str) -> Result<(), Problem> {
 }
 
 fn failure(name: &str, what: &str, code: i32) -> WireError {
-    let kind = if code == NOT_FOUND { ErrorKind::NotFound } else { ErrorKind::InvalidArgument };
+    let kind = if code == NOT_FOUND {
+        ErrorKind::NotFound
+    } else {
+        ErrorKind::InvalidArgument
+    };
     WireError {
         exit_code: Some(code),
         ..WireError::new(kind, format!("exec: \"{name}\": {what}"))
@@ -115,7 +126,11 @@ fn plain(errno: Errno) -> String {
 
 /// Tells why `execve` of an existing file failed, after looking into the file.
 pub(crate) fn explain(name: &str, path: &Path, errno: Errno) -> WireError {
-    let code = if errno == Errno::NOENT { NOT_FOUND } else { CANNOT_RUN };
+    let code = if errno == Errno::NOENT {
+        NOT_FOUND
+    } else {
+        CANNOT_RUN
+    };
     let mut error = failure(name, &plain(errno), code);
     if let Some(reason) = reason(path, errno) {
         error.source = Some(Box::new(WireError::new(error.kind, reason)));
@@ -126,13 +141,20 @@ pub(crate) fn explain(name: &str, path: &Path, errno: Errno) -> WireError {
 fn reason(path: &Path, errno: Errno) -> Option<String> {
     // The process may be seccomp-confined or not allowed to read: then there is no explanation.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .ok()?;
     let meta = file.metadata().ok()?;
     if !meta.is_file() {
         return (errno == Errno::ACCESS).then(|| "it is not a regular file".to_owned());
     }
     let mut head = Vec::new();
-    (&file).take(SHEBANG_MAX as u64).read_to_end(&mut head).ok()?;
+    (&file)
+        .take(SHEBANG_MAX as u64)
+        .read_to_end(&mut head)
+        .ok()?;
     if let Some(line) = head.strip_prefix(b"#!") {
         return script_reason(line, errno);
     }
@@ -141,9 +163,7 @@ fn reason(path: &Path, errno: Errno) -> Option<String> {
     }
     match errno {
         Errno::NOEXEC if head.is_empty() => Some("the file is empty".to_owned()),
-        Errno::NOEXEC => {
-            Some("it is neither a program nor a script with a `#!` line".to_owned())
-        }
+        Errno::NOEXEC => Some("it is neither a program nor a script with a `#!` line".to_owned()),
         Errno::ACCESS if meta.mode() & 0o111 == 0 => {
             Some("the file has no execute permission (chmod +x)".to_owned())
         }
@@ -156,7 +176,11 @@ fn script_reason(line: &[u8], errno: Errno) -> Option<String> {
     let line = line.split(|c| *c == b'\n').next().unwrap_or(line);
     let crlf = line.ends_with(b"\r");
     let text = String::from_utf8_lossy(line);
-    let interpreter = text.trim_matches([' ', '\t']).split([' ', '\t']).next().unwrap_or("");
+    let interpreter = text
+        .trim_matches([' ', '\t'])
+        .split([' ', '\t'])
+        .next()
+        .unwrap_or("");
     if interpreter.trim_end().is_empty() {
         return Some("its first line, `#!`, names no interpreter".to_owned());
     }
@@ -174,7 +198,9 @@ fn script_reason(line: &[u8], errno: Errno) -> Option<String> {
             Err(_) => format!("its interpreter `{interpreter}` cannot be executed"),
             Ok(()) => "the file system may be mounted noexec".to_owned(),
         }),
-        Errno::NOEXEC => Some(format!("its interpreter `{interpreter}` is no program for this machine")),
+        Errno::NOEXEC => Some(format!(
+            "its interpreter `{interpreter}` is no program for this machine"
+        )),
         Errno::LOOP => Some("its interpreters are scripts nested too deeply".to_owned()),
         _ => None,
     }
@@ -192,7 +218,9 @@ fn elf_reason(file: &File, head: &[u8], errno: Errno) -> Option<String> {
     match errno {
         Errno::NOENT => {
             let interpreter = elf.interpreter(file)?;
-            Some(format!("its interpreter (dynamic loader) `{interpreter}` is missing"))
+            Some(format!(
+                "its interpreter (dynamic loader) `{interpreter}` is missing"
+            ))
         }
         Errno::ACCESS => {
             let interpreter = elf.interpreter(file);
@@ -207,7 +235,11 @@ fn elf_reason(file: &File, head: &[u8], errno: Errno) -> Option<String> {
 }
 
 /// ELF machine number of this build.
-const NATIVE: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+const NATIVE: u16 = if cfg!(target_arch = "aarch64") {
+    183
+} else {
+    62
+};
 
 /// The fields of an ELF header that matter here.
 struct Elf {
@@ -242,14 +274,19 @@ impl Elf {
         for index in 0..u64::from(self.header_count).min(128) {
             let mut header = [0u8; 56];
             let size = if self.wide { 56 } else { 32 };
-            let at = self.headers_at.checked_add(index * u64::from(self.header_size))?;
+            let at = self
+                .headers_at
+                .checked_add(index * u64::from(self.header_size))?;
             file.read_exact_at(&mut header[..size], at).ok()?;
             let number = |at: usize, size: usize| number(&header, at, size, self.big_endian);
             if number(0, 4)? != PT_INTERP {
                 continue;
             }
-            let (offset, length) =
-                if self.wide { (number(8, 8)?, number(32, 8)?) } else { (number(4, 4)?, number(16, 4)?) };
+            let (offset, length) = if self.wide {
+                (number(8, 8)?, number(32, 8)?)
+            } else {
+                (number(4, 4)?, number(16, 4)?)
+            };
             let mut path = vec![0u8; usize::try_from(length).ok()?.min(4096)];
             file.read_exact_at(&mut path, offset).ok()?;
             let end = path.iter().position(|c| *c == 0).unwrap_or(path.len());
@@ -262,7 +299,11 @@ impl Elf {
 fn number(bytes: &[u8], at: usize, size: usize, big_endian: bool) -> Option<u64> {
     let field = bytes.get(at..at.checked_add(size)?)?;
     let add = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
-    Some(if big_endian { field.iter().fold(0, add) } else { field.iter().rev().fold(0, add) })
+    Some(if big_endian {
+        field.iter().fold(0, add)
+    } else {
+        field.iter().rev().fold(0, add)
+    })
 }
 
 fn machine(number: u16) -> String {

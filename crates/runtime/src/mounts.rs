@@ -150,7 +150,12 @@ mod tests {
 
     fn of(kind: &str, options: &[&str]) -> Plan {
         let options = options.iter().map(|o| (*o).to_owned()).collect();
-        plan(&Mount { kind: kind.to_owned(), options, ..Mount::default() }).unwrap()
+        plan(&Mount {
+            kind: kind.to_owned(),
+            options,
+            ..Mount::default()
+        })
+        .unwrap()
     }
 
     #[test]
@@ -164,7 +169,10 @@ mod tests {
 
     #[test]
     fn later_options_win_and_the_rest_is_the_file_systems() {
-        let plan = of("tmpfs", &["ro", "rw", "noexec", "size=64k", "mode=755", "noswap"]);
+        let plan = of(
+            "tmpfs",
+            &["ro", "rw", "noexec", "size=64k", "mode=755", "noswap"],
+        );
         assert_eq!(plan.set, Attributes::MOUNT_ATTR_NOEXEC);
         assert_eq!(plan.clear, Attributes::MOUNT_ATTR_RDONLY);
         assert_eq!(
@@ -180,12 +188,22 @@ mod tests {
     #[test]
     fn relatime_is_not_a_recursive_elatime() {
         assert!(of("tmpfs", &["relatime"]).data.is_empty());
-        assert!(of("tmpfs", &["rnoatime"]).set.contains(Attributes::MOUNT_ATTR_NOATIME));
+        assert!(
+            of("tmpfs", &["rnoatime"])
+                .set
+                .contains(Attributes::MOUNT_ATTR_NOATIME)
+        );
     }
 
     #[test]
     fn id_mapped_mounts_are_refused() {
         let options = vec!["idmap".to_owned()];
-        assert!(plan(&Mount { options, ..Mount::default() }).is_err());
+        assert!(
+            plan(&Mount {
+                options,
+                ..Mount::default()
+            })
+            .is_err()
+        );
     }
 }

@@ -57,7 +57,9 @@ pub(crate) fn prepare(
     let who = user::resolve(&root, &process.user)?;
     let sets = capabilities(process, warnings)?;
     limits(process, warnings)?;
-    rustix::process::umask(Mode::from_raw_mode(process.user.umask.unwrap_or(UMASK) & 0o777));
+    rustix::process::umask(Mode::from_raw_mode(
+        process.user.umask.unwrap_or(UMASK) & 0o777,
+    ));
     if setting.own_stdio || setting.terminal.is_some() {
         dev::own_stdio(who.uid);
     }
@@ -71,8 +73,11 @@ pub(crate) fn prepare(
         sys::process::die_with_parent().stage(|| "failed to tie the process to its supervisor")?;
     }
     sys::process::hide_from_tracers().stage(|| "failed to hide from tracers")?;
-    let mut env = process.env.clone();
-    if !env.iter().any(|v| v.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
+    let mut env = last_of_each(&process.env);
+    if !env
+        .iter()
+        .any(|v| v.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()))
+    {
         env.push(format!("HOME={}", who.home));
     }
     let strings = |list: &[String], what: &str| -> Step<Vec<CString>> {
@@ -89,6 +94,25 @@ pub(crate) fn prepare(
         sets,
         no_new_privileges: process.no_new_privileges,
     })
+}
+
+/// Of variables that are set twice, the later one counts; the kernel would pass both.
+fn last_of_each(env: &[String]) -> Vec<String> {
+    let name = |variable: &str| {
+        variable
+            .split_once('=')
+            .map_or(variable, |(name, _)| name)
+            .to_owned()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    let mut kept: Vec<String> = env
+        .iter()
+        .rev()
+        .filter(|variable| seen.insert(name(variable)))
+        .cloned()
+        .collect();
+    kept.reverse();
+    kept
 }
 
 fn capabilities(process: &Process, warnings: &mut Vec<String>) -> Step<Sets> {
@@ -112,7 +136,9 @@ fn capabilities(process: &Process, warnings: &mut Vec<String>) -> Step<Sets> {
     };
     if missing != CapSet::EMPTY {
         let names = missing.names().join(", ");
-        warnings.push(format!("capabilities that this machine does not grant were left out: {names}"));
+        warnings.push(format!(
+            "capabilities that this machine does not grant were left out: {names}"
+        ));
     }
     // The kernel wants what is in force and what is ambient to be permitted, too.
     Ok(Sets {
@@ -135,7 +161,9 @@ fn limits(process: &Process, warnings: &mut Vec<String>) -> Step<()> {
         if let sys::rlimit::Outcome::Clamped(most) = outcome {
             let most = most.map_or("unlimited".to_owned(), |n| n.to_string());
             let kind = &limit.kind;
-            warnings.push(format!("`{kind}` was lowered to {most}: it may not be raised here"));
+            warnings.push(format!(
+                "`{kind}` was lowered to {most}: it may not be raised here"
+            ));
         }
     }
     Ok(())
@@ -191,7 +219,8 @@ impl Prepared {
             Some(filter) => filter.load().stage(|| "failed to load the seccomp filter"),
             None => Ok(()),
         };
-        let drop_rights = || sys::caps::apply(&self.sets).stage(|| "failed to set the capabilities");
+        let drop_rights =
+            || sys::caps::apply(&self.sets).stage(|| "failed to set the capabilities");
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).stage(|| "failed to set no_new_privs")?;
             drop_rights()?;
@@ -204,3 +233,13 @@ impl Prepared {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_variables_win() {
+        let env = ["A=1", "B=2", "A=3", "C", "C=4"].map(str::to_owned);
+        assert_eq!(last_of_each(&env), ["B=2", "A=3", "C=4"]);
+    }
+}

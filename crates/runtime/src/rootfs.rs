@@ -48,18 +48,30 @@ pub(crate) fn mount_root(rootfs: &Rootfs, propagation: &str) -> Step<Root> {
     };
     // Only a container that shares mounts with the host leaves the tree as it is.
     if propagation != Propagation::Shared {
-        sys::mount::propagate_all(Propagation::Slave).stage(|| "failed to leave the host's mounts")?;
+        sys::mount::propagate_all(Propagation::Slave)
+            .stage(|| "failed to leave the host's mounts")?;
     }
     let mount = match rootfs {
         Rootfs::Directory { path } => {
             let target = sys::mount::open_path(path).stage(|| "failed to open the root")?;
             let mount =
                 sys::mount::copy_path(path, Reach::Tree).stage(|| "failed to mount the root")?;
-            sys::mount::attach(mount.as_fd(), target.as_fd()).stage(|| "failed to mount the root")?;
+            sys::mount::attach(mount.as_fd(), target.as_fd())
+                .stage(|| "failed to mount the root")?;
             mount
         }
-        Rootfs::Overlay { lowers, upper, work, volatile } => {
-            let layers = sys::mount::Overlay { lowers, upper, work, volatile: *volatile };
+        Rootfs::Overlay {
+            lowers,
+            upper,
+            work,
+            volatile,
+        } => {
+            let layers = sys::mount::Overlay {
+                lowers,
+                upper,
+                work,
+                volatile: *volatile,
+            };
             sys::mount::overlay(&layers).stage(|| "failed to mount the root file system")?
         }
     };
@@ -69,8 +81,13 @@ pub(crate) fn mount_root(rootfs: &Rootfs, propagation: &str) -> Step<Root> {
             .stage(|| "failed to set the propagation of the root")?;
     }
     // A directory descriptor that can be read, beside the place that it stands for.
-    let dir = rustix::fs::openat(&mount, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .stage(|| "failed to open the root")?;
+    let dir = rustix::fs::openat(
+        &mount,
+        ".",
+        OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .stage(|| "failed to open the root")?;
     Ok(Root::from_fd(dir))
 }
 
@@ -83,7 +100,12 @@ pub(crate) fn mount_all<'a>(
     let mut later = Vec::new();
     for mount in list {
         let plan = mounts::plan(mount).map_err(invalid)?;
-        let text = || format!("failed to mount `{}` at `{}`", mount.source, mount.destination);
+        let text = || {
+            format!(
+                "failed to mount `{}` at `{}`",
+                mount.source, mount.destination
+            )
+        };
         match plan.kind {
             // They need the process to be in its group, which is being made at this time.
             Kind::Cgroup => later.push((mount, plan)),
@@ -105,7 +127,10 @@ fn mount_new(root: &Root, mount: &Mount, plan: &Plan) -> Step<()> {
     if mount.kind == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
         // As runc: a tmpfs over an existing directory looks like it.
         if let Some(stat) = known.as_ref().and_then(|fd| rustix::fs::fstat(fd).ok()) {
-            data.push(("mode".to_owned(), Some(format!("{:o}", stat.st_mode & 0o7777))));
+            data.push((
+                "mode".to_owned(),
+                Some(format!("{:o}", stat.st_mode & 0o7777)),
+            ));
         }
     }
     if !mount.source.is_empty() && !kernel_view {
@@ -115,9 +140,12 @@ fn mount_new(root: &Root, mount: &Mount, plan: &Plan) -> Step<()> {
     if plan.copy_up
         && let Some(old) = &known
     {
-        crate::copy::contents(old.as_fd(), made.as_fd()).stage(|| "failed to copy what it hides")?;
+        crate::copy::contents(old.as_fd(), made.as_fd())
+            .stage(|| "failed to copy what it hides")?;
     }
-    let target = root.mkdir_all(&path, DIR_MODE).stage(|| "failed to make the mount point")?;
+    let target = root
+        .mkdir_all(&path, DIR_MODE)
+        .stage(|| "failed to make the mount point")?;
     sys::mount::attach(made.as_fd(), target.as_fd()).stage(|| "failed to attach it")?;
     for (propagation, reach) in &plan.propagation {
         sys::mount::change(made.as_fd(), Change::propagate(*propagation), *reach)
@@ -142,9 +170,15 @@ fn refuse_link(root: &Root, path: &GuestPath) -> Step<()> {
 }
 
 fn verify_kernel_view(root: &Root, path: &GuestPath, kind: &str) -> Step<()> {
-    let fd = root.resolve_no_follow(path).stage(|| "failed to look at the mount")?;
+    let fd = root
+        .resolve_no_follow(path)
+        .stage(|| "failed to look at the mount")?;
     let stat = rustix::fs::fstatfs(&fd).stage(|| "failed to look at the mount")?;
-    let wanted = if kind == "proc" { PROC_MAGIC } else { SYSFS_MAGIC };
+    let wanted = if kind == "proc" {
+        PROC_MAGIC
+    } else {
+        SYSFS_MAGIC
+    };
     if stat.f_type != wanted {
         return Err(invalid(format!("`{path}` is not a {kind} after mounting")));
     }
@@ -157,9 +191,18 @@ fn mount_bind(root: &Root, bundle: &Path, mount: &Mount, plan: &Plan, reach: Rea
     }
     let source: PathBuf = bundle.join(&mount.source);
     let copy = sys::mount::copy_path(&source, reach).stage(|| "failed to open the source")?;
-    let single = Change { set: plan.set, clear: plan.clear, propagation: None };
-    let tree = Change { set: plan.set_tree, clear: plan.clear_tree, propagation: None };
-    sys::mount::change(copy.as_fd(), single, Reach::Single).stage(|| "failed to set its options")?;
+    let single = Change {
+        set: plan.set,
+        clear: plan.clear,
+        propagation: None,
+    };
+    let tree = Change {
+        set: plan.set_tree,
+        clear: plan.clear_tree,
+        propagation: None,
+    };
+    sys::mount::change(copy.as_fd(), single, Reach::Single)
+        .stage(|| "failed to set its options")?;
     sys::mount::change(copy.as_fd(), tree, Reach::Tree).stage(|| "failed to set its options")?;
     for (propagation, reach) in &plan.propagation {
         sys::mount::change(copy.as_fd(), Change::propagate(*propagation), *reach)
@@ -182,8 +225,10 @@ pub(crate) fn ensure_dir(root: &Root, path: &GuestPath) -> Step<OwnedFd> {
         Err(e) if e.errno() == Errno::NOENT => {}
         Err(e) => return Err(e).stage(|| "failed to look for the mount point"),
     }
-    root.mkdir_all(path, DIR_MODE).stage(|| "failed to make the mount point")?;
-    root.resolve(path).stage(|| "failed to look for the mount point")
+    root.mkdir_all(path, DIR_MODE)
+        .stage(|| "failed to make the mount point")?;
+    root.resolve(path)
+        .stage(|| "failed to look for the mount point")
 }
 
 /// Finds a file inside the root, making an empty one and its directories if there is none.
@@ -196,13 +241,22 @@ pub(crate) fn ensure_file(root: &Root, path: &GuestPath) -> Step<OwnedFd> {
     let Some((parent, name)) = path.split() else {
         return Err(invalid("a file cannot be mounted at `/`"));
     };
-    let dir = root.mkdir_all(&parent, DIR_MODE).stage(|| "failed to make the mount point")?;
+    let dir = root
+        .mkdir_all(&parent, DIR_MODE)
+        .stage(|| "failed to make the mount point")?;
     // mknod never follows a link in the last name, as opening with O_CREAT would.
-    match rustix::fs::mknodat(dir.as_fd(), name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0) {
+    match rustix::fs::mknodat(
+        dir.as_fd(),
+        name,
+        FileType::RegularFile,
+        Mode::from_raw_mode(0o644),
+        0,
+    ) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(e) => return Err(e).stage(|| format!("failed to make the file `{path}`")),
     }
-    root.resolve(path).stage(|| "failed to look for the mount point")
+    root.resolve(path)
+        .stage(|| "failed to look for the mount point")
 }
 
 /// Step 6, first half: paths that can be read but not written; missing ones are skipped.
@@ -253,7 +307,9 @@ pub(crate) fn mask(root: &Root, paths: &[String]) -> Step<()> {
 /// A read-only mount of a /dev/null that is proven to be it: a mask by anything else would open what
 /// it should hide. The container's own comes first: its owner and mode are nobody else's business.
 fn null_cover(root: &Root) -> Result<OwnedFd, sys::Error> {
-    let own = GuestPath::new("/dev/null").ok().and_then(|path| root.resolve_no_follow(&path).ok());
+    let own = GuestPath::new("/dev/null")
+        .ok()
+        .and_then(|path| root.resolve_no_follow(&path).ok());
     let node = match own.filter(is_null) {
         Some(node) => node,
         None => sys::mount::open_path(Path::new("/dev/null"))?,

@@ -76,7 +76,9 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Vec<Instruction>, SeccompError>
     }
     let program = assemble::program(&sections);
     if program.len() > MAX_INSTRUCTIONS {
-        return Err(SeccompError::TooLong { length: program.len() });
+        return Err(SeccompError::TooLong {
+            length: program.len(),
+        });
     }
     Ok(program)
 }
@@ -93,7 +95,10 @@ fn architectures(profile: &LinuxSeccomp) -> Result<Vec<Architecture>, SeccompErr
             // are in every published profile and cannot matter here.
             Some(_) => {}
             None => {
-                return Err(SeccompError::Unknown { what: "architecture", name: name.clone() });
+                return Err(SeccompError::Unknown {
+                    what: "architecture",
+                    name: name.clone(),
+                });
             }
         }
     }
@@ -112,9 +117,17 @@ fn action(name: &str, errno: Option<u32>) -> Result<u32, SeccompError> {
         "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => 0,
         "SCMP_ACT_KILL_PROCESS" => 0x8000_0000,
         "SCMP_ACT_NOTIFY" => {
-            return Err(SeccompError::Unsupported { what: "action", name: name.to_owned() });
+            return Err(SeccompError::Unsupported {
+                what: "action",
+                name: name.to_owned(),
+            });
         }
-        _ => return Err(SeccompError::Unknown { what: "action", name: name.to_owned() }),
+        _ => {
+            return Err(SeccompError::Unknown {
+                what: "action",
+                name: name.to_owned(),
+            });
+        }
     })
 }
 
@@ -129,9 +142,10 @@ fn decide(
         let ret = action(&rule.action, rule.errno_ret)?;
         let conditions = conditions(rule)?;
         for number in rule.names.iter().filter_map(|name| arch.number(name)) {
-            let call = calls
-                .entry(number)
-                .or_insert_with(|| Decision { rules: Vec::new(), otherwise: default });
+            let call = calls.entry(number).or_insert_with(|| Decision {
+                rules: Vec::new(),
+                otherwise: default,
+            });
             if conditions.is_empty() {
                 call.otherwise = ret;
             } else {
@@ -148,7 +162,10 @@ fn conditions(rule: &SeccompRule) -> Result<Vec<Condition>, SeccompError> {
         .map(|arg| {
             if arg.index > 5 {
                 let name = rule.names.first().cloned().unwrap_or_default();
-                return Err(SeccompError::Argument { name, index: arg.index });
+                return Err(SeccompError::Argument {
+                    name,
+                    index: arg.index,
+                });
             }
             let operator = match arg.op.as_str() {
                 "SCMP_CMP_EQ" => Operator::Equal,
@@ -160,21 +177,31 @@ fn conditions(rule: &SeccompRule) -> Result<Vec<Condition>, SeccompError> {
                 "SCMP_CMP_MASKED_EQ" => Operator::MaskedEqual { mask: arg.value },
                 other => {
                     let name = other.to_owned();
-                    return Err(SeccompError::Unknown { what: "operator", name });
+                    return Err(SeccompError::Unknown {
+                        what: "operator",
+                        name,
+                    });
                 }
             };
             let value = match operator {
                 Operator::MaskedEqual { .. } => arg.value_two,
                 _ => arg.value,
             };
-            Ok(Condition { argument: arg.index, operator, value })
+            Ok(Condition {
+                argument: arg.index,
+                operator,
+                value,
+            })
         })
         .collect()
 }
 
 /// Turns decisions on single calls into ranges that cover every number, lowest first.
 fn fill(calls: &BTreeMap<u32, Decision>, default: u32) -> Vec<(u32, Decision)> {
-    let plain = |ret| Decision { rules: Vec::new(), otherwise: ret };
+    let plain = |ret| Decision {
+        rules: Vec::new(),
+        otherwise: ret,
+    };
     let mut ranges: Vec<(u32, Decision)> = Vec::new();
     let mut push = |start: u32, decision: Decision| {
         if ranges.last().is_none_or(|(_, last)| *last != decision) {

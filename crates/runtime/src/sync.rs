@@ -21,7 +21,10 @@ const MAX_MESSAGE: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) enum Report {
     /// Everything is set up.
-    Ready { warnings: Vec<String>, console: Option<OwnedFd> },
+    Ready {
+        warnings: Vec<String>,
+        console: Option<OwnedFd>,
+    },
     /// The helper has made the process.
     Born { pid: Pid, pidfd: OwnedFd },
     /// It gave up.
@@ -53,7 +56,8 @@ pub(crate) fn above_stdio(fd: OwnedFd) -> Result<OwnedFd, sys::Error> {
     if fd.as_raw_fd() > 2 {
         return Ok(fd);
     }
-    rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(|e| sys::Error::new("fcntl(F_DUPFD_CLOEXEC)", e))
+    rustix::io::fcntl_dupfd_cloexec(&fd, 3)
+        .map_err(|e| sys::Error::new("fcntl(F_DUPFD_CLOEXEC)", e))
 }
 
 /// Reports from the init process.
@@ -112,7 +116,10 @@ pub(crate) fn next_report(socket: BorrowedFd<'_>) -> Report {
             }
         }
         Some((b'E', json)) => Report::Failed(serde_json::from_slice(json).unwrap_or_else(|_| {
-            WireError::new(ErrorKind::Internal, "the container's process sent a broken report")
+            WireError::new(
+                ErrorKind::Internal,
+                "the container's process sent a broken report",
+            )
         })),
         _ => Report::End,
     }

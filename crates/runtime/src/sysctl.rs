@@ -9,8 +9,14 @@ use crate::step::{Stage, Step, invalid};
 /// The namespace that a parameter belongs to; `None` for those of the whole machine.
 fn namespace(key: &str) -> Option<Namespaces> {
     match key {
-        "kernel.msgmax" | "kernel.msgmnb" | "kernel.msgmni" | "kernel.sem" | "kernel.shmall"
-        | "kernel.shmmax" | "kernel.shmmni" | "kernel.shm_rmid_forced" => Some(Namespaces::IPC),
+        "kernel.msgmax"
+        | "kernel.msgmnb"
+        | "kernel.msgmni"
+        | "kernel.sem"
+        | "kernel.shmall"
+        | "kernel.shmmax"
+        | "kernel.shmmni"
+        | "kernel.shm_rmid_forced" => Some(Namespaces::IPC),
         "kernel.domainname" => Some(Namespaces::UTS),
         _ if key.starts_with("fs.mqueue.") => Some(Namespaces::IPC),
         _ if key.starts_with("net.") => Some(Namespaces::NETWORK),
@@ -44,7 +50,9 @@ pub(crate) fn apply(sysctls: &BTreeMap<String, String>, own: Namespaces) -> Step
         let dotted = key.replace('/', ".");
         let path = file(key).ok_or_else(|| invalid(format!("invalid sysctl `{key}`")))?;
         if !namespace(&dotted).is_some_and(|kind| own.contains(kind)) {
-            return Err(invalid(format!("sysctl `{key}` is not in a separate kernel namespace")));
+            return Err(invalid(format!(
+                "sysctl `{key}` is not in a separate kernel namespace"
+            )));
         }
         std::fs::write(format!("/proc/sys/{path}"), value)
             .stage(|| format!("failed to set the sysctl `{key}` to `{value}`"))?;
@@ -70,15 +78,23 @@ mod tests {
             assert_eq!(namespace(key), kind, "{key}");
         }
         let one = BTreeMap::from([("kernel.core_pattern".to_owned(), "|/x".to_owned())]);
-        let all = Namespaces::NETWORK.with(Namespaces::IPC).with(Namespaces::UTS);
+        let all = Namespaces::NETWORK
+            .with(Namespaces::IPC)
+            .with(Namespaces::UTS);
         assert!(apply(&one, all).is_err());
     }
 
     #[test]
     fn files() {
         assert_eq!(file("net.ipv4.ip_forward").unwrap(), "net/ipv4/ip_forward");
-        assert_eq!(file("net/ipv4/conf/eth0.1/x").unwrap(), "net/ipv4/conf/eth0.1/x");
-        assert_eq!(file("net.ipv4.conf.eth0/1.x").unwrap(), "net/ipv4/conf/eth0.1/x");
+        assert_eq!(
+            file("net/ipv4/conf/eth0.1/x").unwrap(),
+            "net/ipv4/conf/eth0.1/x"
+        );
+        assert_eq!(
+            file("net.ipv4.conf.eth0/1.x").unwrap(),
+            "net/ipv4/conf/eth0.1/x"
+        );
         for bad in ["", "net/../kernel/core_pattern", "net..x", "/net"] {
             assert!(file(bad).is_none(), "{bad}");
         }

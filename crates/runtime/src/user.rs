@@ -36,7 +36,11 @@ pub(crate) fn resolve(root: &Root, user: &User) -> Step<Identity> {
     // Read only when needed: most containers run as a number or as root.
     let passwd = read(root, "/etc/passwd")?;
     let named = !user.username.is_empty() || !user.additional_group_names.is_empty();
-    let group = if named { read(root, "/etc/group")? } else { String::new() };
+    let group = if named {
+        read(root, "/etc/group")?
+    } else {
+        String::new()
+    };
     identity(user, &passwd, &group).map_err(|text| WireError::new(ErrorKind::InvalidArgument, text))
 }
 
@@ -55,7 +59,10 @@ fn read(root: &Root, path: &str) -> Step<String> {
         return Err(invalid(format!("`{path}` is not a regular file")));
     }
     let mut bytes = Vec::new();
-    std::fs::File::from(fd).take(MAX_FILE).read_to_end(&mut bytes).stage(text)?;
+    std::fs::File::from(fd)
+        .take(MAX_FILE)
+        .read_to_end(&mut bytes)
+        .stage(text)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -96,11 +103,19 @@ fn is_number(text: &str) -> bool {
 
 fn number(text: &str) -> Result<u32, String> {
     let range = || format!("uids and gids must be in range 0-{MAX_ID}");
-    text.parse::<u32>().ok().filter(|id| *id <= MAX_ID).ok_or_else(range)
+    text.parse::<u32>()
+        .ok()
+        .filter(|id| *id <= MAX_ID)
+        .ok_or_else(range)
 }
 
 fn identity(user: &User, passwd: &str, group: &str) -> Result<Identity, String> {
-    let mut found = Identity { uid: user.uid, gid: user.gid, groups: Vec::new(), home: String::new() };
+    let mut found = Identity {
+        uid: user.uid,
+        gid: user.gid,
+        groups: Vec::new(),
+        home: String::new(),
+    };
     if !user.username.is_empty() {
         let (who, wanted_group) = match user.username.split_once(':') {
             Some((who, group)) => (who, Some(group).filter(|g| !g.is_empty())),
@@ -112,7 +127,8 @@ fn identity(user: &User, passwd: &str, group: &str) -> Result<Identity, String> 
         match wanted_group {
             Some(text) => found.gid = find_group(text, group)?,
             None => {
-                let member = |list: &str| list.split(',').any(|m| !m.is_empty() && m == account.name);
+                let member =
+                    |list: &str| list.split(',').any(|m| !m.is_empty() && m == account.name);
                 let others = groups(group).filter(|(_, _, list)| member(list));
                 found.groups.extend(others.map(|(_, gid, _)| gid));
             }
@@ -129,20 +145,36 @@ fn identity(user: &User, passwd: &str, group: &str) -> Result<Identity, String> 
     found.groups.insert(0, found.gid);
     let mut seen = std::collections::BTreeSet::new();
     found.groups.retain(|gid| seen.insert(*gid));
-    let home = accounts(passwd).find(|a| a.uid == found.uid).map_or("/", |a| a.home);
-    found.home = if home.is_empty() { "/".to_owned() } else { home.to_owned() };
+    let home = accounts(passwd)
+        .find(|a| a.uid == found.uid)
+        .map_or("/", |a| a.home);
+    found.home = if home.is_empty() {
+        "/".to_owned()
+    } else {
+        home.to_owned()
+    };
     Ok(found)
 }
 
 fn find_account<'a>(who: &'a str, passwd: &'a str) -> Result<Account<'a>, String> {
     if who.is_empty() {
         // `:group` means root with another group, as in Docker.
-        return Ok(Account { name: "", uid: 0, gid: 0, home: "/" });
+        return Ok(Account {
+            name: "",
+            uid: 0,
+            gid: 0,
+            home: "/",
+        });
     }
     if is_number(who) {
         let uid = number(who)?;
         let known = accounts(passwd).find(|a| a.uid == uid);
-        return Ok(known.unwrap_or(Account { name: "", uid, gid: 0, home: "/" }));
+        return Ok(known.unwrap_or(Account {
+            name: "",
+            uid,
+            gid: 0,
+            home: "/",
+        }));
     }
     accounts(passwd)
         .find(|a| a.name == who)
@@ -171,10 +203,14 @@ www:x:33:33::/var/www:
 short:x
 dev:x:1000:100::/home/dev:/bin/sh
 ";
-    const GROUP: &str = "root:x:0:\nwww:x:33:\nusers:x:100:\naudio:x:29:dev,www\nbad\nvideo:x:44:dev\n";
+    const GROUP: &str =
+        "root:x:0:\nwww:x:33:\nusers:x:100:\naudio:x:29:dev,www\nbad\nvideo:x:44:dev\n";
 
     fn of(username: &str) -> Result<Identity, String> {
-        let user = User { username: username.to_owned(), ..User::default() };
+        let user = User {
+            username: username.to_owned(),
+            ..User::default()
+        };
         identity(&user, PASSWD, GROUP)
     }
 
@@ -191,22 +227,40 @@ dev:x:1000:100::/home/dev:/bin/sh
             ("dev:", 1000, 100, vec![100, 29, 44], "/home/dev"),
         ] {
             let found = of(text).unwrap();
-            let expected = Identity { uid, gid, groups, home: home.to_owned() };
+            let expected = Identity {
+                uid,
+                gid,
+                groups,
+                home: home.to_owned(),
+            };
             assert_eq!(found, expected, "{text}");
         }
     }
 
     #[test]
     fn numbers_are_never_names_and_never_wrap() {
-        for text in ["2147483648", "4294967295", "4294967296", "99999999999", "-1", "0:-1"] {
+        for text in [
+            "2147483648",
+            "4294967295",
+            "4294967296",
+            "99999999999",
+            "-1",
+            "0:-1",
+        ] {
             let error = of(text).unwrap_err();
-            assert_eq!(error, "uids and gids must be in range 0-2147483647", "{text}");
+            assert_eq!(
+                error, "uids and gids must be in range 0-2147483647",
+                "{text}"
+            );
         }
         for text in ["nobody", "0x0", "root:nosuch", " root", "1000 "] {
             assert!(of(text).is_err(), "{text}");
         }
         let missing = of("nobody").unwrap_err();
-        assert_eq!(missing, "unable to find user nobody: no matching entries in passwd file");
+        assert_eq!(
+            missing,
+            "unable to find user nobody: no matching entries in passwd file"
+        );
     }
 
     #[test]

@@ -276,6 +276,9 @@ pub enum Reply {
     Created {
         /// The init process, as the host numbers it.
         pid: i32,
+        /// What could not be done exactly and was clamped.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
     /// To [`Request::Start`].
     Started {

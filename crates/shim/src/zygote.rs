@@ -2,7 +2,8 @@
 //!
 //! 1. Copies the program into a sealed memfd and executes that: whatever a container does to
 //!    `/proc/<pid>/exe` of any of us, it cannot change a file of the host (CVE-2019-5736).
-//! 2. Leaves the daemon's session and, as a slave, its mount namespace.
+//! 2. Leaves the daemon's session. It stays in the host's mount namespace: a copy would pin mounts
+//!    that the host has taken away and never see those it adds.
 //! 3. Forks a supervisor per `Spawn`, until its socket ends.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -82,7 +83,6 @@ fn run() -> Result<Option<supervisor::Job>, ZygoteError> {
     let _ = rustix::process::chdir("/");
     let _ = rustix::thread::set_name(c"corten-zygote");
     sys::signal::ignore_children().map_err(kernel("ignore the death of children"))?;
-    sys::signal::leave_mount_namespace().map_err(kernel("leave the mount namespace"))?;
     // A filter that cannot be compiled is the error of the container that asks for it.
     let _ = runtime::precompile_default(&COMMON_CAPABILITIES);
     sys::signal::trim_heap();

@@ -226,7 +226,18 @@ impl ImageConfig {
     ///
     /// Where Go would refuse it too: not JSON, or a field of another type.
     pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        use serde::de::Error as _;
+        let value: serde_json::Value = serde_json::from_slice(bytes)?;
+        // The derived reader would also take a list as a struct's fields in order.
+        for part in [Some(&value), value.get("config"), value.get("rootfs")] {
+            if part.is_some_and(|part| !part.is_object() && !part.is_null()) {
+                return Err(serde_json::Error::custom("expected an object"));
+            }
+        }
+        if value.is_null() {
+            return Err(serde_json::Error::custom("expected an object"));
+        }
+        serde_json::from_value(value)
     }
 
     /// What it runs on.

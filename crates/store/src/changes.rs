@@ -259,7 +259,8 @@ mod tests {
         let config = changed(&[
             r#"CMD ["sh", "-l"]"#,
             "entrypoint /start $X",
-            "ENV A=1 B=\"two words\" C='$A' D=$A/x",
+            "ENV A=1 B=\"two words\" C='$A'",
+            "ENV D=$A/x A=3",
             "ENV E the rest",
             "ENV A=2",
             "EXPOSE 80 443/UDP 9000-9002",

@@ -10,6 +10,7 @@
 //!
 //! A crash before 5 leaves garbage that no record refers to.
 
+use std::collections::btree_map::Entry;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -91,20 +92,20 @@ impl Store {
         let mut state = self.inner.state();
         for layer in layers {
             let diff = layer.record.diff_id;
-            if !state.layers.contains_key(&diff) {
+            if let Entry::Vacant(place) = state.layers.entry(diff) {
                 let target = self.layout().layer(diff);
                 std::fs::rename(&layer.dir, &target).map_err(io("publish", &target))?;
-                state.layers.insert(diff, layer.record);
+                place.insert(layer.record);
             }
             if let Some(held) = state.leases.get_mut(&lease.number) {
                 held.layers.insert(diff);
             }
         }
         for (digest, path, size) in blobs {
-            if !state.blobs.contains_key(digest) {
+            if let Entry::Vacant(place) = state.blobs.entry(*digest) {
                 let target = self.layout().blob(*digest);
                 std::fs::rename(path, &target).map_err(io("publish", &target))?;
-                state.blobs.insert(*digest, *size);
+                place.insert(*size);
             }
             if let Some(held) = state.leases.get_mut(&lease.number) {
                 held.blobs.insert(*digest);

@@ -100,7 +100,12 @@ impl CapSet {
     /// Names with `CAP_`, by number.
     pub fn names(self) -> Vec<String> {
         let has = |(number, _): &(usize, &&str)| self.0 & (1 << number) != 0;
-        NAMES.iter().enumerate().filter(has).map(|(_, name)| format!("CAP_{name}")).collect()
+        NAMES
+            .iter()
+            .enumerate()
+            .filter(has)
+            .map(|(_, name)| format!("CAP_{name}"))
+            .collect()
     }
 
     /// Those in both sets.
@@ -174,7 +179,10 @@ pub fn keep_over_user_change() -> Result<()> {
 /// Brings everything permitted into force.
 pub fn raise_all() -> Result<()> {
     let now = rustix::thread::capabilities(None).map_err(|e| Error::new("capget()", e))?;
-    let sets = CapabilitySets { effective: now.permitted, ..now };
+    let sets = CapabilitySets {
+        effective: now.permitted,
+        ..now
+    };
     rustix::thread::set_capabilities(None, sets).map_err(|e| Error::new("capset(raise)", e))
 }
 
@@ -209,9 +217,20 @@ mod tests {
     #[test]
     fn dockers_default_set_has_dockers_bits() {
         let names = [
-            "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD",
-            "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP",
-            "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+            "CAP_CHOWN",
+            "CAP_DAC_OVERRIDE",
+            "CAP_FSETID",
+            "CAP_FOWNER",
+            "CAP_MKNOD",
+            "CAP_NET_RAW",
+            "CAP_SETGID",
+            "CAP_SETUID",
+            "CAP_SETFCAP",
+            "CAP_SETPCAP",
+            "CAP_NET_BIND_SERVICE",
+            "CAP_SYS_CHROOT",
+            "CAP_KILL",
+            "CAP_AUDIT_WRITE",
         ];
         let (set, unknown) = CapSet::from_names(&names);
         assert_eq!(set.to_string(), "00000000a80425fb");

@@ -10,6 +10,8 @@ pub mod activation;
 #[allow(unsafe_code)]
 pub mod command;
 pub mod error;
+#[allow(unsafe_code)]
+pub mod bpf;
 pub mod caps;
 pub mod cgroup;
 pub mod fdpass;

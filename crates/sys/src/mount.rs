@@ -55,8 +55,11 @@ pub struct Change {
 
 impl Change {
     /// No change.
-    pub const NONE: Self =
-        Self { set: Attributes::empty(), clear: Attributes::empty(), propagation: None };
+    pub const NONE: Self = Self {
+        set: Attributes::empty(),
+        clear: Attributes::empty(),
+        propagation: None,
+    };
 
     /// Sets attributes.
     pub fn set(set: Attributes) -> Self {
@@ -65,7 +68,10 @@ impl Change {
 
     /// Sets the propagation.
     pub fn propagate(propagation: Propagation) -> Self {
-        Self { propagation: Some(propagation), ..Self::NONE }
+        Self {
+            propagation: Some(propagation),
+            ..Self::NONE
+        }
     }
 }
 
@@ -124,7 +130,10 @@ pub fn change(mount: BorrowedFd<'_>, change: Change, reach: Reach) -> Result<()>
     };
     if status != 0 {
         let errno = Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO);
-        let call = format!("mount_setattr({}, {change:?}, {reach:?})", mount.as_raw_fd());
+        let call = format!(
+            "mount_setattr({}, {change:?}, {reach:?})",
+            mount.as_raw_fd()
+        );
         return Err(Error::new(call, errno));
     }
     Ok(())
@@ -143,7 +152,9 @@ pub fn create(kind: &str, options: &[FsOption], attributes: Attributes) -> Resul
     for (key, value) in options {
         let result = match value {
             None => rustix::mount::fsconfig_set_flag(&context, key.as_str()),
-            Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str()),
+            Some(value) => {
+                rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str())
+            }
         };
         result.map_err(|e| {
             let value = value.as_deref().unwrap_or("");
@@ -199,10 +210,12 @@ fn tree_flags(reach: Reach) -> OpenTreeFlags {
 
 /// Attaches a mount to a file or directory.
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
-    let flags =
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, "", target, "", flags).map_err(|e| {
-        Error::new(format!("move_mount({}, {})", mount.as_raw_fd(), target.as_raw_fd()), e)
+        Error::new(
+            format!("move_mount({}, {})", mount.as_raw_fd(), target.as_raw_fd()),
+            e,
+        )
     })
 }
 
@@ -226,7 +239,9 @@ pub struct Overlay<'a> {
 pub fn overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
     if layers.volatile {
         // The kernel refuses to mount a volatile overlay a second time while this mark stands.
-        let _ = rustix::fs::rmdir(layers.work.join("work/incompat/volatile"));
+        let mark = layers.work.join("work/incompat/volatile");
+        let _ = rustix::fs::unlink(mark.join("dirty"));
+        let _ = rustix::fs::rmdir(mark);
     }
     if layers.lowers.is_empty() {
         let mount = copy_path(layers.upper, Reach::Single)?;
@@ -268,19 +283,31 @@ pub fn overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
 
 /// Mounts an overlay by mount(2), whose options end at one page: layers are named by descriptor.
 fn old_overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
-    let holders: Vec<OwnedFd> =
-        layers.lowers.iter().map(|path| open_path(path)).collect::<Result<_>>()?;
+    let holders: Vec<OwnedFd> = layers
+        .lowers
+        .iter()
+        .map(|path| open_path(path))
+        .collect::<Result<_>>()?;
     let (upper, work) = (open_path(layers.upper)?, open_path(layers.work)?);
     let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let lowers = holders.iter().map(name).collect::<Vec<_>>().join(":");
-    let mut data =
-        format!("lowerdir={lowers},upperdir={},workdir={}", name(&upper), name(&work));
+    let mut data = format!(
+        "lowerdir={lowers},upperdir={},workdir={}",
+        name(&upper),
+        name(&work)
+    );
     if layers.volatile {
         data.push_str(",volatile");
     }
     let data = std::ffi::CString::new(data).map_err(|_| Error::new("mount data", Errno::INVAL))?;
-    rustix::mount::mount("overlay", layers.upper, "overlay", MountFlags::empty(), data.as_c_str())
-        .map_err(|e| Error::new(format!("mount(overlay, `{}`)", layers.upper.display()), e))?;
+    rustix::mount::mount(
+        "overlay",
+        layers.upper,
+        "overlay",
+        MountFlags::empty(),
+        data.as_c_str(),
+    )
+    .map_err(|e| Error::new(format!("mount(overlay, `{}`)", layers.upper.display()), e))?;
     open_path(layers.upper)
 }
 
@@ -304,8 +331,12 @@ pub fn propagate_all(propagation: Propagation) -> Result<()> {
 
 /// Makes a mount the root of this process's mount namespace and drops all other mounts.
 pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
-    let old = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| Error::new("open(`/`)", e))?;
+    let old = rustix::fs::open(
+        "/",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|e| Error::new("open(`/`)", e))?;
     let enter = |fd: BorrowedFd<'_>| {
         rustix::process::fchdir(fd).map_err(|e| Error::new("fchdir to a root", e))
     };

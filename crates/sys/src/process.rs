@@ -30,7 +30,10 @@ impl SingleThreaded {
         if links == 3 {
             Ok(Self(()))
         } else {
-            Err(Error::new(format!("clone with {} threads", links - 2), Errno::BUSY))
+            Err(Error::new(
+                format!("clone with {} threads", links - 2),
+                Errno::BUSY,
+            ))
         }
     }
 }
@@ -190,7 +193,10 @@ pub fn unshare(_: SingleThreaded, kinds: Namespaces) -> Result<()> {
 /// Replaces this process by a program; returns only the failure.
 pub fn execute(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
     let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-        list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+        list.iter()
+            .map(|s| s.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
     };
     let (argv, env) = (pointers(argv), pointers(env));
     // SAFETY: path and all strings end with a zero byte, both lists end with a null pointer, and all
@@ -209,7 +215,12 @@ pub fn exit(status: i32) -> ! {
 pub fn close_on_exec_from(first: u32) -> Result<()> {
     // SAFETY: close_range(2) takes three numbers; with CLOSE_RANGE_CLOEXEC nothing is closed now.
     let status = unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
     };
     if status != 0 {
         return Err(last_error(format!("close_range({first}, CLOEXEC)")));

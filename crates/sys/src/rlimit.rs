@@ -44,15 +44,26 @@ pub enum Outcome {
 /// Sets a limit of this process; where the hard limit may not be raised, sets the nearest possible.
 pub fn set(resource: Resource, soft: u64, hard: u64) -> Result<Outcome> {
     let some = |value: u64| (value != UNLIMITED).then_some(value);
-    let wanted = Rlimit { current: some(soft), maximum: some(hard) };
+    let wanted = Rlimit {
+        current: some(soft),
+        maximum: some(hard),
+    };
     match setrlimit(resource, wanted) {
         Ok(()) => return Ok(Outcome::Exact),
         Err(Errno::PERM) => {}
-        Err(e) => return Err(Error::new(format!("setrlimit({resource:?}, {soft}, {hard})"), e)),
+        Err(e) => {
+            return Err(Error::new(
+                format!("setrlimit({resource:?}, {soft}, {hard})"),
+                e,
+            ));
+        }
     }
     let most = getrlimit(resource).maximum;
     let lower = |a: Option<u64>| [a, most].into_iter().flatten().min();
-    let clamped = Rlimit { current: lower(some(soft)), maximum: lower(some(hard)) };
+    let clamped = Rlimit {
+        current: lower(some(soft)),
+        maximum: lower(some(hard)),
+    };
     setrlimit(resource, clamped)
         .map_err(|e| Error::new(format!("setrlimit({resource:?}, clamped)"), e))?;
     Ok(Outcome::Clamped(most))

@@ -39,9 +39,16 @@ struct Program {
 /// `EACCES` without `CAP_SYS_ADMIN` in force and without "no new privileges"; `EINVAL` when the
 /// program is not valid or longer than 4096 instructions.
 pub fn load(program: &[Instruction], flags: u32) -> Result<()> {
-    let length = u16::try_from(program.len())
-        .map_err(|_| Error::new(format!("seccomp({} instructions)", program.len()), Errno::INVAL))?;
-    let argument = Program { length, instructions: program.as_ptr() };
+    let length = u16::try_from(program.len()).map_err(|_| {
+        Error::new(
+            format!("seccomp({} instructions)", program.len()),
+            Errno::INVAL,
+        )
+    })?;
+    let argument = Program {
+        length,
+        instructions: program.as_ptr(),
+    };
     // SAFETY: `argument` is a sock_fprog whose list has the length it tells; both outlive the call.
     let status = unsafe {
         libc::syscall(
@@ -53,7 +60,10 @@ pub fn load(program: &[Instruction], flags: u32) -> Result<()> {
     };
     if status != 0 {
         let errno = Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO);
-        return Err(Error::new(format!("seccomp(SET_MODE_FILTER, {length} instructions)"), errno));
+        return Err(Error::new(
+            format!("seccomp(SET_MODE_FILTER, {length} instructions)"),
+            errno,
+        ));
     }
     Ok(())
 }

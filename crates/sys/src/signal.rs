@@ -192,20 +192,6 @@ pub fn inherited(number: i32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Leaves the mount namespace for a copy that follows it but does not act on it.
-///
-/// See mount_namespaces(7), `MS_SLAVE`. For a process with one thread.
-pub fn leave_mount_namespace() -> Result<()> {
-    use rustix::mount::{MountPropagationFlags, mount_change};
-    use rustix::thread::{UnshareFlags, unshare_unsafe};
-    // SAFETY: CLONE_NEWNS alone does not unshare the descriptor table, which is what makes the call
-    // dangerous; working directory and root stay the same directories.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }
-        .map_err(|e| Error::new("unshare(CLONE_NEWNS)", e))?;
-    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    mount_change("/", flags).map_err(|e| Error::new("mount(`/`, MS_SLAVE|MS_REC)", e))
-}
-
 /// Gives memory that was freed back to the kernel.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]

@@ -12,9 +12,10 @@ fn daemon() -> Option<Daemon> {
     if tests::target::reference_socket().is_some() {
         return None;
     }
-    let daemon = Daemon::start().unwrap_or_else(|error| panic!("{error:#}"));
+    let mut daemon = Daemon::start().unwrap_or_else(|error| panic!("{error:#}"));
     image::ensure(&daemon.socket())
         .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log_tail()));
+    daemon.warm_up();
     Some(daemon)
 }
 

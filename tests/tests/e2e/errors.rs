@@ -46,7 +46,7 @@ clients! {
         if case.is_reference() {
             assert_ne!(output.code, 0);
         } else {
-            assert!(matches!(output.code, 126 | 127), "{output:?}");
+            assert!(matches!(output.code, 125..=127), "{output:?}");
             let text = output.stderr.to_lowercase();
             assert!(text.contains("crlf") || text.contains("carriage return"), "{output:?}");
         }
@@ -57,8 +57,9 @@ clients! {
         if case.is_reference() {
             assert_ne!(output.code, 0);
         } else {
-            assert!(matches!(output.code, 126 | 127), "{output:?}");
-            assert!(output.stderr.contains("rchitecture"), "{output:?}");
+            // `docker` knows no code for it, so it is one of those of a failed start.
+            assert!(matches!(output.code, 125..=127), "{output:?}");
+            output.complains("exec format error").complains("the program is for ");
         }
     }
 

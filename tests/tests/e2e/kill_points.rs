@@ -1,93 +1,133 @@
-//! The daemon killed at the n-th call of a system call, by `strace`, while it runs a container.
+//! The daemon killed while it runs a container: at chosen system calls by `strace`, and at times.
 //!
 //! Wherever it dies: the next daemon starts, every container it tells of can be removed, and the
 //! audit is clean. `strace` is attached to the running daemon, so its start is not disturbed.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
-use tests::{Daemon, IMAGE, http, image, wait_for};
+use tests::{Daemon, IMAGE, audit, http, image, poll, wait_for};
 
-/// The calls that change something outside the process, and how deep each is searched.
-const POINTS: &[(&str, u32)] = &[
-    ("renameat,renameat2,rename", 4),
-    ("mkdir,mkdirat", 4),
-    ("openat", 6),
-    ("sendmsg,sendto", 6),
-    ("unlinkat,unlink,rmdir", 4),
-    ("clone,clone3,execve", 2),
+const SOON: Duration = Duration::from_secs(10);
+
+/// The calls that change something outside the process. `strace` counts them by thread, so small
+/// numbers reach far.
+const POINTS: &[&str] = &[
+    "renameat,renameat2,rename", "mkdir,mkdirat", "openat,openat2", "sendmsg,sendto",
+    "unlinkat,unlink,rmdir", "write,pwrite64,writev", "close", "mount,move_mount,setns,unshare",
 ];
 
-/// Runs one container over the API; every step may fail, since the daemon dies at one of them.
-fn one_life(daemon: &Daemon) {
-    let socket = daemon.socket();
+/// How often a call is let pass.
+const DEPTH: u32 = 4;
+
+/// Runs one container over the API; false when the daemon died on the way.
+fn one_life(socket: &Path) -> bool {
     let body = json!({"Image": IMAGE, "Cmd": ["true"]});
-    let Ok(created) = http::request(&socket, "POST", "/containers/create", Some(&body)) else {
-        return;
+    let Ok(created) = http::request(socket, "POST", "/containers/create", Some(&body)) else {
+        return false;
     };
     let Some(id) = created.json()["Id"].as_str().map(str::to_owned) else {
-        return;
+        return false;
     };
-    for (method, path) in [
+    [
         ("POST", format!("/containers/{id}/start")),
         ("POST", format!("/containers/{id}/wait")),
         ("DELETE", format!("/containers/{id}?force=1")),
-    ] {
-        if http::request(&socket, method, &path, None).is_err() {
-            return;
-        }
-    }
+    ]
+    .iter()
+    .all(|(method, path)| http::request(socket, method, path, None).is_ok())
 }
 
-#[test]
-fn a_daemon_killed_at_any_call_leaves_nothing() {
-    let strace =
-        Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if tests::target::reference_socket().is_some() || strace.is_err() {
-        eprintln!("not run: it needs our daemon and strace");
-        return;
+fn daemon() -> Option<Daemon> {
+    if tests::target::reference_socket().is_some() {
+        return None;
     }
     let mut daemon = Daemon::start().unwrap_or_else(|error| panic!("{error:#}"));
     image::ensure(&daemon.socket())
         .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log_tail()));
-    one_life(&daemon);
-    let mut killed = 0;
-    for (calls, depth) in POINTS {
-        for nth in 1..=*depth {
-            let pid = daemon.pid().expect("it runs").to_string();
-            let inject = format!("inject={calls}:signal=KILL:when={nth}");
-            let trace = format!("trace={calls}");
-            let mut tracer = Command::new("strace")
-                .args(["-f", "-qq", "-o", "/dev/null", "-p", &pid, "-e", &trace, "-e", &inject])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("strace is installed");
-            let attached = || {
-                let status =
-                    std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-                !status.contains("TracerPid:\t0\n")
-            };
-            wait_for("the tracer is attached", Duration::from_secs(10), || {
-                attached() || daemon.has_ended()
-            });
-            one_life(&daemon);
-            killed += u32::from(daemon.has_ended());
-            // When the call was not made so often, the daemon lives: it dies now.
-            let _ = tracer.kill();
-            let _ = tracer.wait();
-            daemon.kill9();
-            daemon.launch().unwrap_or_else(|error| panic!("killed at {calls} {nth}: {error:#}"));
-            daemon
-                .remove_containers()
-                .unwrap_or_else(|error| panic!("killed at {calls} {nth}: {error:#}"));
-            let leaks = tests::audit::settled(|| tests::audit::of_idle_daemon(&daemon));
-            assert!(leaks.is_empty(), "killed at {calls} {nth}: {leaks:#?}\n{}", daemon.log_tail());
-        }
-    }
-    assert!(killed >= 5, "only {killed} of the points were ever reached");
+    daemon.warm_up();
+    Some(daemon)
+}
+
+/// Starts the daemon again after it was killed at `point` and looks for what is left.
+#[track_caller]
+fn recover(daemon: &mut Daemon, point: &str) {
+    daemon.kill9();
+    daemon.launch().unwrap_or_else(|error| panic!("killed at {point}: {error:#}"));
+    daemon.remove_containers().unwrap_or_else(|error| panic!("killed at {point}: {error:#}"));
+    let leaks = audit::settled(|| audit::of_idle_daemon(daemon));
+    assert!(leaks.is_empty(), "killed at {point}: {leaks:#?}\n{}", daemon.log_tail());
+}
+
+#[track_caller]
+fn retire(mut daemon: Daemon) {
     let leaks = daemon.retire();
     assert!(leaks.is_empty(), "the leak audit found:\n  {}", leaks.join("\n  "));
+}
+
+/// Whether a tracer is attached to every thread.
+fn is_traced(pid: &str) -> bool {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    tasks.flatten().all(|task| {
+        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        !status.contains("TracerPid:\t0\n")
+    })
+}
+
+#[test]
+fn a_daemon_killed_at_a_call_leaves_nothing() {
+    let quiet = || Stdio::null();
+    let version = Command::new("strace").arg("-V").stdout(quiet()).stderr(quiet()).status();
+    if version.is_err() {
+        eprintln!("not run: it needs strace");
+        return;
+    }
+    let Some(mut daemon) = daemon() else { return };
+    let mut reached = 0;
+    for calls in POINTS {
+        for nth in 1..=DEPTH {
+            let point = format!("{calls} {nth}");
+            let pid = daemon.pid().expect("it runs").to_string();
+            let (trace, inject) =
+                (format!("trace={calls}"), format!("inject={calls}:signal=KILL:when={nth}"));
+            let mut tracer = Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-p", &pid, "-e", &trace, "-e", &inject])
+                .stdin(quiet())
+                .stdout(quiet())
+                .stderr(quiet())
+                .spawn()
+                .expect("strace is installed");
+            wait_for("the tracer is attached", SOON, || is_traced(&pid));
+            if !one_life(&daemon.socket()) {
+                wait_for("the daemon is dead", SOON, || daemon.has_ended());
+                reached += 1;
+            }
+            // When the call was not made so often, the daemon lives: it dies in the recovery. The
+            // tracer has nothing to do then.
+            let _ = tracer.kill();
+            let _ = tracer.wait();
+            recover(&mut daemon, &point);
+        }
+    }
+    assert!(reached >= 5, "only {reached} of the points were ever reached");
+    retire(daemon);
+}
+
+#[test]
+fn a_daemon_killed_at_any_moment_leaves_nothing() {
+    let Some(mut daemon) = daemon() else { return };
+    for moment in 0..30 {
+        let socket = daemon.socket();
+        let life = std::thread::spawn(move || one_life(&socket));
+        // Here the time itself is what is tried: nothing is waited for.
+        poll(Duration::from_millis(moment), || None::<()>);
+        recover(&mut daemon, &format!("{moment} ms"));
+        let _ = life.join();
+    }
+    retire(daemon);
 }

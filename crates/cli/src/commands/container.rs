@@ -22,10 +22,17 @@ use crate::options::flags;
 use crate::options::validate;
 use crate::tree::{Arity, Category, Command};
 
-const DETACH_KEYS: Flag =
-    Flag::string("detach-keys", '\0', "Override the key sequence for detaching a container");
+const DETACH_KEYS: Flag = Flag::string(
+    "detach-keys",
+    '\0',
+    "Override the key sequence for detaching a container",
+);
 const SIGNAL: Flag = Flag::string("signal", 's', "Signal to send to the container");
-const TIMEOUT: Flag = Flag::int("timeout", 't', "Seconds to wait before killing the container");
+const TIMEOUT: Flag = Flag::int(
+    "timeout",
+    't',
+    "Seconds to wait before killing the container",
+);
 const TIME: Flag = Flag::int("time", '\0', "").hidden();
 
 /// `run`
@@ -60,14 +67,26 @@ pub const EXEC: Command = Command::new(
     exec::run,
 )
 .flags(&[
-    Flag::bool("detach", 'd', "Detached mode: run command in the background"),
+    Flag::bool(
+        "detach",
+        'd',
+        "Detached mode: run command in the background",
+    ),
     DETACH_KEYS,
     Flag::checked_list("env", 'e', validate::env, "Set environment variables"),
     Flag::list("env-file", '\0', "Read in a file of environment variables"),
     Flag::bool("interactive", 'i', "Keep STDIN open even if not attached"),
-    Flag::bool("privileged", '\0', "Give extended privileges to the command"),
+    Flag::bool(
+        "privileged",
+        '\0',
+        "Give extended privileges to the command",
+    ),
     Flag::bool("tty", 't', "Allocate a pseudo-TTY"),
-    Flag::string("user", 'u', "Username or UID (format: \"<name|uid>[:<group|gid>]\")"),
+    Flag::string(
+        "user",
+        'u',
+        "Username or UID (format: \"<name|uid>[:<group|gid>]\")",
+    ),
     Flag::string("workdir", 'w', "Working directory inside the container"),
 ])
 .arity(Arity::AtLeast(2))
@@ -77,11 +96,24 @@ pub const EXEC: Command = Command::new(
 /// `ps`
 pub const PS: Command = Command::new("ps [OPTIONS]", "ps", "List containers", list::run)
     .flags(&[
-        Flag::bool("all", 'a', "Show all containers (default shows just running)"),
+        Flag::bool(
+            "all",
+            'a',
+            "Show all containers (default shows just running)",
+        ),
         filter('f', "Filter output based on conditions provided"),
         format_list(),
-        Flag::int("last", 'n', "Show n last created containers (includes all states)").default("-1", "-1"),
-        Flag::bool("latest", 'l', "Show the latest created container (includes all states)"),
+        Flag::int(
+            "last",
+            'n',
+            "Show n last created containers (includes all states)",
+        )
+        .default("-1", "-1"),
+        Flag::bool(
+            "latest",
+            'l',
+            "Show the latest created container (includes all states)",
+        ),
         Flag::bool("no-trunc", '\0', "Don't truncate output"),
         Flag::bool("quiet", 'q', "Only display container IDs"),
         Flag::bool("size", 's', "Display total file sizes"),
@@ -98,7 +130,12 @@ pub const ATTACH: Command = Command::new(
 .flags(&[
     DETACH_KEYS,
     Flag::bool("no-stdin", '\0', "Do not attach STDIN"),
-    Flag::bool("sig-proxy", '\0', "Proxy all received signals to the process").default("true", "true"),
+    Flag::bool(
+        "sig-proxy",
+        '\0',
+        "Proxy all received signals to the process",
+    )
+    .default("true", "true"),
 ])
 .arity(Arity::Exact(1))
 .spellings(&["container attach", "attach"]);
@@ -159,9 +196,17 @@ pub const RM: Command = Command::new(
     each::remove,
 )
 .flags(&[
-    Flag::bool("force", 'f', "Force the removal of a running container (uses SIGKILL)"),
+    Flag::bool(
+        "force",
+        'f',
+        "Force the removal of a running container (uses SIGKILL)",
+    ),
     Flag::bool("link", 'l', "Remove the specified link"),
-    Flag::bool("volumes", 'v', "Remove anonymous volumes associated with the container"),
+    Flag::bool(
+        "volumes",
+        'v',
+        "Remove anonymous volumes associated with the container",
+    ),
 ])
 .arity(Arity::AtLeast(1))
 .aliases(&["remove"])
@@ -198,10 +243,14 @@ pub const WAIT: Command = Command::new(
 .spellings(&["container wait", "wait"]);
 
 /// `rename`
-pub const RENAME: Command =
-    Command::new("rename CONTAINER NEW_NAME", "rename", "Rename a container", each::rename)
-        .arity(Arity::Exact(2))
-        .spellings(&["container rename", "rename"]);
+pub const RENAME: Command = Command::new(
+    "rename CONTAINER NEW_NAME",
+    "rename",
+    "Rename a container",
+    each::rename,
+)
+.arity(Arity::Exact(2))
+.spellings(&["container rename", "rename"]);
 
 /// `logs`
 pub const LOGS: Command =
@@ -236,9 +285,17 @@ pub const STATS: Command = Command::new(
     stats::run,
 )
 .flags(&[
-    Flag::bool("all", 'a', "Show all containers (default shows just running)"),
+    Flag::bool(
+        "all",
+        'a',
+        "Show all containers (default shows just running)",
+    ),
     format_list(),
-    Flag::bool("no-stream", '\0', "Disable streaming stats and only pull the first result"),
+    Flag::bool(
+        "no-stream",
+        '\0',
+        "Disable streaming stats and only pull the first result",
+    ),
     Flag::bool("no-trunc", '\0', "Do not truncate output"),
 ])
 .arity(Arity::AtLeast(0))
@@ -264,36 +321,99 @@ pub const UPDATE: Command = Command::new(
     update::run,
 )
 .flags(&[
-    Flag::of("blkio-weight", '\0', Kind::Checked("uint16", validate::uint16), "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"),
-    Flag::int("cpu-period", '\0', "Limit CPU CFS (Completely Fair Scheduler) period"),
-    Flag::int("cpu-quota", '\0', "Limit CPU CFS (Completely Fair Scheduler) quota"),
-    Flag::int("cpu-rt-period", '\0', "Limit the CPU real-time period in microseconds"),
-    Flag::int("cpu-rt-runtime", '\0', "Limit the CPU real-time runtime in microseconds"),
+    Flag::of(
+        "blkio-weight",
+        '\0',
+        Kind::Checked("uint16", validate::uint16),
+        "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
+    ),
+    Flag::int(
+        "cpu-period",
+        '\0',
+        "Limit CPU CFS (Completely Fair Scheduler) period",
+    ),
+    Flag::int(
+        "cpu-quota",
+        '\0',
+        "Limit CPU CFS (Completely Fair Scheduler) quota",
+    ),
+    Flag::int(
+        "cpu-rt-period",
+        '\0',
+        "Limit the CPU real-time period in microseconds",
+    ),
+    Flag::int(
+        "cpu-rt-runtime",
+        '\0',
+        "Limit the CPU real-time runtime in microseconds",
+    ),
     Flag::int("cpu-shares", 'c', "CPU shares (relative weight)"),
-    Flag::of("cpus", '\0', Kind::Checked("decimal", validate::cpus), "Number of CPUs"),
-    Flag::string("cpuset-cpus", '\0', "CPUs in which to allow execution (0-3, 0,1)"),
-    Flag::string("cpuset-mems", '\0', "MEMs in which to allow execution (0-3, 0,1)"),
+    Flag::of(
+        "cpus",
+        '\0',
+        Kind::Checked("decimal", validate::cpus),
+        "Number of CPUs",
+    ),
+    Flag::string(
+        "cpuset-cpus",
+        '\0',
+        "CPUs in which to allow execution (0-3, 0,1)",
+    ),
+    Flag::string(
+        "cpuset-mems",
+        '\0',
+        "MEMs in which to allow execution (0-3, 0,1)",
+    ),
     Flag::of("memory", 'm', MEMORY, "Memory limit"),
     Flag::of("memory-reservation", '\0', MEMORY, "Memory soft limit"),
-    Flag::of("memory-swap", '\0', Kind::Checked("bytes", validate::swap), "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
-    Flag::int("pids-limit", '\0', "Tune container pids limit (set -1 for unlimited)"),
-    Flag::string("restart", '\0', "Restart policy to apply when a container exits"),
+    Flag::of(
+        "memory-swap",
+        '\0',
+        Kind::Checked("bytes", validate::swap),
+        "Swap limit equal to memory plus swap: -1 to enable unlimited swap",
+    ),
+    Flag::int(
+        "pids-limit",
+        '\0',
+        "Tune container pids limit (set -1 for unlimited)",
+    ),
+    Flag::string(
+        "restart",
+        '\0',
+        "Restart policy to apply when a container exits",
+    ),
 ])
 .arity(Arity::AtLeast(1))
 .spellings(&["container update", "update"]);
 
 /// `commit`
-pub const COMMIT: Command = Command::not_yet("commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]", "commit", "Create a new image from a container's changes")
-    .spellings(&["container commit", "commit"]);
+pub const COMMIT: Command = Command::not_yet(
+    "commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+    "commit",
+    "Create a new image from a container's changes",
+)
+.spellings(&["container commit", "commit"]);
 /// `cp`
-pub const CP: Command = Command::not_yet("cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-", "cp", "Copy files/folders between a container and the local filesystem")
-    .spellings(&["container cp", "cp"]);
+pub const CP: Command = Command::not_yet(
+    "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-",
+    "cp",
+    "Copy files/folders between a container and the local filesystem",
+)
+.spellings(&["container cp", "cp"]);
 /// `diff`
-pub const DIFF: Command = Command::not_yet("diff CONTAINER", "diff", "Inspect changes to files or directories on a container's filesystem")
-    .spellings(&["container diff", "diff"]);
+pub const DIFF: Command = Command::not_yet(
+    "diff CONTAINER",
+    "diff",
+    "Inspect changes to files or directories on a container's filesystem",
+)
+.spellings(&["container diff", "diff"]);
 /// `export`
-pub const EXPORT: Command = Command::not_yet("export [OPTIONS] CONTAINER", "export", "Export a container's filesystem as a tar archive")
-    .spellings(&["container export", "export"]);
+pub const EXPORT: Command = Command::not_yet(
+    "export [OPTIONS] CONTAINER",
+    "export",
+    "Export a container's filesystem as a tar archive",
+)
+.spellings(&["container export", "export"]);
 
 const LS: Command = PS.named("ls", "ls [OPTIONS]").aliases(&["ps", "list"]);
 
@@ -303,22 +423,30 @@ const INSPECT: Command = Command::new(
     "Display detailed information on one or more containers",
     inspect::containers,
 )
-.flags(&[format_one('f'), Flag::bool("size", 's', "Display total file sizes")])
+.flags(&[
+    format_one('f'),
+    Flag::bool("size", 's', "Display total file sizes"),
+])
 .arity(Arity::AtLeast(1));
 
-const PRUNE: Command =
-    Command::new("prune [OPTIONS]", "prune", "Remove all stopped containers", prune::run).flags(&[
-        filter('\0', "Provide filter values (e.g. \"until=<timestamp>\")"),
-        Flag::bool("force", 'f', "Do not prompt for confirmation"),
-    ]);
+const PRUNE: Command = Command::new(
+    "prune [OPTIONS]",
+    "prune",
+    "Remove all stopped containers",
+    prune::run,
+)
+.flags(&[
+    filter('\0', "Provide filter values (e.g. \"until=<timestamp>\")"),
+    Flag::bool("force", 'f', "Do not prompt for confirmation"),
+]);
 
 /// `container`
 pub const GROUP: Command = Command::group(
     "container",
     "Manage containers",
     &[
-        ATTACH, COMMIT, CP, CREATE, DIFF, EXEC, EXPORT, INSPECT, KILL, LOGS, LS, PAUSE, PORT, PRUNE,
-        RENAME, RESTART, RM, RUN, START, STATS, STOP, TOP, UNPAUSE, UPDATE, WAIT,
+        ATTACH, COMMIT, CP, CREATE, DIFF, EXEC, EXPORT, INSPECT, KILL, LOGS, LS, PAUSE, PORT,
+        PRUNE, RENAME, RESTART, RM, RUN, START, STATS, STOP, TOP, UNPAUSE, UPDATE, WAIT,
     ],
 )
 .category(Category::Management);

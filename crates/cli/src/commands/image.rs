@@ -14,19 +14,31 @@ use crate::flags::{Flag, Kind};
 use crate::tree::{Arity, Command};
 
 /// `images`
-pub const IMAGES: Command =
-    Command::new("images [OPTIONS] [REPOSITORY[:TAG]]", "images", "List images", list::run)
-        .flags(&[
-            Flag::bool("all", 'a', "Show all images (default hides intermediate images)"),
-            Flag::bool("digests", '\0', "Show digests"),
-            filter('f', "Filter output based on conditions provided"),
-            format_list(),
-            Flag::bool("no-trunc", '\0', "Don't truncate output"),
-            Flag::bool("quiet", 'q', "Only show image IDs"),
-            Flag::bool("tree", '\0', "List multi-platform images as a tree (EXPERIMENTAL)"),
-        ])
-        .arity(Arity::AtMost(1))
-        .spellings(&["image ls", "image list", "images"]);
+pub const IMAGES: Command = Command::new(
+    "images [OPTIONS] [REPOSITORY[:TAG]]",
+    "images",
+    "List images",
+    list::run,
+)
+.flags(&[
+    Flag::bool(
+        "all",
+        'a',
+        "Show all images (default hides intermediate images)",
+    ),
+    Flag::bool("digests", '\0', "Show digests"),
+    filter('f', "Filter output based on conditions provided"),
+    format_list(),
+    Flag::bool("no-trunc", '\0', "Don't truncate output"),
+    Flag::bool("quiet", 'q', "Only show image IDs"),
+    Flag::bool(
+        "tree",
+        '\0',
+        "List multi-platform images as a tree (EXPERIMENTAL)",
+    ),
+])
+.arity(Arity::AtMost(1))
+.spellings(&["image ls", "image list", "images"]);
 
 /// `load`
 pub const LOAD: Command =
@@ -46,9 +58,17 @@ pub const IMPORT: Command = Command::new(
     load::import,
 )
 .flags(&[
-    Flag::list("change", 'c', "Apply Dockerfile instruction to the created image"),
+    Flag::list(
+        "change",
+        'c',
+        "Apply Dockerfile instruction to the created image",
+    ),
     Flag::string("message", 'm', "Set commit message for imported image"),
-    Flag::string("platform", '\0', "Set platform if server is multi-platform capable"),
+    Flag::string(
+        "platform",
+        '\0',
+        "Set platform if server is multi-platform capable",
+    ),
 ])
 .arity(Arity::AtLeast(1))
 .spellings(&["image import", "import"]);
@@ -88,20 +108,40 @@ pub const HISTORY: Command =
         .spellings(&["image history", "history"]);
 
 /// `build`
-pub const BUILD: Command = Command::not_yet("build [OPTIONS] PATH | URL | -", "build", "Build an image from a Dockerfile")
-    .spellings(&["image build", "build", "builder build"]);
+pub const BUILD: Command = Command::not_yet(
+    "build [OPTIONS] PATH | URL | -",
+    "build",
+    "Build an image from a Dockerfile",
+)
+.spellings(&["image build", "build", "builder build"]);
 /// `pull`
-pub const PULL: Command = Command::not_yet("pull [OPTIONS] NAME[:TAG|@DIGEST]", "pull", "Download an image from a registry")
-    .spellings(&["image pull", "pull"]);
+pub const PULL: Command = Command::not_yet(
+    "pull [OPTIONS] NAME[:TAG|@DIGEST]",
+    "pull",
+    "Download an image from a registry",
+)
+.spellings(&["image pull", "pull"]);
 /// `push`
-pub const PUSH: Command = Command::not_yet("push [OPTIONS] NAME[:TAG]", "push", "Upload an image to a registry")
-    .spellings(&["image push", "push"]);
+pub const PUSH: Command = Command::not_yet(
+    "push [OPTIONS] NAME[:TAG]",
+    "push",
+    "Upload an image to a registry",
+)
+.spellings(&["image push", "push"]);
 /// `save`
-pub const SAVE: Command = Command::not_yet("save [OPTIONS] IMAGE [IMAGE...]", "save", "Save one or more images to a tar archive (streamed to STDOUT by default)")
-    .spellings(&["image save", "save"]);
+pub const SAVE: Command = Command::not_yet(
+    "save [OPTIONS] IMAGE [IMAGE...]",
+    "save",
+    "Save one or more images to a tar archive (streamed to STDOUT by default)",
+)
+.spellings(&["image save", "save"]);
 
-const LS: Command = IMAGES.named("ls", "ls [OPTIONS] [REPOSITORY[:TAG]]").aliases(&["list"]);
-const RM: Command = RMI.named("rm", "rm [OPTIONS] IMAGE [IMAGE...]").aliases(&["remove"]);
+const LS: Command = IMAGES
+    .named("ls", "ls [OPTIONS] [REPOSITORY[:TAG]]")
+    .aliases(&["list"]);
+const RM: Command = RMI
+    .named("rm", "rm [OPTIONS] IMAGE [IMAGE...]")
+    .aliases(&["remove"]);
 
 const INSPECT: Command = Command::new(
     "inspect [OPTIONS] IMAGE [IMAGE...]",
@@ -117,18 +157,29 @@ If the image or the server is not multi-platform capable, the command will error
 ])
 .arity(Arity::AtLeast(1));
 
-const PRUNE: Command =
-    Command::new("prune [OPTIONS]", "prune", "Remove unused images", prune::run).flags(&[
-        Flag::bool("all", 'a', "Remove all unused images, not just dangling ones"),
-        filter('\0', "Provide filter values (e.g. \"until=<timestamp>\")"),
-        Flag::bool("force", 'f', "Do not prompt for confirmation"),
-    ]);
+const PRUNE: Command = Command::new(
+    "prune [OPTIONS]",
+    "prune",
+    "Remove unused images",
+    prune::run,
+)
+.flags(&[
+    Flag::bool(
+        "all",
+        'a',
+        "Remove all unused images, not just dangling ones",
+    ),
+    filter('\0', "Provide filter values (e.g. \"until=<timestamp>\")"),
+    Flag::bool("force", 'f', "Do not prompt for confirmation"),
+]);
 
 /// `image`
 pub const GROUP: Command = Command::group(
     "image",
     "Manage images",
-    &[BUILD, HISTORY, IMPORT, INSPECT, LOAD, LS, PRUNE, PULL, PUSH, RM, SAVE, TAG],
+    &[
+        BUILD, HISTORY, IMPORT, INSPECT, LOAD, LS, PRUNE, PULL, PUSH, RM, SAVE, TAG,
+    ],
 );
 
 /// `os/arch/variant` as the API wants it; empty for an empty text.

@@ -22,7 +22,11 @@ pub const INSPECT: Command = Command::new(
 )
 .flags(&[
     format_one('f'),
-    Flag::bool("size", 's', "Display total file sizes if the type is container"),
+    Flag::bool(
+        "size",
+        's',
+        "Display total file sizes if the type is container",
+    ),
     Flag::string("type", '\0', "Only inspect objects of the given type"),
 ])
 .arity(Arity::AtLeast(1));
@@ -49,15 +53,23 @@ fn any(app: &App, flags: Parsed) -> Run<'_> {
         let wanted = flags.str("type");
         let kinds: Vec<Kind> = match KINDS.iter().find(|(name, _)| *name == wanted) {
             Some((_, kind)) => vec![*kind],
-            None if wanted.is_empty() && !flags.changed("type") => KINDS.iter().map(|(_, kind)| *kind).collect(),
+            None if wanted.is_empty() && !flags.changed("type") => {
+                KINDS.iter().map(|(_, kind)| *kind).collect()
+            }
             None if flags.changed("type") && wanted.is_empty() => {
-                return Err(Failure::new(format!("type is empty: must be one of \"{ALL_KINDS}\"")));
+                return Err(Failure::new(format!(
+                    "type is empty: must be one of \"{ALL_KINDS}\""
+                )));
             }
             None if OTHER_KINDS.contains(&wanted) => {
-                return Err(Failure::new(format!("inspect --type={wanted} is not yet supported by Corten")));
+                return Err(Failure::new(format!(
+                    "inspect --type={wanted} is not yet supported by Corten"
+                )));
             }
             None => {
-                return Err(Failure::new(format!("unknown type: {wanted:?}: must be one of \"{ALL_KINDS}\"")));
+                return Err(Failure::new(format!(
+                    "unknown type: {wanted:?}: must be one of \"{ALL_KINDS}\""
+                )));
             }
         };
         inspect(app, &flags, &kinds).await
@@ -105,7 +117,11 @@ async fn inspect(app: &App, flags: &Parsed, kinds: &[Kind]) -> Result<(), Failur
         (Some(_), _) => app.put(shown)?,
         (None, true) => app.put("[]\n")?,
         (None, false) => {
-            let raw: Vec<&str> = found.iter().filter_map(|raw| std::str::from_utf8(raw).ok()).map(str::trim).collect();
+            let raw: Vec<&str> = found
+                .iter()
+                .filter_map(|raw| std::str::from_utf8(raw).ok())
+                .map(str::trim)
+                .collect();
             let whole = format!("[{}]", raw.join(","));
             let indent = if format == "json" { None } else { Some("    ") };
             app.put(shape::layout(&whole, indent) + "\n")?;
@@ -117,13 +133,24 @@ async fn inspect(app: &App, flags: &Parsed, kinds: &[Kind]) -> Result<(), Failur
 // Docker fills in its own structs first, and the plain JSON when that fails: what a struct leaves
 // out of JSON is there as its zero value.
 fn fill(template: &Template, kind: Kind, raw: &[u8]) -> Result<String, String> {
-    let value: Value = serde_json::from_slice(raw).map_err(|error| format!("unable to read inspect data: {error}"))?;
-    let typed = shape::typed(kind == Kind::Container, &value);
-    let filled = template.clone().missing_is_error().render(&typed);
+    let value: Value = serde_json::from_slice(raw)
+        .map_err(|error| format!("unable to read inspect data: {error}"))?;
+    if let Ok(text) = template.render(&shape::typed(kind == Kind::Container, &value)) {
+        return Ok(text);
+    }
+    let filled = template
+        .clone()
+        .missing_is_error()
+        .render(&shape::raw(&value));
     filled.map_err(|error| format!("template parsing error: {error}"))
 }
 
-async fn look_up(app: &App, flags: &Parsed, kinds: &[Kind], name: &str) -> Result<(Kind, Bytes), Failure> {
+async fn look_up(
+    app: &App,
+    flags: &Parsed,
+    kinds: &[Kind],
+    name: &str,
+) -> Result<(Kind, Bytes), Failure> {
     for kind in kinds {
         match get(app, flags, *kind, name).await {
             Ok(raw) => {
@@ -155,7 +182,10 @@ async fn get(app: &App, flags: &Parsed, kind: Kind, name: &str) -> Result<Bytes,
             format!("/containers/{name}/json")
         }
         Kind::Image => {
-            query.add_some("platform", crate::commands::image::platform_json(flags.str("platform")));
+            query.add_some(
+                "platform",
+                crate::commands::image::platform_json(flags.str("platform")),
+            );
             // Slashes are part of an image's name and of its path.
             format!("/images/{}/json", name.replace("%2F", "/"))
         }
@@ -165,5 +195,9 @@ async fn get(app: &App, flags: &Parsed, kind: Kind, name: &str) -> Result<Bytes,
         }
         Kind::Volume => format!("/volumes/{name}"),
     };
-    app.client.send(Request::get(path).query(&query)).await?.bytes().await
+    app.client
+        .send(Request::get(path).query(&query))
+        .await?
+        .bytes()
+        .await
 }

@@ -26,7 +26,10 @@ const INSPECT: Command = Command::new(
     "Display detailed information on one or more networks",
     inspect::networks,
 )
-.flags(&[format_one('f'), Flag::bool("verbose", 'v', "Verbose output for diagnostics")])
+.flags(&[
+    format_one('f'),
+    Flag::bool("verbose", 'v', "Verbose output for diagnostics"),
+])
 .arity(Arity::AtLeast(1));
 
 /// `network`
@@ -34,13 +37,26 @@ pub const GROUP: Command = Command::group(
     "network",
     "Manage networks",
     &[
-        Command::not_yet("connect [OPTIONS] NETWORK CONTAINER", "connect", "Connect a container to a network"),
+        Command::not_yet(
+            "connect [OPTIONS] NETWORK CONTAINER",
+            "connect",
+            "Connect a container to a network",
+        ),
         Command::not_yet("create [OPTIONS] NETWORK", "create", "Create a network"),
-        Command::not_yet("disconnect [OPTIONS] NETWORK CONTAINER", "disconnect", "Disconnect a container from a network"),
+        Command::not_yet(
+            "disconnect [OPTIONS] NETWORK CONTAINER",
+            "disconnect",
+            "Disconnect a container from a network",
+        ),
         INSPECT,
         LS,
         Command::not_yet("prune [OPTIONS]", "prune", "Remove all unused networks"),
-        Command::not_yet("rm NETWORK [NETWORK...]", "rm", "Remove one or more networks").aliases(&["remove"]),
+        Command::not_yet(
+            "rm NETWORK [NETWORK...]",
+            "rm",
+            "Remove one or more networks",
+        )
+        .aliases(&["remove"]),
     ],
 );
 
@@ -48,12 +64,17 @@ fn list(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move {
         let mut query = Query::new();
         put_filters(&mut query, filters(&flags));
-        let networks = app.client.json(Request::get("/networks").query(&query)).await?;
+        let networks = app
+            .client
+            .json(Request::get("/networks").query(&query))
+            .await?;
         let mut networks: Vec<_> = networks.as_array().cloned().unwrap_or_default();
         networks.sort_by(|a, b| crate::output::text(a, "Name").cmp(crate::output::text(b, "Name")));
         let quiet = flags.bool("quiet");
         let format = match flags.str("format") {
-            "" if !quiet && !app.config.text("networksFormat").is_empty() => app.config.text("networksFormat"),
+            "" if !quiet && !app.config.text("networksFormat").is_empty() => {
+                app.config.text("networksFormat")
+            }
             "" | "table" if quiet => QUIET,
             "" | "table" => TABLE,
             format => format,

@@ -28,7 +28,9 @@ pub fn with_config(app: &App, mut filters: Map<String, Value>) -> Map<String, Va
         if let Some((name, value)) = filter.split_once('=') {
             // What the user says about a label wins over its opposite.
             let opposite = if name == "label" { "label!" } else { "label" };
-            let contrary = filters.get(opposite).is_some_and(|values| values.get(value).is_some());
+            let contrary = filters
+                .get(opposite)
+                .is_some_and(|values| values.get(value).is_some());
             if !contrary {
                 add_filter(&mut filters, name, value);
             }
@@ -39,7 +41,10 @@ pub fn with_config(app: &App, mut filters: Map<String, Value>) -> Map<String, Va
 
 /// The bytes that came free.
 pub fn space(answer: &Value) -> u64 {
-    answer.get("SpaceReclaimed").and_then(Value::as_u64).unwrap_or_default()
+    answer
+        .get("SpaceReclaimed")
+        .and_then(Value::as_u64)
+        .unwrap_or_default()
 }
 
 /// Tells what was removed and how many bytes came free.
@@ -48,5 +53,8 @@ pub fn report(app: &App, removed: &str, space: u64) -> Result<(), Failure> {
     if !removed.is_empty() {
         app.put(format!("{removed}\n"))?;
     }
-    app.line(format!("Total reclaimed space: {}", human_size(space as f64)))
+    app.line(format!(
+        "Total reclaimed space: {}",
+        human_size(space as f64)
+    ))
 }

@@ -7,10 +7,9 @@ use serde_json::{Map, Value, json};
 use super::kv::{self, Lookup};
 use super::network::merged;
 use super::volume::Volume;
-use super::{devices, health, limits, mount, network, ports, validate, volume};
+use super::{health, limits, mount, network, ports, resources, validate, volume};
 use crate::config::go_text;
 use crate::flags::Parsed;
-use crate::units::{nano_cpus, ram_in_bytes};
 
 /// What is to be created.
 #[derive(Debug, Clone)]
@@ -48,7 +47,11 @@ pub fn read(flags: &Parsed, proxies: &[(&'static str, String)]) -> Result<Create
     if !mac.is_empty() && !validate::mac(mac) {
         return Err(format!("{mac} is not a valid mac address"));
     }
-    let streams: Vec<String> = flags.list("attach").iter().map(|s| s.to_lowercase()).collect();
+    let streams: Vec<String> = flags
+        .list("attach")
+        .iter()
+        .map(|s| s.to_lowercase())
+        .collect();
     let wants = |name: &str| streams.iter().any(|s| s == name);
     let attach = [
         flags.bool("interactive") || wants("stdin"),
@@ -64,17 +67,32 @@ pub fn read(flags: &Parsed, proxies: &[(&'static str, String)]) -> Result<Create
     let (binds, volumes) = volumes(flags)?;
     host["Binds"] = list_or_null(&binds);
     body["Volumes"] = Value::Object(volumes);
-    if let Some(mac) = endpoints.get(&mode).and_then(|e| e["MacAddress"].as_str()).filter(|m| !m.is_empty()) {
+    if let Some(mac) = endpoints
+        .get(&mode)
+        .and_then(|e| e["MacAddress"].as_str())
+        .filter(|m| !m.is_empty())
+    {
         body["MacAddress"] = mac.into();
     }
-    resources(flags, &mut host)?;
+    resources::add(flags, &mut host)?;
     body["HostConfig"] = host;
     body["NetworkingConfig"] = json!({"EndpointsConfig": endpoints});
     let auto_remove = flags.bool("rm");
-    if auto_remove && !matches!(body["HostConfig"]["RestartPolicy"]["Name"].as_str(), Some("no" | "")) {
+    if auto_remove
+        && !matches!(
+            body["HostConfig"]["RestartPolicy"]["Name"].as_str(),
+            Some("no" | "")
+        )
+    {
         return Err("conflicting options: cannot specify both --restart and --rm".to_owned());
     }
-    Ok(Create { image: image.clone(), body, attach, tty: flags.bool("tty"), auto_remove })
+    Ok(Create {
+        image: image.clone(),
+        body,
+        attach,
+        tty: flags.bool("tty"),
+        auto_remove,
+    })
 }
 
 fn config(
@@ -84,14 +102,22 @@ fn config(
     attach: [bool; 3],
     proxies: &[(&'static str, String)],
 ) -> Result<Value, String> {
-    let mut env = kv::read(&flags.list("env-file"), &flags.list("env"), Lookup::Environment)?;
+    let mut env = kv::read(
+        &flags.list("env-file"),
+        &flags.list("env"),
+        Lookup::Environment,
+    )?;
     for (name, value) in proxies {
         let set = env.iter().any(|pair| pair.split('=').next() == Some(name));
         if !set {
             env.push(format!("{name}={value}"));
         }
     }
-    let labels = kv::read(&flags.list("label-file"), &flags.list("label"), Lookup::Nowhere)?;
+    let labels = kv::read(
+        &flags.list("label-file"),
+        &flags.list("label"),
+        Lookup::Nowhere,
+    )?;
     let entrypoint = match (flags.str("entrypoint"), flags.changed("entrypoint")) {
         ("", true) => json!([""]),
         ("", false) => Value::Null,
@@ -132,8 +158,12 @@ fn config(
     Ok(out)
 }
 
-fn list_or_null(items: &[String]) -> Value {
-    if items.is_empty() { Value::Null } else { json!(items) }
+pub(super) fn list_or_null(items: &[String]) -> Value {
+    if items.is_empty() {
+        Value::Null
+    } else {
+        json!(items)
+    }
 }
 
 fn volumes(flags: &Parsed) -> Result<(Vec<String>, Map<String, Value>), String> {
@@ -162,8 +192,15 @@ fn host_config(flags: &Parsed, network_mode: &str) -> Result<Value, String> {
     }
     let (security, unmasked) = security(flags)?;
     let hosts = flags.list("add-host");
-    let hosts: Vec<String> = hosts.iter().map(|h| validate::add_host(h)).collect::<Result<_, _>>()?;
-    let mounts: Vec<Value> = flags.list("mount").iter().map(|m| mount::parse(m)).collect::<Result<_, _>>()?;
+    let hosts: Vec<String> = hosts
+        .iter()
+        .map(|h| validate::add_host(h))
+        .collect::<Result<_, _>>()?;
+    let mounts: Vec<Value> = flags
+        .list("mount")
+        .iter()
+        .map(|m| mount::parse(m))
+        .collect::<Result<_, _>>()?;
     let tmpfs = flags.list("tmpfs");
     let tmpfs: Map<String, Value> = tmpfs
         .iter()
@@ -197,7 +234,7 @@ fn host_config(flags: &Parsed, network_mode: &str) -> Result<Value, String> {
         "SecurityOpt": list_or_null(&security),
         "UTSMode": flags.str("uts"),
         "UsernsMode": flags.str("userns"),
-        "ShmSize": size(flags, "shm-size"),
+        "ShmSize": resources::size(flags, "shm-size"),
         "Isolation": flags.str("isolation"),
         "ConsoleSize": [0, 0],
     });
@@ -211,10 +248,17 @@ fn host_config(flags: &Parsed, network_mode: &str) -> Result<Value, String> {
     put("Init", flags.bool("init").into(), flags.changed("init"));
     put("Mounts", json!(mounts), !mounts.is_empty());
     put("Tmpfs", Value::Object(tmpfs.clone()), !tmpfs.is_empty());
-    let (sysctls, annotations) = (kv::object(&flags.list("sysctl")), kv::object(&flags.list("annotation")));
+    let (sysctls, annotations) = (
+        kv::object(&flags.list("sysctl")),
+        kv::object(&flags.list("annotation")),
+    );
     put("Sysctls", json!(sysctls), !sysctls.is_empty());
     put("Annotations", json!(annotations), !annotations.is_empty());
-    put("StorageOpt", json!(kv::object(&storage)), !storage.is_empty());
+    put(
+        "StorageOpt",
+        json!(kv::object(&storage)),
+        !storage.is_empty(),
+    );
     // Null means the daemon's own lists, so only an empty list is worth saying.
     put("MaskedPaths", json!([]), unmasked);
     put("ReadonlyPaths", json!([]), unmasked);
@@ -223,7 +267,10 @@ fn host_config(flags: &Parsed, network_mode: &str) -> Result<Value, String> {
 
 fn namespaces(flags: &Parsed) -> Result<(), String> {
     let pid = flags.str("pid");
-    let of_container = |mode: &str| mode.strip_prefix("container:").is_some_and(|name| !name.is_empty());
+    let of_container = |mode: &str| {
+        mode.strip_prefix("container:")
+            .is_some_and(|name| !name.is_empty())
+    };
     if !(matches!(pid, "" | "host") || of_container(pid)) {
         return Err("--pid: invalid PID mode".to_owned());
     }
@@ -248,7 +295,7 @@ fn security(flags: &Parsed) -> Result<(Vec<String>, bool), String> {
             other => other.split_once(':'),
         });
         let is_switch = option == "no-new-privileges" || option.starts_with("no-new-privileges=");
-        if !is_switch && !pair.is_some_and(|(_, value)| !value.is_empty()) {
+        if !is_switch && pair.is_none_or(|(_, value)| value.is_empty()) {
             return Err(format!("Invalid --security-opt: {option:?}"));
         }
         match pair {
@@ -264,82 +311,14 @@ fn security(flags: &Parsed) -> Result<(Vec<String>, bool), String> {
 
 fn seccomp_profile(file: &str) -> Result<String, String> {
     let bytes = fs::read(file).map_err(|error| {
-        format!("opening seccomp profile ({file}) failed: open {file}: {}", go_text(&error))
+        format!(
+            "opening seccomp profile ({file}) failed: open {file}: {}",
+            go_text(&error)
+        )
     })?;
     let profile: Value = serde_json::from_slice(&bytes)
         .map_err(|error| format!("compacting json for seccomp profile ({file}) failed: {error}"))?;
     Ok(profile.to_string())
-}
-
-fn size(flags: &Parsed, name: &str) -> i64 {
-    match flags.str(name) {
-        "-1" => -1,
-        text => ram_in_bytes(text).unwrap_or(0),
-    }
-}
-
-fn resources(flags: &Parsed, host: &mut Value) -> Result<(), String> {
-    let swappiness = flags.int("memory-swappiness");
-    if swappiness != -1 && !(0..=100).contains(&swappiness) {
-        return Err(format!("invalid value: {swappiness}. Valid memory swappiness range is 0-100"));
-    }
-    let each = |name: &str, read: fn(&str) -> Result<Value, String>| -> Result<Value, String> {
-        let all: Vec<Value> = flags.list(name).iter().map(|text| read(text)).collect::<Result<_, _>>()?;
-        Ok(json!(all))
-    };
-    let (mut mapped, mut named) = (Vec::new(), Vec::new());
-    for device in flags.list("device") {
-        match devices::is_cdi(&device) {
-            true => named.push(device),
-            false => mapped.push(devices::mapping(&device)?),
-        }
-    }
-    let mut requests: Vec<Value> = flags.list("gpus").iter().map(|text| devices::gpus(text)).collect::<Result<_, _>>()?;
-    if !named.is_empty() {
-        requests.push(json!({"Driver": "cdi", "Count": 0, "DeviceIDs": named, "Capabilities": null, "Options": null}));
-    }
-    // The last of a name wins.
-    let mut ulimits: Vec<Value> = Vec::new();
-    for text in flags.list("ulimit") {
-        let limit = limits::ulimit(&text)?;
-        ulimits.retain(|other| other["Name"] != limit["Name"]);
-        ulimits.push(limit);
-    }
-    let figures = json!({
-        "CpuShares": flags.int("cpu-shares"),
-        "Memory": size(flags, "memory"),
-        "NanoCpus": nano_cpus(flags.str("cpus")).unwrap_or(0),
-        "CgroupParent": flags.str("cgroup-parent"),
-        "BlkioWeight": flags.int("blkio-weight"),
-        "BlkioWeightDevice": each("blkio-weight-device", limits::weight_device)?,
-        "BlkioDeviceReadBps": each("device-read-bps", limits::bytes_device)?,
-        "BlkioDeviceWriteBps": each("device-write-bps", limits::bytes_device)?,
-        "BlkioDeviceReadIOps": each("device-read-iops", limits::operations_device)?,
-        "BlkioDeviceWriteIOps": each("device-write-iops", limits::operations_device)?,
-        "CpuPeriod": flags.int("cpu-period"),
-        "CpuQuota": flags.int("cpu-quota"),
-        "CpuRealtimePeriod": flags.int("cpu-rt-period"),
-        "CpuRealtimeRuntime": flags.int("cpu-rt-runtime"),
-        "CpusetCpus": flags.str("cpuset-cpus"),
-        "CpusetMems": flags.str("cpuset-mems"),
-        "Devices": mapped,
-        "DeviceCgroupRules": list_or_null(&flags.list("device-cgroup-rule")),
-        "DeviceRequests": if requests.is_empty() { Value::Null } else { json!(requests) },
-        "MemoryReservation": size(flags, "memory-reservation"),
-        "MemorySwap": size(flags, "memory-swap"),
-        "MemorySwappiness": swappiness,
-        "OomKillDisable": flags.bool("oom-kill-disable"),
-        "PidsLimit": flags.int("pids-limit"),
-        "Ulimits": ulimits,
-    });
-    if let (Value::Object(host), Value::Object(figures)) = (&mut *host, figures) {
-        host.extend(figures);
-    }
-    let kernel = size(flags, "kernel-memory");
-    if kernel != 0 {
-        host["KernelMemory"] = kernel.into();
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -349,7 +328,10 @@ mod tests {
 
     fn create(args: &str) -> Result<Create, String> {
         let args: Vec<String> = args.split_whitespace().map(str::to_owned).collect();
-        read(&parse(super::super::flags::RUN, Mixing::Before, &args).unwrap(), &[])
+        read(
+            &parse(super::super::flags::RUN, Mixing::Before, &args).unwrap(),
+            &[],
+        )
     }
 
     #[test]
@@ -359,15 +341,36 @@ mod tests {
         assert_eq!(body["Image"], "img");
         assert_eq!(body["Cmd"], json!(["cmd", "-x"]));
         assert_eq!(body["Entrypoint"], json!(["sh"]));
-        assert_eq!((&body["Tty"], &body["OpenStdin"], &body["StdinOnce"]), (&json!(true), &json!(true), &json!(true)));
-        assert_eq!((&body["Env"], &body["Labels"], &body["Hostname"]), (&json!(["A=1"]), &json!({"a": "b"}), &json!("box")));
+        assert_eq!(
+            (&body["Tty"], &body["OpenStdin"], &body["StdinOnce"]),
+            (&json!(true), &json!(true), &json!(true))
+        );
+        assert_eq!(
+            (&body["Env"], &body["Labels"], &body["Hostname"]),
+            (&json!(["A=1"]), &json!({"a": "b"}), &json!("box"))
+        );
         assert_eq!(body["ExposedPorts"], json!({"80/tcp": {}}));
-        assert_eq!((&body["Volumes"], &body["StopTimeout"]), (&json!({"/c": {}}), &json!(3)));
+        assert_eq!(
+            (&body["Volumes"], &body["StopTimeout"]),
+            (&json!({"/c": {}}), &json!(3))
+        );
         let host = &body["HostConfig"];
-        assert_eq!((&host["Memory"], &host["NanoCpus"], &host["PidsLimit"]), (&json!(67_108_864), &json!(1_500_000_000), &json!(5)));
-        assert_eq!((&host["Init"], &host["ReadonlyRootfs"], &host["NetworkMode"]), (&json!(true), &json!(true), &json!("host")));
-        assert_eq!((&host["Tmpfs"], &host["Binds"]), (&json!({"/t": "size=1m"}), &json!(["/a:/b"])));
-        assert_eq!(host["Ulimits"], json!([{"Name": "nofile", "Hard": 5, "Soft": 5}]));
+        assert_eq!(
+            (&host["Memory"], &host["NanoCpus"], &host["PidsLimit"]),
+            (&json!(67_108_864), &json!(1_500_000_000), &json!(5))
+        );
+        assert_eq!(
+            (&host["Init"], &host["ReadonlyRootfs"], &host["NetworkMode"]),
+            (&json!(true), &json!(true), &json!("host"))
+        );
+        assert_eq!(
+            (&host["Tmpfs"], &host["Binds"]),
+            (&json!({"/t": "size=1m"}), &json!(["/a:/b"]))
+        );
+        assert_eq!(
+            host["Ulimits"],
+            json!([{"Name": "nofile", "Hard": 5, "Soft": 5}])
+        );
         assert_eq!(all.attach, [true, true, true]);
     }
 
@@ -375,27 +378,57 @@ mod tests {
     fn defaults() {
         let all = create("img").unwrap();
         let body = &all.body;
-        assert_eq!((&body["Cmd"], &body["Env"], &body["Entrypoint"]), (&Value::Null, &Value::Null, &Value::Null));
-        assert_eq!(body["HostConfig"]["RestartPolicy"], json!({"Name": "no", "MaximumRetryCount": 0}));
+        assert_eq!(
+            (&body["Cmd"], &body["Env"], &body["Entrypoint"]),
+            (&Value::Null, &Value::Null, &Value::Null)
+        );
+        assert_eq!(
+            body["HostConfig"]["RestartPolicy"],
+            json!({"Name": "no", "MaximumRetryCount": 0})
+        );
         assert_eq!(body["HostConfig"]["NetworkMode"], "default");
         assert!(body.get("Healthcheck").is_none() && body["HostConfig"].get("Init").is_none());
         assert_eq!(all.attach, [false, true, true]);
-        assert_eq!(create("-a stderr img").unwrap().attach, [false, false, true]);
-        assert_eq!(create("--entrypoint= img").unwrap().body["Entrypoint"], json!([""]));
-        assert_eq!(create("--no-healthcheck img").unwrap().body["Healthcheck"], json!({"Test": ["NONE"]}));
+        assert_eq!(
+            create("-a stderr img").unwrap().attach,
+            [false, false, true]
+        );
+        assert_eq!(
+            create("--entrypoint= img").unwrap().body["Entrypoint"],
+            json!([""])
+        );
+        assert_eq!(
+            create("--no-healthcheck img").unwrap().body["Healthcheck"],
+            json!({"Test": ["NONE"]})
+        );
     }
 
     #[test]
     fn refusals() {
         for (args, want) in [
-            ("--rm --restart always img", "conflicting options: cannot specify both --restart and --rm"),
-            ("--memory-swappiness 101 img", "invalid value: 101. Valid memory swappiness range is 0-100"),
+            (
+                "--rm --restart always img",
+                "conflicting options: cannot specify both --restart and --rm",
+            ),
+            (
+                "--memory-swappiness 101 img",
+                "invalid value: 101. Valid memory swappiness range is 0-100",
+            ),
             ("--pid foo img", "--pid: invalid PID mode"),
             ("--uts foo img", "--uts: invalid UTS mode"),
             ("--security-opt foo img", "Invalid --security-opt: \"foo\""),
-            ("--no-healthcheck --health-cmd x img", "--no-healthcheck conflicts with --health-* options"),
-            ("--health-interval -1s --health-cmd x img", "--health-interval cannot be negative"),
-            ("--log-driver none --log-opt a=b img", "invalid logging opts for driver none"),
+            (
+                "--no-healthcheck --health-cmd x img",
+                "--no-healthcheck conflicts with --health-* options",
+            ),
+            (
+                "--health-interval -1s --health-cmd x img",
+                "--health-interval cannot be negative",
+            ),
+            (
+                "--log-driver none --log-opt a=b img",
+                "invalid logging opts for driver none",
+            ),
             ("--storage-opt x img", "invalid storage option"),
             ("-p x img", "invalid containerPort: x"),
             ("--mac-address x img", "x is not a valid mac address"),
@@ -409,6 +442,13 @@ mod tests {
         let mut all = create("-d -i img").unwrap();
         all.detach();
         assert_eq!(all.attach, [false; 3]);
-        assert_eq!((&all.body["AttachStdin"], &all.body["StdinOnce"], &all.body["OpenStdin"]), (&json!(false), &json!(false), &json!(true)));
+        assert_eq!(
+            (
+                &all.body["AttachStdin"],
+                &all.body["StdinOnce"],
+                &all.body["OpenStdin"]
+            ),
+            (&json!(false), &json!(false), &json!(true))
+        );
     }
 }

@@ -43,7 +43,8 @@ pub fn is_cdi(text: &str) -> bool {
     };
     let word = |t: &str, extra: &[u8]| {
         t.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
-            && t.bytes().all(|b| b.is_ascii_alphanumeric() || extra.contains(&b))
+            && t.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || extra.contains(&b))
     };
     word(vendor, b"_-.") && word(class, b"_-.") && word(name, b"_-.:")
 }
@@ -58,7 +59,9 @@ pub fn gpus(text: &str) -> Result<Value, String> {
             None => (field.as_str(), None),
         };
         if seen.iter().any(|s| s == key) {
-            return Err(format!("gpu request key '{key}' can be specified only once"));
+            return Err(format!(
+                "gpu request key '{key}' can be specified only once"
+            ));
         }
         seen.push(key.to_owned());
         let list = |value: &str| -> Vec<String> { value.split(',').map(str::to_owned).collect() };
@@ -76,7 +79,8 @@ pub fn gpus(text: &str) -> Result<Value, String> {
                 request["Capabilities"] = json!([all]);
             }
             ("options", Some(value)) => {
-                let pairs = csv(value).map_err(|error| format!("failed to read gpu options: {error}"))?;
+                let pairs =
+                    csv(value).map_err(|error| format!("failed to read gpu options: {error}"))?;
                 request["Options"] = Value::Object(super::kv::object(&pairs));
             }
             _ => return Err(format!("unexpected key '{key}' in '{field}'")),
@@ -96,7 +100,11 @@ pub fn is_gpus(text: &str) -> Result<(), String> {
 fn gpu_count(text: &str) -> Result<i64, String> {
     match text {
         "all" => Ok(-1),
-        text => text.parse().map_err(|_| format!("invalid count ({text}): value must be either \"all\" or an integer: invalid syntax")),
+        text => text.parse().map_err(|_| {
+            format!(
+                "invalid count ({text}): value must be either \"all\" or an integer: invalid syntax"
+            )
+        }),
     }
 }
 
@@ -106,13 +114,27 @@ mod tests {
 
     #[test]
     fn mappings() {
-        let show = |text: &str| mapping(text).map(|d| format!("{} {} {}", d["PathOnHost"], d["PathInContainer"], d["CgroupPermissions"]).replace('"', ""));
+        let show = |text: &str| {
+            mapping(text).map(|d| {
+                format!(
+                    "{} {} {}",
+                    d["PathOnHost"], d["PathInContainer"], d["CgroupPermissions"]
+                )
+                .replace('"', "")
+            })
+        };
         assert_eq!(show("/dev/a"), Ok("/dev/a /dev/a rwm".to_owned()));
         assert_eq!(show("/dev/a:r"), Ok("/dev/a /dev/a r".to_owned()));
         assert_eq!(show("/dev/a:/dev/b"), Ok("/dev/a /dev/b rwm".to_owned()));
         assert_eq!(show("/dev/a:/dev/b:rw"), Ok("/dev/a /dev/b rw".to_owned()));
-        assert_eq!(show("/dev/a:/dev/b:rr"), Err("bad mode specified: rr".to_owned()));
-        assert_eq!(show("dev/a"), Err("dev/a is not an absolute path".to_owned()));
+        assert_eq!(
+            show("/dev/a:/dev/b:rr"),
+            Err("bad mode specified: rr".to_owned())
+        );
+        assert_eq!(
+            show("dev/a"),
+            Err("dev/a is not an absolute path".to_owned())
+        );
         assert_eq!(show(":x"), Err("bad format for path: :x".to_owned()));
         assert!(is_cdi("vendor.com/class=name") && !is_cdi("/dev/a:/dev/b=c"));
     }
@@ -126,6 +148,9 @@ mod tests {
         assert_eq!(request["Capabilities"], json!([["utility", "gpu"]]));
         assert_eq!(request["Count"], 0);
         assert!(gpus("x").unwrap_err().starts_with("invalid count (x)"));
-        assert_eq!(gpus("foo=1").unwrap_err(), "unexpected key 'foo' in 'foo=1'");
+        assert_eq!(
+            gpus("foo=1").unwrap_err(),
+            "unexpected key 'foo' in 'foo=1'"
+        );
     }
 }

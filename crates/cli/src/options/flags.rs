@@ -165,13 +165,28 @@ macro_rules! container_flags {
 
 /// The flags of `run`.
 pub const RUN: &[Flag] = container_flags![
-    Flag::bool("detach", 'd', "Run container in background and print container ID"),
-    string("detach-keys", "Override the key sequence for detaching a container"),
+    Flag::bool(
+        "detach",
+        'd',
+        "Run container in background and print container ID"
+    ),
+    string(
+        "detach-keys",
+        "Override the key sequence for detaching a container"
+    ),
     bool("sig-proxy", "Proxy received signals to the process").default("true", "true"),
-    string("pull", "Pull image before running (\"always\", \"missing\", \"never\")").default("missing", "missing"),
+    string(
+        "pull",
+        "Pull image before running (\"always\", \"missing\", \"never\")"
+    )
+    .default("missing", "missing"),
 ];
 
 /// The flags of `create`.
 pub const CREATE: &[Flag] = container_flags![
-    string("pull", "Pull image before creating (\"always\", \"|missing\", \"never\")").default("missing", "missing"),
+    string(
+        "pull",
+        "Pull image before creating (\"always\", \"|missing\", \"never\")"
+    )
+    .default("missing", "missing"),
 ];

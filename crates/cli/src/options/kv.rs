@@ -21,12 +21,15 @@ pub fn read(files: &[String], given: &[String], lookup: Lookup) -> Result<Vec<St
     let mut out = Vec::new();
     for file in files {
         let bytes = fs::read(file).map_err(|error| format!("open {file}: {}", go_text(&error)))?;
-        let lines = parse_file(&bytes, lookup).map_err(|error| format!("invalid env file ({file}): {error}"))?;
+        let lines = parse_file(&bytes, lookup)
+            .map_err(|error| format!("invalid env file ({file}): {error}"))?;
         out.extend(lines);
     }
     for pair in given {
         match (lookup, pair.contains('=')) {
-            (Lookup::Environment, false) => out.push(from_environment(pair).unwrap_or_else(|| pair.clone())),
+            (Lookup::Environment, false) => {
+                out.push(from_environment(pair).unwrap_or_else(|| pair.clone()))
+            }
             _ => out.push(pair.clone()),
         }
     }
@@ -44,7 +47,11 @@ fn parse_file(bytes: &[u8], lookup: Lookup) -> Result<Vec<String>, String> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Ok(line) = std::str::from_utf8(line) else {
             let bytes: Vec<String> = line.iter().map(u8::to_string).collect();
-            return Err(format!("invalid utf8 bytes at line {}: [{}]", number + 1, bytes.join(" ")));
+            return Err(format!(
+                "invalid utf8 bytes at line {}: [{}]",
+                number + 1,
+                bytes.join(" ")
+            ));
         };
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
@@ -82,10 +89,22 @@ mod tests {
     #[test]
     fn files() {
         let text = b"\xef\xbb\xbf# comment\n\n  A=1 \nB=\nCORTEN_SURELY_NOT_SET\r\nC=x=y\r\n";
-        assert_eq!(parse_file(text, Lookup::Environment), Ok(vec!["A=1 ".to_owned(), "B=".to_owned(), "C=x=y".to_owned()]));
-        assert_eq!(parse_file(b"=x", Lookup::Nowhere), Err("no variable name on line '=x'".to_owned()));
-        assert_eq!(parse_file(b"a b=x", Lookup::Nowhere), Err("variable 'a b' contains whitespaces".to_owned()));
-        assert_eq!(parse_file(b"ok=1\n\xff", Lookup::Nowhere), Err("invalid utf8 bytes at line 2: [255]".to_owned()));
+        assert_eq!(
+            parse_file(text, Lookup::Environment),
+            Ok(vec!["A=1 ".to_owned(), "B=".to_owned(), "C=x=y".to_owned()])
+        );
+        assert_eq!(
+            parse_file(b"=x", Lookup::Nowhere),
+            Err("no variable name on line '=x'".to_owned())
+        );
+        assert_eq!(
+            parse_file(b"a b=x", Lookup::Nowhere),
+            Err("variable 'a b' contains whitespaces".to_owned())
+        );
+        assert_eq!(
+            parse_file(b"ok=1\n\xff", Lookup::Nowhere),
+            Err("invalid utf8 bytes at line 2: [255]".to_owned())
+        );
     }
 
     #[test]

@@ -5,30 +5,56 @@ use serde_json::{Value, json};
 use crate::units::ram_in_bytes;
 
 const NAMES: [&str; 15] = [
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
-    "rss", "rtprio", "rttime", "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 /// `name=soft[:hard]`.
 pub fn ulimit(text: &str) -> Result<Value, String> {
-    let (name, values) = text.split_once('=').ok_or_else(|| format!("invalid ulimit argument: {text}"))?;
+    let (name, values) = text
+        .split_once('=')
+        .ok_or_else(|| format!("invalid ulimit argument: {text}"))?;
     if !NAMES.contains(&name) {
         return Err(format!("invalid ulimit type: {name}"));
     }
-    let number = |text: &str| text.parse::<i64>().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
+    let number = |text: &str| {
+        text.parse::<i64>()
+            .map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+    };
     let (soft, hard) = match values.split(':').collect::<Vec<_>>().as_slice() {
         [both] => (number(both)?, number(both)?),
         [soft, hard] => {
             let hard = number(hard)?;
             (number(soft)?, hard)
         }
-        _ => return Err(format!("too many limit value arguments - {values}, can only have up to two, `soft[:hard]`")),
+        _ => {
+            return Err(format!(
+                "too many limit value arguments - {values}, can only have up to two, `soft[:hard]`"
+            ));
+        }
     };
     if hard != -1 && soft == -1 {
-        return Err(format!("ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {hard}"));
+        return Err(format!(
+            "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {hard}"
+        ));
     }
     if hard != -1 && soft > hard {
-        return Err(format!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"));
+        return Err(format!(
+            "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+        ));
     }
     Ok(json!({"Name": name, "Hard": hard, "Soft": soft}))
 }
@@ -50,7 +76,10 @@ fn device(text: &str) -> Result<(&str, &str), String> {
 /// `/dev/x:weight`.
 pub fn weight_device(text: &str) -> Result<Value, String> {
     let (path, value) = device(text)?;
-    let weight = value.parse::<u16>().ok().filter(|w| *w == 0 || (10..=1000).contains(w));
+    let weight = value
+        .parse::<u16>()
+        .ok()
+        .filter(|w| *w == 0 || (10..=1000).contains(w));
     let weight = weight.ok_or_else(|| format!("invalid weight for device: {text}"))?;
     Ok(json!({"Path": path, "Weight": weight}))
 }
@@ -92,7 +121,9 @@ pub fn restart_policy(text: &str) -> Result<Value, String> {
     }
     let count: i64 = match count {
         "" => 0,
-        count => count.parse().map_err(|_| "invalid restart policy format: maximum retry count must be an integer")?,
+        count => count
+            .parse()
+            .map_err(|_| "invalid restart policy format: maximum retry count must be an integer")?,
     };
     Ok(json!({"Name": name, "MaximumRetryCount": count}))
 }
@@ -103,14 +134,29 @@ mod tests {
 
     #[test]
     fn ulimits() {
-        assert_eq!(ulimit("nofile=10:20"), Ok(json!({"Name": "nofile", "Hard": 20, "Soft": 10})));
-        assert_eq!(ulimit("core=-1"), Ok(json!({"Name": "core", "Hard": -1, "Soft": -1})));
+        assert_eq!(
+            ulimit("nofile=10:20"),
+            Ok(json!({"Name": "nofile", "Hard": 20, "Soft": 10}))
+        );
+        assert_eq!(
+            ulimit("core=-1"),
+            Ok(json!({"Name": "core", "Hard": -1, "Soft": -1}))
+        );
         for (text, want) in [
             ("nofile", "invalid ulimit argument: nofile"),
             ("foo=1", "invalid ulimit type: foo"),
-            ("nofile=2:1", "ulimit soft limit must be less than or equal to hard limit: 2 > 1"),
-            ("nofile=1:2:3", "too many limit value arguments - 1:2:3, can only have up to two, `soft[:hard]`"),
-            ("nofile=x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
+            (
+                "nofile=2:1",
+                "ulimit soft limit must be less than or equal to hard limit: 2 > 1",
+            ),
+            (
+                "nofile=1:2:3",
+                "too many limit value arguments - 1:2:3, can only have up to two, `soft[:hard]`",
+            ),
+            (
+                "nofile=x",
+                "strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
         ] {
             assert_eq!(ulimit(text).unwrap_err(), want);
         }
@@ -118,12 +164,31 @@ mod tests {
 
     #[test]
     fn devices_and_policies() {
-        assert_eq!(bytes_device("/dev/sda:1mb"), Ok(json!({"Path": "/dev/sda", "Rate": 1_048_576})));
-        assert_eq!(operations_device("/dev/sda:5"), Ok(json!({"Path": "/dev/sda", "Rate": 5})));
-        assert_eq!(weight_device("/dev/sda:5").unwrap_err(), "invalid weight for device: /dev/sda:5");
-        assert_eq!(bytes_device("sda:5").unwrap_err(), "bad format for device path: sda:5");
-        assert_eq!(restart_policy("on-failure:3"), Ok(json!({"Name": "on-failure", "MaximumRetryCount": 3})));
+        assert_eq!(
+            bytes_device("/dev/sda:1mb"),
+            Ok(json!({"Path": "/dev/sda", "Rate": 1_048_576}))
+        );
+        assert_eq!(
+            operations_device("/dev/sda:5"),
+            Ok(json!({"Path": "/dev/sda", "Rate": 5}))
+        );
+        assert_eq!(
+            weight_device("/dev/sda:5").unwrap_err(),
+            "invalid weight for device: /dev/sda:5"
+        );
+        assert_eq!(
+            bytes_device("sda:5").unwrap_err(),
+            "bad format for device path: sda:5"
+        );
+        assert_eq!(
+            restart_policy("on-failure:3"),
+            Ok(json!({"Name": "on-failure", "MaximumRetryCount": 3}))
+        );
         assert!(restart_policy(":3").unwrap_err().ends_with("before colon"));
-        assert!(restart_policy("always:x").unwrap_err().ends_with("must be an integer"));
+        assert!(
+            restart_policy("always:x")
+                .unwrap_err()
+                .ends_with("must be an integer")
+        );
     }
 }

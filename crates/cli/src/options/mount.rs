@@ -13,7 +13,10 @@ pub fn check(text: &str) -> Result<(), String> {
 
 /// Reads a mount into the API's form.
 pub fn parse(text: &str) -> Result<Value, String> {
-    let mut mount = Mount { kind: "volume".to_owned(), ..Mount::default() };
+    let mut mount = Mount {
+        kind: "volume".to_owned(),
+        ..Mount::default()
+    };
     for field in csv(text)? {
         match field.split_once('=') {
             Some((key, value)) => mount.pair(&field, &key.to_lowercase(), value)?,
@@ -37,7 +40,9 @@ struct Mount {
 }
 
 fn set(options: &mut Option<Map<String, Value>>, key: &str, value: Value) {
-    options.get_or_insert_default().insert(key.to_owned(), value);
+    options
+        .get_or_insert_default()
+        .insert(key.to_owned(), value);
 }
 
 impl Mount {
@@ -77,7 +82,10 @@ impl Mount {
             "volume-subpath" => set(&mut self.volume, "Subpath", value.into()),
             "volume-nocopy" => set(&mut self.volume, "NoCopy", truth()?.into()),
             "volume-label" => self.volume_pair(&["Labels"], value),
-            "volume-driver" => self.driver().insert("Name".to_owned(), value.into()).map_or((), drop),
+            "volume-driver" => self
+                .driver()
+                .insert("Name".to_owned(), value.into())
+                .map_or((), drop),
             "volume-opt" => self.volume_pair(&["DriverConfig", "Options"], value),
             "image-subpath" => set(&mut self.image, "Subpath", value.into()),
             "tmpfs-size" => {
@@ -117,14 +125,23 @@ impl Mount {
         if self.target.is_empty() {
             return missing("target");
         }
-        for (options, name) in [(&self.volume, "volume"), (&self.image, "image"), (&self.bind, "bind"), (&self.tmpfs, "tmpfs")] {
+        for (options, name) in [
+            (&self.volume, "volume"),
+            (&self.image, "image"),
+            (&self.bind, "bind"),
+            (&self.tmpfs, "tmpfs"),
+        ] {
             if options.is_some() && kind != name {
-                return Err(format!("cannot mix '{name}-*' options with mount type '{kind}'"));
+                return Err(format!(
+                    "cannot mix '{name}-*' options with mount type '{kind}'"
+                ));
             }
         }
         let bind = |key: &str| self.bind.as_ref().is_some_and(|b| b.contains_key(key));
         let needs = |what: &str, need: &str| {
-            Err(format!("option 'bind-recursive={what}' requires '{need}' to be specified in conjunction"))
+            Err(format!(
+                "option 'bind-recursive={what}' requires '{need}' to be specified in conjunction"
+            ))
         };
         if bind("ReadOnlyNonRecursive") && !self.read_only {
             return needs("writable", "readonly");
@@ -149,7 +166,12 @@ impl Mount {
         if !self.consistency.is_empty() {
             put("Consistency", self.consistency.into());
         }
-        let options = [("BindOptions", self.bind), ("VolumeOptions", self.volume), ("ImageOptions", self.image), ("TmpfsOptions", self.tmpfs)];
+        let options = [
+            ("BindOptions", self.bind),
+            ("VolumeOptions", self.volume),
+            ("ImageOptions", self.image),
+            ("TmpfsOptions", self.tmpfs),
+        ];
         for (key, options) in options {
             if let Some(options) = options {
                 put(key, Value::Object(options));
@@ -164,7 +186,8 @@ fn inner<'m>(map: &'m mut Map<String, Value>, key: &str) -> &'m mut Map<String, 
     if !slot.is_object() {
         *slot = json!({});
     }
-    slot.as_object_mut().expect("the slot was made an object just above")
+    slot.as_object_mut()
+        .expect("the slot was made an object just above")
 }
 
 #[cfg(test)]
@@ -174,12 +197,30 @@ mod tests {
     #[test]
     fn mounts() {
         for (text, want) in [
-            ("type=bind,source=/a,target=/b,readonly", json!({"Type": "bind", "Target": "/b", "Source": "/a", "ReadOnly": true})),
-            ("src=data,dst=/d", json!({"Type": "volume", "Target": "/d", "Source": "data"})),
-            ("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1777", json!({"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1_048_576, "Mode": 1023}})),
-            ("type=volume,target=/v,volume-nocopy,volume-label=a=b,volume-opt=o=x,volume-driver=local", json!({"Type": "volume", "Target": "/v", "VolumeOptions": {"NoCopy": true, "Labels": {"a": "b"}, "DriverConfig": {"Options": {"o": "x"}, "Name": "local"}}})),
-            ("type=bind,src=/a,dst=/b,bind-propagation=RSLAVE,bind-recursive=disabled", json!({"Type": "bind", "Target": "/b", "Source": "/a", "BindOptions": {"Propagation": "rslave", "NonRecursive": true}})),
-            ("type=bind,\"src=/a,b\",dst=/b", json!({"Type": "bind", "Target": "/b", "Source": "/a,b"})),
+            (
+                "type=bind,source=/a,target=/b,readonly",
+                json!({"Type": "bind", "Target": "/b", "Source": "/a", "ReadOnly": true}),
+            ),
+            (
+                "src=data,dst=/d",
+                json!({"Type": "volume", "Target": "/d", "Source": "data"}),
+            ),
+            (
+                "type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1777",
+                json!({"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1_048_576, "Mode": 1023}}),
+            ),
+            (
+                "type=volume,target=/v,volume-nocopy,volume-label=a=b,volume-opt=o=x,volume-driver=local",
+                json!({"Type": "volume", "Target": "/v", "VolumeOptions": {"NoCopy": true, "Labels": {"a": "b"}, "DriverConfig": {"Options": {"o": "x"}, "Name": "local"}}}),
+            ),
+            (
+                "type=bind,src=/a,dst=/b,bind-propagation=RSLAVE,bind-recursive=disabled",
+                json!({"Type": "bind", "Target": "/b", "Source": "/a", "BindOptions": {"Propagation": "rslave", "NonRecursive": true}}),
+            ),
+            (
+                "type=bind,\"src=/a,b\",dst=/b",
+                json!({"Type": "bind", "Target": "/b", "Source": "/a,b"}),
+            ),
         ] {
             assert_eq!(parse(text), Ok(want), "{text}");
         }
@@ -190,14 +231,32 @@ mod tests {
         for (text, want) in [
             ("type=bind,source=/a", "target is required"),
             ("type=,target=/a", "type is required"),
-            ("foo,target=/a", "invalid field 'foo' must be a key=value pair"),
+            (
+                "foo,target=/a",
+                "invalid field 'foo' must be a key=value pair",
+            ),
             ("foo=x,target=/a", "unexpected key 'foo' in 'foo=x'"),
             ("target=/a,ro=maybe", "invalid value for ro: maybe"),
-            ("type=bind,target=/a,volume-nocopy", "cannot mix 'volume-*' options with mount type 'bind'"),
-            ("target=/a,tmpfs-size=1", "cannot mix 'tmpfs-*' options with mount type 'volume'"),
-            ("type=bind,target=/a,bind-recursive=x", "invalid value for bind-recursive: x (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")"),
-            ("type=bind,target=/a,bind-recursive=writable", "option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction"),
-            ("type=tmpfs,target=/a,tmpfs-mode=9", "invalid value for tmpfs-mode: 9"),
+            (
+                "type=bind,target=/a,volume-nocopy",
+                "cannot mix 'volume-*' options with mount type 'bind'",
+            ),
+            (
+                "target=/a,tmpfs-size=1",
+                "cannot mix 'tmpfs-*' options with mount type 'volume'",
+            ),
+            (
+                "type=bind,target=/a,bind-recursive=x",
+                "invalid value for bind-recursive: x (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")",
+            ),
+            (
+                "type=bind,target=/a,bind-recursive=writable",
+                "option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction",
+            ),
+            (
+                "type=tmpfs,target=/a,tmpfs-mode=9",
+                "invalid value for tmpfs-mode: 9",
+            ),
         ] {
             assert_eq!(parse(text).unwrap_err(), want, "{text}");
         }

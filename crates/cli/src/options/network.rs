@@ -47,7 +47,9 @@ fn parse(text: &str) -> Result<Attachment, String> {
                 _ => return Err("invalid key value pair format in driver options".to_owned()),
             },
             "gw-priority" => {
-                out.priority = value.parse().map_err(|_| format!("invalid gw-priority ({value}): invalid syntax"))?;
+                out.priority = value
+                    .parse()
+                    .map_err(|_| format!("invalid gw-priority ({value}): invalid syntax"))?;
             }
             _ => return Err(format!("invalid field key {key}")),
         }
@@ -61,13 +63,13 @@ fn parse(text: &str) -> Result<Attachment, String> {
 // A letter or digit on each side of an equals sign.
 fn is_long(text: &str) -> bool {
     let word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
-    text.match_indices('=').any(|(at, _)| {
-        word(text[..at].chars().next_back()) && word(text[at + 1..].chars().next())
-    })
+    text.match_indices('=')
+        .any(|(at, _)| word(text[..at].chars().next_back()) && word(text[at + 1..].chars().next()))
 }
 
 fn is_user_defined(name: &str) -> bool {
-    !matches!(name, "default" | "bridge" | "host" | "none" | "nat") && !name.starts_with("container:")
+    !matches!(name, "default" | "bridge" | "host" | "none" | "nat")
+        && !name.starts_with("container:")
 }
 
 /// The network mode, and the endpoints of the request.
@@ -78,7 +80,10 @@ pub fn endpoints(flags: &Parsed) -> Result<(String, Map<String, Value>), String>
     }
     let mut out = Map::new();
     let Some(first) = wanted.first_mut() else {
-        let mut attachment = Attachment { target: "default".to_owned(), ..Attachment::default() };
+        let mut attachment = Attachment {
+            target: "default".to_owned(),
+            ..Attachment::default()
+        };
         with_older_flags(&mut attachment, flags)?;
         out.insert("default".to_owned(), endpoint(&attachment)?);
         return Ok(("default".to_owned(), out));
@@ -89,7 +94,11 @@ pub fn endpoints(flags: &Parsed) -> Result<(String, Map<String, Value>), String>
     let (mut own, mut built_in) = (false, false);
     for attachment in &wanted {
         let target = &attachment.target;
-        *(if is_user_defined(target) { &mut own } else { &mut built_in }) = true;
+        *(if is_user_defined(target) {
+            &mut own
+        } else {
+            &mut built_in
+        }) = true;
         let body = endpoint(attachment)?;
         if out.contains_key(target) {
             return Err(format!("network {target:?} is specified multiple times"));
@@ -117,14 +126,22 @@ fn with_older_flags(attachment: &mut Attachment, flags: &Parsed) -> Result<(), S
     let aliases = merged(flags, "network-alias", "net-alias");
     let (links, link_local) = (flags.list("link"), flags.list("link-local-ip"));
     let (ip, ip6, mac) = (flags.str("ip"), flags.str("ip6"), flags.str("mac-address"));
-    let both = |flag: &str, what: &str| Err(format!("conflicting options: cannot specify both --{flag} and per-network {what}"));
+    let both = |flag: &str, what: &str| {
+        Err(format!(
+            "conflicting options: cannot specify both --{flag} and per-network {what}"
+        ))
+    };
     let a = attachment;
     match () {
-        () if !a.aliases.is_empty() && !aliases.is_empty() => return both("network-alias", "alias"),
+        () if !a.aliases.is_empty() && !aliases.is_empty() => {
+            return both("network-alias", "alias");
+        }
         () if !a.ip.is_empty() && !ip.is_empty() => return both("ip", "IPv4 address"),
         () if !a.ip6.is_empty() && !ip6.is_empty() => return both("ip6", "IPv6 address"),
         () if !a.mac.is_empty() && !mac.is_empty() => return both("mac-address", "MAC address"),
-        () if !a.link_local.is_empty() && !link_local.is_empty() => return both("link-local-ip", "link-local IP addresses"),
+        () if !a.link_local.is_empty() && !link_local.is_empty() => {
+            return both("link-local-ip", "link-local IP addresses");
+        }
         () => {}
     }
     let replace = |slot: &mut Vec<String>, value: Vec<String>| {
@@ -157,7 +174,9 @@ fn endpoint(attachment: &Attachment) -> Result<Value, String> {
     }
     if !is_user_defined(&a.target) {
         if !a.aliases.is_empty() {
-            return Err("network-scoped aliases are only supported for user-defined networks".to_owned());
+            return Err(
+                "network-scoped aliases are only supported for user-defined networks".to_owned(),
+            );
         }
         if !a.links.is_empty() {
             return Err("links are only supported for user-defined networks".to_owned());
@@ -174,7 +193,8 @@ fn endpoint(attachment: &Attachment) -> Result<Value, String> {
         out["DriverOpts"] = Value::Object(super::kv::object(&a.driver_options));
     }
     if !a.ip.is_empty() || !a.ip6.is_empty() || !a.link_local.is_empty() {
-        out["IPAMConfig"] = json!({"IPv4Address": a.ip, "IPv6Address": a.ip6, "LinkLocalIPs": a.link_local});
+        out["IPAMConfig"] =
+            json!({"IPv4Address": a.ip, "IPv6Address": a.ip6, "LinkLocalIPs": a.link_local});
     }
     if !a.mac.is_empty() {
         if !validate::mac(&a.mac) {
@@ -201,7 +221,10 @@ mod tests {
     #[test]
     fn modes() {
         assert_eq!(read("").unwrap().0, "default");
-        assert_eq!(read("--network host").unwrap(), ("host".to_owned(), Map::new()));
+        assert_eq!(
+            read("--network host").unwrap(),
+            ("host".to_owned(), Map::new())
+        );
         assert_eq!(read("--net none").unwrap().0, "none");
         let (mode, endpoints) = read("--network name=mine,alias=a,alias=b,ip=10.0.0.2").unwrap();
         assert_eq!(mode, "mine");
@@ -212,11 +235,26 @@ mod tests {
     #[test]
     fn refusals() {
         for (args, want) in [
-            ("--network mine --network bridge", "conflicting options: cannot attach both user-defined and non-user-defined network-modes"),
-            ("--network mine --network mine", "network \"mine\" is specified multiple times"),
-            ("--network-alias x", "network-scoped aliases are only supported for user-defined networks"),
-            ("--network name=mine,ip=10.0.0.2 --ip 10.0.0.3", "conflicting options: cannot specify both --ip and per-network IPv4 address"),
-            ("--network mine --mac-address zz", "zz is not a valid mac address"),
+            (
+                "--network mine --network bridge",
+                "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+            ),
+            (
+                "--network mine --network mine",
+                "network \"mine\" is specified multiple times",
+            ),
+            (
+                "--network-alias x",
+                "network-scoped aliases are only supported for user-defined networks",
+            ),
+            (
+                "--network name=mine,ip=10.0.0.2 --ip 10.0.0.3",
+                "conflicting options: cannot specify both --ip and per-network IPv4 address",
+            ),
+            (
+                "--network mine --mac-address zz",
+                "zz is not a valid mac address",
+            ),
         ] {
             assert_eq!(read(args).unwrap_err(), want, "{args}");
         }

@@ -32,7 +32,9 @@ fn standard(text: &str) -> Result<String, String> {
     for pair in text.split(',') {
         match pair.split_once('=') {
             Some(("", _)) | None => {
-                return Err(format!("invalid publish opts format (should be name=value but got '{pair}')"));
+                return Err(format!(
+                    "invalid publish opts format (should be name=value but got '{pair}')"
+                ));
             }
             Some(("published", value)) => published = value,
             Some(("target", value)) => target = value,
@@ -57,13 +59,16 @@ impl Ports {
         if container.is_empty() {
             return Err(format!("no port specified: {text}<empty>"));
         }
-        let (first, last) = range(container).map_err(|_| format!("invalid containerPort: {container}"))?;
+        let (first, last) =
+            range(container).map_err(|_| format!("invalid containerPort: {container}"))?;
         let (host_first, host_last) = match host {
             "" => (0, 0),
             host => range(host).map_err(|_| format!("invalid hostPort: {host}"))?,
         };
         if !host.is_empty() && last - first != host_last - host_first && last != first {
-            return Err(format!("invalid ranges specified for container and host Ports: {container} and {host}"));
+            return Err(format!(
+                "invalid ranges specified for container and host Ports: {container} and {host}"
+            ));
         }
         if !matches!(proto.to_lowercase().as_str(), "tcp" | "udp" | "sctp") {
             return Err(format!("invalid proto: {proto}"));
@@ -73,7 +78,9 @@ impl Ports {
             let place = match host {
                 "" => String::new(),
                 // One port of the container anywhere in a range of the host's.
-                _ if first == last && host_first != host_last => format!("{host_first}-{host_last}"),
+                _ if first == last && host_first != host_last => {
+                    format!("{host_first}-{host_last}")
+                }
                 _ => (host_first + offset).to_string(),
             };
             self.exposed.insert(port.clone(), json!({}));
@@ -90,9 +97,13 @@ impl Ports {
             return Err(format!("invalid port format for --expose: {text}"));
         }
         let (proto, port) = split_proto(text);
-        let (first, last) = range(port).map_err(|error| format!("invalid range format for --expose: {text}, error: {error}"))?;
+        let (first, last) = range(port).map_err(|error| {
+            format!("invalid range format for --expose: {text}, error: {error}")
+        })?;
         for port in first..=last {
-            self.exposed.entry(format!("{port}/{proto}")).or_insert_with(|| json!({}));
+            self.exposed
+                .entry(format!("{port}/{proto}"))
+                .or_insert_with(|| json!({}));
         }
         Ok(())
     }
@@ -100,9 +111,9 @@ impl Ports {
 
 fn address(ip: &str) -> Result<String, String> {
     let bare = match ip.strip_prefix('[') {
-        Some(inner) => inner
-            .strip_suffix(']')
-            .ok_or_else(|| format!("invalid IP address {ip}: address {ip}:: missing ']' in address"))?,
+        Some(inner) => inner.strip_suffix(']').ok_or_else(|| {
+            format!("invalid IP address {ip}: address {ip}:: missing ']' in address")
+        })?,
         None => ip,
     };
     if !bare.is_empty() && bare.parse::<std::net::IpAddr>().is_err() {
@@ -126,7 +137,11 @@ fn range(text: &str) -> Result<(u16, u16), String> {
     }
     let number = |part: &str| {
         let all_digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        let why = if all_digits { "value out of range" } else { "invalid syntax" };
+        let why = if all_digits {
+            "value out of range"
+        } else {
+            "invalid syntax"
+        };
         let number = part.parse::<u16>().ok().filter(|_| all_digits);
         number.ok_or_else(|| format!("strconv.ParseUint: parsing {part:?}: {why}"))
     };
@@ -151,13 +166,34 @@ mod tests {
         for (text, want) in [
             ("80", r#"{"80/tcp":[{"HostIp":"","HostPort":""}]}"#),
             ("8080:80", r#"{"80/tcp":[{"HostIp":"","HostPort":"8080"}]}"#),
-            ("127.0.0.1:8080:80/udp", r#"{"80/udp":[{"HostIp":"127.0.0.1","HostPort":"8080"}]}"#),
-            ("127.0.0.1::80", r#"{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":""}]}"#),
-            ("[::1]:8080:80", r#"{"80/tcp":[{"HostIp":"::1","HostPort":"8080"}]}"#),
-            ("::1:8080:80", r#"{"80/tcp":[{"HostIp":"::1","HostPort":"8080"}]}"#),
-            ("8080-8081:80-81", r#"{"80/tcp":[{"HostIp":"","HostPort":"8080"}],"81/tcp":[{"HostIp":"","HostPort":"8081"}]}"#),
-            ("8000-9000:80", r#"{"80/tcp":[{"HostIp":"","HostPort":"8000-9000"}]}"#),
-            ("published=8080,target=80,protocol=udp", r#"{"80/udp":[{"HostIp":"","HostPort":"8080"}]}"#),
+            (
+                "127.0.0.1:8080:80/udp",
+                r#"{"80/udp":[{"HostIp":"127.0.0.1","HostPort":"8080"}]}"#,
+            ),
+            (
+                "127.0.0.1::80",
+                r#"{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":""}]}"#,
+            ),
+            (
+                "[::1]:8080:80",
+                r#"{"80/tcp":[{"HostIp":"::1","HostPort":"8080"}]}"#,
+            ),
+            (
+                "::1:8080:80",
+                r#"{"80/tcp":[{"HostIp":"::1","HostPort":"8080"}]}"#,
+            ),
+            (
+                "8080-8081:80-81",
+                r#"{"80/tcp":[{"HostIp":"","HostPort":"8080"}],"81/tcp":[{"HostIp":"","HostPort":"8081"}]}"#,
+            ),
+            (
+                "8000-9000:80",
+                r#"{"80/tcp":[{"HostIp":"","HostPort":"8000-9000"}]}"#,
+            ),
+            (
+                "published=8080,target=80,protocol=udp",
+                r#"{"80/udp":[{"HostIp":"","HostPort":"8080"}]}"#,
+            ),
         ] {
             assert_eq!(bindings(text), Ok(want.to_owned()), "{text}");
         }
@@ -172,8 +208,14 @@ mod tests {
             ("80/foo", "invalid proto: foo"),
             ("1.2.3:80:80", "invalid IP address: 1.2.3"),
             ("80:", "no port specified: 80:<empty>"),
-            ("8080-8083:80-81", "invalid ranges specified for container and host Ports: 80-81 and 8080-8083"),
-            ("80=x,y", "invalid publish opts format (should be name=value but got 'y')"),
+            (
+                "8080-8083:80-81",
+                "invalid ranges specified for container and host Ports: 80-81 and 8080-8083",
+            ),
+            (
+                "80=x,y",
+                "invalid publish opts format (should be name=value but got 'y')",
+            ),
         ] {
             assert_eq!(bindings(text).unwrap_err(), want, "{text}");
         }
@@ -186,6 +228,9 @@ mod tests {
         assert_eq!(names, ["80/tcp", "90/udp", "91/udp"]);
         let refuse = |text: &str| parse(&[], &[text.to_owned()]).unwrap_err();
         assert_eq!(refuse("1:2"), "invalid port format for --expose: 1:2");
-        assert_eq!(refuse("2-1"), "invalid range format for --expose: 2-1, error: invalid range specified for port: 2-1");
+        assert_eq!(
+            refuse("2-1"),
+            "invalid range format for --expose: 2-1, error: invalid range specified for port: 2-1"
+        );
     }
 }

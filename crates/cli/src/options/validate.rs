@@ -20,7 +20,11 @@ pub fn env(text: &str) -> Result<(), String> {
 
 /// A label.
 pub fn label(text: &str) -> Result<(), String> {
-    let key = text.split('=').next().unwrap_or_default().trim_start_matches([' ', '\t']);
+    let key = text
+        .split('=')
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches([' ', '\t']);
     if key.is_empty() {
         return Err(format!("invalid label '{text}': empty name"));
     }
@@ -48,7 +52,10 @@ pub fn add_host(text: &str) -> Result<String, String> {
     if address == "host-gateway" {
         return Ok(format!("{host}:{address}"));
     }
-    let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+    let bare = address
+        .strip_prefix('[')
+        .and_then(|a| a.strip_suffix(']'))
+        .unwrap_or(address);
     match ip(bare) {
         Ok(()) => Ok(format!("{host}:{bare}")),
         Err(_) => Err(format!("invalid IP address in add-host: {bare:?}")),
@@ -69,7 +76,9 @@ pub fn domain(text: &str) -> Result<(), String> {
     let labels = trimmed.trim_end_matches('.').split('.');
     let good = |label: &str| {
         !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -92,10 +101,18 @@ pub fn link(text: &str) -> Result<(), String> {
 /// A kernel parameter that belongs to a namespace.
 pub fn sysctl(text: &str) -> Result<(), String> {
     const NAMES: [&str; 8] = [
-        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
-        "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
     ];
-    let allowed = |key: &str| NAMES.contains(&key) || key.starts_with("net.") || key.starts_with("fs.mqueue.");
+    let allowed = |key: &str| {
+        NAMES.contains(&key) || key.starts_with("net.") || key.starts_with("fs.mqueue.")
+    };
     match text.split_once('=') {
         Some((key, _)) if allowed(key) => Ok(()),
         _ => Err(format!("sysctl '{text}' is not allowed")),
@@ -115,7 +132,9 @@ pub fn mac(text: &str) -> bool {
     let bytes = |mark: char| -> bool {
         let parts: Vec<&str> = text.trim().split(mark).collect();
         matches!(parts.len(), 6 | 8 | 20)
-            && parts.iter().all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))
+            && parts
+                .iter()
+                .all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))
     };
     bytes(':') || bytes('-')
 }
@@ -175,19 +194,47 @@ mod tests {
         assert_eq!(add_host("h:1.2.3.4"), Ok("h:1.2.3.4".to_owned()));
         assert_eq!(add_host("h=[::1]"), Ok("h:::1".to_owned()));
         assert_eq!(add_host("h:host-gateway"), Ok("h:host-gateway".to_owned()));
-        assert_eq!(add_host("nothing"), Err("bad format for add-host: \"nothing\"".to_owned()));
-        assert_eq!(add_host("h:1.2"), Err("invalid IP address in add-host: \"1.2\"".to_owned()));
+        assert_eq!(
+            add_host("nothing"),
+            Err("bad format for add-host: \"nothing\"".to_owned())
+        );
+        assert_eq!(
+            add_host("h:1.2"),
+            Err("invalid IP address in add-host: \"1.2\"".to_owned())
+        );
     }
 
     #[test]
     fn single_values() {
-        assert!(domain("example.com").is_ok() && domain(".").is_ok() && domain("ex_ample").is_err() && domain("1.2").is_err());
-        assert!(sysctl("net.ipv4.ip_forward=1").is_ok() && sysctl("vm.swappiness=1").is_err() && sysctl("net.x").is_err());
-        assert!(device_rule("c *:3 rwm").is_ok() && device_rule("x 1:2 r").is_err() && device_rule("c 1:2 rwmr").is_err());
+        assert!(
+            domain("example.com").is_ok()
+                && domain(".").is_ok()
+                && domain("ex_ample").is_err()
+                && domain("1.2").is_err()
+        );
+        assert!(
+            sysctl("net.ipv4.ip_forward=1").is_ok()
+                && sysctl("vm.swappiness=1").is_err()
+                && sysctl("net.x").is_err()
+        );
+        assert!(
+            device_rule("c *:3 rwm").is_ok()
+                && device_rule("x 1:2 r").is_err()
+                && device_rule("c 1:2 rwmr").is_err()
+        );
         assert!(mac("92:d0:c6:0a:29:33") && !mac("92:d0:c6:0a:29"));
-        assert_eq!(label("=x"), Err("invalid label '=x': empty name".to_owned()));
+        assert_eq!(
+            label("=x"),
+            Err("invalid label '=x': empty name".to_owned())
+        );
         assert_eq!(link("a:b:c"), Err("bad format for links: a:b:c".to_owned()));
-        assert_eq!(filter("name"), Err("bad format of filter (expected name=value)".to_owned()));
-        assert_eq!(uint16("65536"), Err("strconv.ParseUint: parsing \"65536\": value out of range".to_owned()));
+        assert_eq!(
+            filter("name"),
+            Err("bad format of filter (expected name=value)".to_owned())
+        );
+        assert_eq!(
+            uint16("65536"),
+            Err("strconv.ParseUint: parsing \"65536\": value out of range".to_owned())
+        );
     }
 }

@@ -40,7 +40,10 @@ pub fn row(container: &Value, trunc: bool, zone: &Zone) -> Val {
     let created = int(container, "Created");
     let ago = format!("{} ago", human_duration(clock::now() - created));
     let mounts = list(container, "Mounts");
-    let local = mounts.iter().filter(|m| text(m, "Driver") == "local").count();
+    let local = mounts
+        .iter()
+        .filter(|m| text(m, "Driver") == "local")
+        .count();
     KIND.row(vec![
         ("ID", id(text(container, "Id"), trunc).into()),
         ("Names", names(container, trunc).into()),
@@ -63,7 +66,9 @@ pub fn row(container: &Value, trunc: bool, zone: &Zone) -> Val {
 
 fn names(container: &Value, trunc: bool) -> String {
     let names = list(container, "Names").iter().filter_map(Value::as_str);
-    let names: Vec<&str> = names.map(|name| name.strip_prefix('/').unwrap_or(name)).collect();
+    let names: Vec<&str> = names
+        .map(|name| name.strip_prefix('/').unwrap_or(name))
+        .collect();
     // A name with a slash in it is a link of another container's.
     match names.iter().find(|name| !name.contains('/')) {
         Some(own) if trunc => (*own).to_owned(),
@@ -94,7 +99,11 @@ fn image(container: &Value, trunc: bool) -> String {
 
 fn command(container: &Value, trunc: bool) -> String {
     let command = text(container, "Command");
-    quote(&if trunc { ellipsis(command, 20) } else { command.to_owned() })
+    quote(&if trunc {
+        ellipsis(command, 20)
+    } else {
+        command.to_owned()
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
@@ -113,14 +122,24 @@ fn mount_names(mounts: &[Value], trunc: bool) -> String {
             "" => text(mount, "Source"),
             name => name,
         };
-        if trunc { ellipsis(name, 15) } else { name.to_owned() }
+        if trunc {
+            ellipsis(name, 15)
+        } else {
+            name.to_owned()
+        }
     });
     names.collect::<Vec<_>>().join(",")
 }
 
 fn networks(container: &Value) -> String {
-    let networks = container.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
-    let names: Vec<&str> = networks.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let networks = container
+        .pointer("/NetworkSettings/Networks")
+        .and_then(Value::as_object);
+    let names: Vec<&str> = networks
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
     names.join(",")
 }
 
@@ -134,19 +153,34 @@ pub fn ports(ports: &[Value]) -> String {
     }
     let mut ports: Vec<Port<'_>> = ports
         .iter()
-        .map(|p| Port { private: int(p, "PrivatePort"), public: int(p, "PublicPort"), ip: text(p, "IP"), proto: text(p, "Type") })
+        .map(|p| Port {
+            private: int(p, "PrivatePort"),
+            public: int(p, "PublicPort"),
+            ip: text(p, "IP"),
+            proto: text(p, "Type"),
+        })
         .collect();
-    ports.sort_by(|a, b| (a.private, a.ip, a.public, a.proto).cmp(&(b.private, b.ip, b.public, b.proto)));
+    ports.sort_by(|a, b| {
+        (a.private, a.ip, a.public, a.proto).cmp(&(b.private, b.ip, b.public, b.proto))
+    });
     let mut done = Vec::new();
     let mut mapped = Vec::new();
     // Open runs in the order of their making: address, protocol, first and last port.
     let mut runs: Vec<(&str, &str, i64, i64)> = Vec::new();
     for port in &ports {
         if !port.ip.is_empty() && port.public != port.private {
-            mapped.push(format!("{}->{}/{}", join(port.ip, &port.public.to_string()), port.private, port.proto));
+            mapped.push(format!(
+                "{}->{}/{}",
+                join(port.ip, &port.public.to_string()),
+                port.private,
+                port.proto
+            ));
             continue;
         }
-        match runs.iter_mut().find(|run| run.0 == port.ip && run.1 == port.proto) {
+        match runs
+            .iter_mut()
+            .find(|run| run.0 == port.ip && run.1 == port.proto)
+        {
             None => runs.push((port.ip, port.proto, port.private, port.private)),
             Some(run) if port.private == run.3 + 1 => run.3 = port.private,
             Some(run) => {
@@ -161,7 +195,11 @@ pub fn ports(ports: &[Value]) -> String {
 }
 
 fn run_text((ip, proto, first, last): (&str, &str, i64, i64)) -> String {
-    let span = if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let span = if first == last {
+        first.to_string()
+    } else {
+        format!("{first}-{last}")
+    };
     match ip {
         "" => format!("{span}/{proto}"),
         ip => format!("{}->{span}/{proto}", join(ip, &span)),
@@ -170,7 +208,11 @@ fn run_text((ip, proto, first, last): (&str, &str, i64, i64)) -> String {
 
 /// `host:port`, with brackets around what has colons.
 pub fn join(host: &str, port: &str) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 #[cfg(test)]
@@ -184,9 +226,29 @@ mod tests {
         for (list, want) in [
             (vec![], ""),
             (vec![port(80, 0, "", "tcp")], "80/tcp"),
-            (vec![port(80, 8080, "0.0.0.0", "tcp"), port(80, 8080, "::", "tcp")], "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"),
-            (vec![port(81, 81, "0.0.0.0", "tcp"), port(80, 80, "0.0.0.0", "tcp")], "0.0.0.0:80-81->80-81/tcp"),
-            (vec![port(80, 0, "", "tcp"), port(81, 0, "", "tcp"), port(90, 0, "", "udp"), port(83, 0, "", "tcp")], "80-81/tcp, 83/tcp, 90/udp"),
+            (
+                vec![
+                    port(80, 8080, "0.0.0.0", "tcp"),
+                    port(80, 8080, "::", "tcp"),
+                ],
+                "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp",
+            ),
+            (
+                vec![
+                    port(81, 81, "0.0.0.0", "tcp"),
+                    port(80, 80, "0.0.0.0", "tcp"),
+                ],
+                "0.0.0.0:80-81->80-81/tcp",
+            ),
+            (
+                vec![
+                    port(80, 0, "", "tcp"),
+                    port(81, 0, "", "tcp"),
+                    port(90, 0, "", "udp"),
+                    port(83, 0, "", "tcp"),
+                ],
+                "80-81/tcp, 83/tcp, 90/udp",
+            ),
         ] {
             assert_eq!(ports(&list), want);
         }

@@ -7,7 +7,8 @@ use crate::template::Val;
 use crate::units::human_size;
 
 /// The columns of `system df`.
-pub const TABLE: &str = "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
+pub const TABLE: &str =
+    "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
 /// The columns of images in `system df -v`.
 pub const IMAGES_TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}";
 /// The columns of containers in `system df -v`.
@@ -19,13 +20,23 @@ pub const CACHE_TABLE: &str = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.Crea
 
 /// Kinds of things on disk.
 pub const KIND: Kind = Kind {
-    titles: &[("Type", "TYPE"), ("TotalCount", "TOTAL"), ("Active", "ACTIVE"), ("Size", "SIZE"), ("Reclaimable", "RECLAIMABLE")],
+    titles: &[
+        ("Type", "TYPE"),
+        ("TotalCount", "TOTAL"),
+        ("Active", "ACTIVE"),
+        ("Size", "SIZE"),
+        ("Reclaimable", "RECLAIMABLE"),
+    ],
     type_name: "*formatter.diskUsageImagesContext",
 };
 
 /// Volumes.
 pub const VOLUMES: Kind = Kind {
-    titles: &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")],
+    titles: &[
+        ("Name", "VOLUME NAME"),
+        ("Links", "LINKS"),
+        ("Size", "SIZE"),
+    ],
     type_name: "*formatter.volumeContext",
 };
 
@@ -45,7 +56,12 @@ pub const CACHE: Kind = Kind {
 
 /// The four rows of `system df`.
 pub fn rows(usage: &Value) -> Vec<Val> {
-    vec![images(usage), containers(usage), volumes(usage), cache(usage)]
+    vec![
+        images(usage),
+        containers(usage),
+        volumes(usage),
+        cache(usage),
+    ]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
@@ -78,7 +94,11 @@ fn containers(usage: &Value) -> Val {
     let containers = list(usage, "Containers");
     let active = |c: &&Value| matches!(text(c, "State"), "running" | "paused" | "restarting");
     let size: i64 = containers.iter().map(|c| int(c, "SizeRw")).sum();
-    let free: i64 = containers.iter().filter(|c| !active(c)).map(|c| int(c, "SizeRw")).sum();
+    let free: i64 = containers
+        .iter()
+        .filter(|c| !active(c))
+        .map(|c| int(c, "SizeRw"))
+        .sum();
     let running = containers.iter().filter(active).count();
     row("Containers", containers.len(), running, size, free, true)
 }
@@ -87,9 +107,18 @@ fn volumes(usage: &Value) -> Val {
     let volumes = list(usage, "Volumes");
     let figure = |v: &Value, key: &str| v.get("UsageData").map_or(0, |data| int(data, key));
     let known = |v: &&Value| figure(v, "Size") != -1;
-    let size: i64 = volumes.iter().filter(known).map(|v| figure(v, "Size")).sum();
+    let size: i64 = volumes
+        .iter()
+        .filter(known)
+        .map(|v| figure(v, "Size"))
+        .sum();
     let idle = |v: &&Value| figure(v, "RefCount") == 0;
-    let free: i64 = volumes.iter().filter(known).filter(idle).map(|v| figure(v, "Size")).sum();
+    let free: i64 = volumes
+        .iter()
+        .filter(known)
+        .filter(idle)
+        .map(|v| figure(v, "Size"))
+        .sum();
     let active = volumes.iter().filter(|v| figure(v, "RefCount") > 0).count();
     row("Local Volumes", volumes.len(), active, size, free, true)
 }
@@ -99,9 +128,18 @@ fn cache(usage: &Value) -> Val {
     let flag = |r: &Value, key: &str| r.get(key).and_then(Value::as_bool).unwrap_or_default();
     let active = records.iter().filter(|r| flag(r, "InUse")).count();
     let size = int(usage, "BuilderSize");
-    let held = records.iter().filter(|r| flag(r, "InUse") && !flag(r, "Shared"));
+    let held = records
+        .iter()
+        .filter(|r| flag(r, "InUse") && !flag(r, "Shared"));
     let held: i64 = held.map(|r| int(r, "Size")).sum();
-    row("Build Cache", records.len(), active, size, size - held, false)
+    row(
+        "Build Cache",
+        records.len(),
+        active,
+        size,
+        size - held,
+        false,
+    )
 }
 
 /// One volume as a row of `system df -v`.
@@ -110,7 +148,11 @@ pub fn volume_row(volume: &Value) -> Val {
     let data = volume.get("UsageData");
     let links = data.map_or("N/A".to_owned(), |d| int(d, "RefCount").to_string());
     let size = data.map_or("N/A".to_owned(), |d| human_size(int(d, "Size") as f64));
-    VOLUMES.row(vec![("Name", text(volume, "Name").into()), ("Links", links.into()), ("Size", size.into())])
+    VOLUMES.row(vec![
+        ("Name", text(volume, "Name").into()),
+        ("Links", links.into()),
+        ("Size", size.into()),
+    ])
 }
 
 #[cfg(test)]
@@ -126,7 +168,22 @@ mod tests {
             "Volumes": null, "BuildCache": null,
         });
         let rows = rows(&usage);
-        let shown: Vec<String> = rows.iter().map(|r| ["Type", "TotalCount", "Active", "Size", "Reclaimable"].map(|f| r.get(f).unwrap().print()).join("|")).collect();
-        assert_eq!(shown, ["Images|2|1|1kB|500B (50%)", "Containers|2|1|40B|30B (75%)", "Local Volumes|0|0|0B|0B", "Build Cache|0|0|0B|0B"]);
+        let shown: Vec<String> = rows
+            .iter()
+            .map(|r| {
+                ["Type", "TotalCount", "Active", "Size", "Reclaimable"]
+                    .map(|f| r.get(f).unwrap().print())
+                    .join("|")
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "Images|2|1|1kB|500B (50%)",
+                "Containers|2|1|40B|30B (75%)",
+                "Local Volumes|0|0|0B|0B",
+                "Build Cache|0|0|0B|0B"
+            ]
+        );
     }
 }

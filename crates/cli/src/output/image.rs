@@ -14,9 +14,11 @@ pub const TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .Created
 /// The columns of `images --digests`.
 pub const TABLE_DIGESTS: &str = "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
 /// The columns of `history`.
-pub const HISTORY_TABLE: &str = "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+pub const HISTORY_TABLE: &str =
+    "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
 /// The columns of `history --human=false`.
-pub const HISTORY_PLAIN_TABLE: &str = "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+pub const HISTORY_PLAIN_TABLE: &str =
+    "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
 
 /// Images.
 pub const KIND: Kind = Kind {
@@ -53,21 +55,29 @@ pub const HISTORY: Kind = Kind {
 pub fn rows(image: &Value, trunc: bool, digests: bool, zone: &Zone) -> Vec<Val> {
     let parse = |key: &str| -> Vec<Reference> {
         let texts = list(image, key).iter().filter_map(Value::as_str);
-        texts.filter_map(|text| Reference::parse_bare(text).ok()).collect()
+        texts
+            .filter_map(|text| Reference::parse_bare(text).ok())
+            .collect()
     };
     let (tags, by_digest) = (parse("RepoTags"), parse("RepoDigests"));
     if tags.is_empty() && by_digest.is_empty() {
         return vec![row(image, "<none>", "<none>", "<none>", trunc, zone)];
     }
     let digest_of = |repository: &str| -> Vec<String> {
-        let same = by_digest.iter().filter(|r| r.familiar_repository() == repository);
+        let same = by_digest
+            .iter()
+            .filter(|r| r.familiar_repository() == repository);
         same.filter_map(|r| Some(r.digest()?.to_string())).collect()
     };
     let mut out = Vec::new();
     for name in &tags {
         let repository = name.familiar_repository();
         let tag = name.tag().unwrap_or("<none>");
-        let shown = if digests { digest_of(&repository) } else { Vec::new() };
+        let shown = if digests {
+            digest_of(&repository)
+        } else {
+            Vec::new()
+        };
         if shown.is_empty() {
             out.push(row(image, &repository, tag, "<none>", trunc, zone));
         }
@@ -83,7 +93,11 @@ pub fn rows(image: &Value, trunc: bool, digests: bool, zone: &Zone) -> Vec<Val> 
             continue;
         }
         match digests {
-            true => out.extend(digest_of(&repository).iter().map(|d| row(image, &repository, "<none>", d, trunc, zone))),
+            true => out.extend(
+                digest_of(&repository)
+                    .iter()
+                    .map(|d| row(image, &repository, "<none>", d, trunc, zone)),
+            ),
             false => out.push(row(image, &repository, "<none>", "", trunc, zone)),
         }
         rest.push(repository);
@@ -93,11 +107,27 @@ pub fn rows(image: &Value, trunc: bool, digests: bool, zone: &Zone) -> Vec<Val> 
 
 /// One image under one name.
 #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
-pub fn row(image: &Value, repository: &str, tag: &str, digest: &str, trunc: bool, zone: &Zone) -> Val {
+pub fn row(
+    image: &Value,
+    repository: &str,
+    tag: &str,
+    digest: &str,
+    trunc: bool,
+    zone: &Zone,
+) -> Val {
     let created = int(image, "Created");
     let (size, containers) = (int(image, "Size"), int(image, "Containers"));
-    let shared = image.get("SharedSize").and_then(Value::as_i64).unwrap_or(-1);
-    let known = |n: i64| if shared == -1 { "N/A".to_owned() } else { human_size(n as f64) };
+    let shared = image
+        .get("SharedSize")
+        .and_then(Value::as_i64)
+        .unwrap_or(-1);
+    let known = |n: i64| {
+        if shared == -1 {
+            "N/A".to_owned()
+        } else {
+            human_size(n as f64)
+        }
+    };
     KIND.row(vec![
         ("ID", id(text(image, "Id"), trunc).into()),
         ("Repository", repository.into()),
@@ -107,7 +137,15 @@ pub fn row(image: &Value, repository: &str, tag: &str, digest: &str, trunc: bool
         ("CreatedAt", clock::go_string(created, zone).into()),
         ("Size", human_size3(size as f64).into()),
         ("VirtualSize", human_size(size as f64).into()),
-        ("Containers", if containers == -1 { "N/A".to_owned() } else { containers.to_string() }.into()),
+        (
+            "Containers",
+            if containers == -1 {
+                "N/A".to_owned()
+            } else {
+                containers.to_string()
+            }
+            .into(),
+        ),
         ("SharedSize", known(shared).into()),
         ("UniqueSize", known(size - shared).into()),
     ])
@@ -122,10 +160,37 @@ pub fn history_row(step: &Value, trunc: bool, human: bool, zone: &Zone) -> Val {
     let never = created <= clock::days(1, 1, 1) * 86_400;
     HISTORY.row(vec![
         ("ID", id(text(step, "Id"), trunc).into()),
-        ("CreatedAt", if never { String::new() } else { clock::rfc3339(created, zone) }.into()),
-        ("CreatedSince", if never { "N/A".to_owned() } else { clock::ago(created) }.into()),
-        ("CreatedBy", if trunc { ellipsis(&by, 45) } else { by }.into()),
-        ("Size", if human { human_size3(size as f64) } else { size.to_string() }.into()),
+        (
+            "CreatedAt",
+            if never {
+                String::new()
+            } else {
+                clock::rfc3339(created, zone)
+            }
+            .into(),
+        ),
+        (
+            "CreatedSince",
+            if never {
+                "N/A".to_owned()
+            } else {
+                clock::ago(created)
+            }
+            .into(),
+        ),
+        (
+            "CreatedBy",
+            if trunc { ellipsis(&by, 45) } else { by }.into(),
+        ),
+        (
+            "Size",
+            if human {
+                human_size3(size as f64)
+            } else {
+                size.to_string()
+            }
+            .into(),
+        ),
         ("Comment", text(step, "Comment").into()),
     ])
 }
@@ -142,12 +207,33 @@ mod tests {
             "RepoDigests": [], "Size": 7_797_760, "Containers": -1, "SharedSize": -1, "Created": 0,
         });
         let rows = rows(&image, true, false, &Zone::utc());
-        let shown: Vec<String> = rows.iter().map(|r| format!("{} {}", r.get("Repository").unwrap().print(), r.get("Tag").unwrap().print())).collect();
+        let shown: Vec<String> = rows
+            .iter()
+            .map(|r| {
+                format!(
+                    "{} {}",
+                    r.get("Repository").unwrap().print(),
+                    r.get("Tag").unwrap().print()
+                )
+            })
+            .collect();
         assert_eq!(shown, ["alpine 3.20", "example.com:5000/a/b 1"]);
         let field = |name: &str| rows[0].get(name).unwrap().print();
-        assert_eq!((field("ID"), field("Size")), ("218698f1769a".to_owned(), "7.8MB".to_owned()));
-        assert_eq!((field("VirtualSize"), field("UniqueSize")), ("7.798MB".to_owned(), "N/A".to_owned()));
+        assert_eq!(
+            (field("ID"), field("Size")),
+            ("218698f1769a".to_owned(), "7.8MB".to_owned())
+        );
+        assert_eq!(
+            (field("VirtualSize"), field("UniqueSize")),
+            ("7.798MB".to_owned(), "N/A".to_owned())
+        );
         let nameless = json!({"Id": "sha256:1", "RepoTags": [], "RepoDigests": []});
-        assert_eq!(super::rows(&nameless, true, false, &Zone::utc())[0].get("Tag").unwrap().print(), "<none>");
+        assert_eq!(
+            super::rows(&nameless, true, false, &Zone::utc())[0]
+                .get("Tag")
+                .unwrap()
+                .print(),
+            "<none>"
+        );
     }
 }

@@ -34,9 +34,18 @@ pub fn row(network: &Value, trunc: bool, zone: &Zone) -> Val {
         ("Name", text(network, "Name").into()),
         ("Driver", text(network, "Driver").into()),
         ("Scope", text(network, "Scope").into()),
-        ("IPv4", flag("EnableIPv4").unwrap_or(true).to_string().into()),
-        ("IPv6", flag("EnableIPv6").unwrap_or(false).to_string().into()),
-        ("Internal", flag("Internal").unwrap_or(false).to_string().into()),
+        (
+            "IPv4",
+            flag("EnableIPv4").unwrap_or(true).to_string().into(),
+        ),
+        (
+            "IPv6",
+            flag("EnableIPv6").unwrap_or(false).to_string().into(),
+        ),
+        (
+            "Internal",
+            flag("Internal").unwrap_or(false).to_string().into(),
+        ),
         ("Labels", pairs(network, "Labels").into()),
         ("Label", label_method(network)),
         ("CreatedAt", created(text(network, "Created"), zone).into()),
@@ -65,8 +74,14 @@ mod tests {
     #[test]
     fn moments_keep_their_fraction() {
         let utc = Zone::utc();
-        assert_eq!(created("2026-11-21T09:59:08.809658057Z", &utc), "2026-11-21 09:59:08.809658057 +0000 UTC");
-        assert_eq!(created("2026-11-21T09:59:08Z", &utc), "2026-11-21 09:59:08 +0000 UTC");
+        assert_eq!(
+            created("2026-11-21T09:59:08.809658057Z", &utc),
+            "2026-11-21 09:59:08.809658057 +0000 UTC"
+        );
+        assert_eq!(
+            created("2026-11-21T09:59:08Z", &utc),
+            "2026-11-21 09:59:08 +0000 UTC"
+        );
         assert_eq!(created("never", &utc), "never");
     }
 }

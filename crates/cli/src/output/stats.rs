@@ -52,41 +52,69 @@ pub struct Figures {
 }
 
 fn number(value: &Value, pointer: &str) -> f64 {
-    value.pointer(pointer).and_then(Value::as_f64).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_f64)
+        .unwrap_or_default()
 }
 
 impl Figures {
     /// Computes the figures of a sample, which carries the one before it.
     #[expect(clippy::cast_precision_loss, reason = "the number of CPUs is small")]
     pub fn of(sample: &Value) -> Self {
-        let cpu = number(sample, "/cpu_stats/cpu_usage/total_usage") - number(sample, "/precpu_stats/cpu_usage/total_usage");
-        let system = number(sample, "/cpu_stats/system_cpu_usage") - number(sample, "/precpu_stats/system_cpu_usage");
+        let cpu = number(sample, "/cpu_stats/cpu_usage/total_usage")
+            - number(sample, "/precpu_stats/cpu_usage/total_usage");
+        let system = number(sample, "/cpu_stats/system_cpu_usage")
+            - number(sample, "/precpu_stats/system_cpu_usage");
         let cpus = match number(sample, "/cpu_stats/online_cpus") {
-            0.0 => sample.pointer("/cpu_stats/cpu_usage/percpu_usage").and_then(Value::as_array).map_or(0.0, |l| l.len() as f64),
+            0.0 => sample
+                .pointer("/cpu_stats/cpu_usage/percpu_usage")
+                .and_then(Value::as_array)
+                .map_or(0.0, |l| l.len() as f64),
             n => n,
         };
         let usage = number(sample, "/memory_stats/usage");
         // What the kernel can take back at once is not counted: v1 and v2 name it differently.
-        let v1 = sample.pointer("/memory_stats/stats/total_inactive_file").and_then(Value::as_f64);
-        let idle = v1.filter(|v| *v < usage).unwrap_or_else(|| number(sample, "/memory_stats/stats/inactive_file"));
+        let v1 = sample
+            .pointer("/memory_stats/stats/total_inactive_file")
+            .and_then(Value::as_f64);
+        let idle = v1
+            .filter(|v| *v < usage)
+            .unwrap_or_else(|| number(sample, "/memory_stats/stats/inactive_file"));
         let sum = |key: &str| -> f64 {
             let networks = sample.get("networks").and_then(Value::as_object);
-            networks.into_iter().flatten().map(|(_, n)| n.get(key).and_then(Value::as_f64).unwrap_or_default()).sum()
+            networks
+                .into_iter()
+                .flatten()
+                .map(|(_, n)| n.get(key).and_then(Value::as_f64).unwrap_or_default())
+                .sum()
         };
         let blocks = |letter: char| -> f64 {
-            let entries = sample.pointer("/blkio_stats/io_service_bytes_recursive").and_then(Value::as_array);
-            let same = entries.into_iter().flatten().filter(|e| text(e, "op").to_lowercase().starts_with(letter));
+            let entries = sample
+                .pointer("/blkio_stats/io_service_bytes_recursive")
+                .and_then(Value::as_array);
+            let same = entries
+                .into_iter()
+                .flatten()
+                .filter(|e| text(e, "op").to_lowercase().starts_with(letter));
             same.map(|e| number(e, "/value")).sum()
         };
         Self {
-            cpu: if cpu > 0.0 && system > 0.0 { cpu / system * cpus * 100.0 } else { 0.0 },
+            cpu: if cpu > 0.0 && system > 0.0 {
+                cpu / system * cpus * 100.0
+            } else {
+                0.0
+            },
             memory: if idle < usage { usage - idle } else { usage },
             limit: number(sample, "/memory_stats/limit"),
             received: sum("rx_bytes"),
             sent: sum("tx_bytes"),
             read: blocks('r'),
             written: blocks('w'),
-            pids: sample.pointer("/pids_stats/current").and_then(Value::as_u64).unwrap_or_default(),
+            pids: sample
+                .pointer("/pids_stats/current")
+                .and_then(Value::as_u64)
+                .unwrap_or_default(),
         }
     }
 }
@@ -99,17 +127,41 @@ pub fn row(usage: &Usage, trunc: bool) -> Val {
         || "-- / --".to_owned(),
         |f| format!("{} / {}", bytes_size(f.memory), bytes_size(f.limit)),
     );
-    let percent = |f: &Figures| if f.limit == 0.0 { 0.0 } else { f.memory / f.limit * 100.0 };
-    let name = usage.name.get(1..).filter(|name| !name.is_empty()).unwrap_or("--");
+    let percent = |f: &Figures| {
+        if f.limit == 0.0 {
+            0.0
+        } else {
+            f.memory / f.limit * 100.0
+        }
+    };
+    let name = usage
+        .name
+        .get(1..)
+        .filter(|name| !name.is_empty())
+        .unwrap_or("--");
     KIND.row(vec![
         ("Container", usage.asked.as_str().into()),
         ("Name", name.into()),
-        ("ID", if trunc { short_id(&usage.id) } else { usage.id.as_str() }.into()),
+        (
+            "ID",
+            if trunc {
+                short_id(&usage.id)
+            } else {
+                usage.id.as_str()
+            }
+            .into(),
+        ),
         ("CPUPerc", figure(&|f| format!("{:.2}%", f.cpu)).into()),
         ("MemUsage", memory.into()),
         ("MemPerc", figure(&|f| format!("{:.2}%", percent(f))).into()),
-        ("NetIO", figure(&|f| format!("{} / {}", human_size3(f.received), human_size3(f.sent))).into()),
-        ("BlockIO", figure(&|f| format!("{} / {}", human_size3(f.read), human_size3(f.written))).into()),
+        (
+            "NetIO",
+            figure(&|f| format!("{} / {}", human_size3(f.received), human_size3(f.sent))).into(),
+        ),
+        (
+            "BlockIO",
+            figure(&|f| format!("{} / {}", human_size3(f.read), human_size3(f.written))).into(),
+        ),
         ("PIDs", figure(&|f| f.pids.to_string()).into()),
     ])
 }
@@ -129,7 +181,12 @@ mod tests {
             "blkio_stats": {"io_service_bytes_recursive": [{"op": "Read", "value": 5}, {"op": "write", "value": 7}]},
             "pids_stats": {"current": 3},
         });
-        let usage = Usage { asked: "c".into(), name: "/web".into(), id: "0123456789abcdef".into(), figures: Some(Figures::of(&sample)) };
+        let usage = Usage {
+            asked: "c".into(),
+            name: "/web".into(),
+            id: "0123456789abcdef".into(),
+            figures: Some(Figures::of(&sample)),
+        };
         let row = row(&usage, true);
         let field = |name: &str| row.get(name).unwrap().print();
         assert_eq!(field("CPUPerc"), "40.00%");
@@ -137,7 +194,10 @@ mod tests {
         assert_eq!(field("MemPerc"), "12.50%");
         assert_eq!(field("NetIO"), "2kB / 10B");
         assert_eq!(field("BlockIO"), "5B / 7B");
-        assert_eq!((field("PIDs"), field("Name")), ("3".to_owned(), "web".to_owned()));
+        assert_eq!(
+            (field("PIDs"), field("Name")),
+            ("3".to_owned(), "web".to_owned())
+        );
         let nothing = super::row(&Usage::default(), true);
         assert_eq!(nothing.get("MemUsage").unwrap().print(), "-- / --");
         assert_eq!(nothing.get("Name").unwrap().print(), "--");

@@ -76,7 +76,10 @@ mod tests {
     fn sequences() {
         assert_eq!(parse("ctrl-p,ctrl-q"), Ok(vec![16, 17]));
         assert_eq!(parse("a,ctrl-\\,ctrl-@"), Ok(vec![97, 28, 0]));
-        assert_eq!(parse("ctrl-p,nope"), Err("Unknown character: 'nope'".to_owned()));
+        assert_eq!(
+            parse("ctrl-p,nope"),
+            Err("Unknown character: 'nope'".to_owned())
+        );
     }
 
     #[test]
@@ -86,6 +89,9 @@ mod tests {
         assert_eq!(detector.pass(b"c"), (b"\x10c".to_vec(), false));
         assert_eq!(detector.pass(b"\x10\x10"), (b"\x10".to_vec(), false));
         assert_eq!(detector.pass(b"\x11rest"), (b"".to_vec(), true));
-        assert_eq!(Detector::new(Vec::new()).pass(b"\x10\x11"), (b"\x10\x11".to_vec(), false));
+        assert_eq!(
+            Detector::new(Vec::new()).pass(b"\x10\x11"),
+            (b"\x10\x11".to_vec(), false)
+        );
     }
 }

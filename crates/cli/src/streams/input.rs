@@ -17,7 +17,10 @@ pub(super) enum Input {
 
 impl Input {
     pub(super) fn stdin() -> Self {
-        #[expect(deprecated, reason = "the safe form; stdin stays open as long as the program runs")]
+        #[expect(
+            deprecated,
+            reason = "the safe form; stdin stays open as long as the program runs"
+        )]
         match AsyncFd::with_interest(io::stdin(), Interest::READABLE) {
             Ok(watched) => Self::Watched(watched),
             Err(_) => Self::Plain,

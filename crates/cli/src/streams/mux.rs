@@ -47,14 +47,18 @@ impl Demux {
             }
             if let (0, Some(text)) = (self.left, &self.error) {
                 let text = String::from_utf8_lossy(text);
-                return Err(io::Error::other(format!("error from daemon in stream: {text}")));
+                return Err(io::Error::other(format!(
+                    "error from daemon in stream: {text}"
+                )));
             }
         }
         Ok(())
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        let length = self.head[4..].iter().fold(0_usize, |n, b| n << 8 | usize::from(*b));
+        let length = self.head[4..]
+            .iter()
+            .fold(0_usize, |n, b| n << 8 | usize::from(*b));
         let kind = self.head[0];
         self.head.clear();
         self.left = length;
@@ -62,7 +66,9 @@ impl Demux {
         self.error = (kind == 3).then(Vec::new);
         match kind {
             0..=3 => Ok(()),
-            kind => Err(io::Error::other(format!("Unrecognized input header: {kind}"))),
+            kind => Err(io::Error::other(format!(
+                "Unrecognized input header: {kind}"
+            ))),
         }
     }
 }
@@ -78,7 +84,13 @@ mod tests {
 
     #[test]
     fn frames_in_any_pieces() {
-        let stream = [frame(1, "out"), frame(2, "err"), frame(1, ""), frame(1, "more")].concat();
+        let stream = [
+            frame(1, "out"),
+            frame(2, "err"),
+            frame(1, ""),
+            frame(1, "more"),
+        ]
+        .concat();
         for size in 1..stream.len() {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let mut demux = Demux::default();
@@ -89,7 +101,11 @@ mod tests {
                 };
                 demux.push(piece, show).unwrap();
             }
-            assert_eq!((out.as_slice(), err.as_slice()), (&b"outmore"[..], &b"err"[..]), "{size}");
+            assert_eq!(
+                (out.as_slice(), err.as_slice()),
+                (&b"outmore"[..], &b"err"[..]),
+                "{size}"
+            );
         }
     }
 
@@ -98,7 +114,9 @@ mod tests {
         let mut demux = Demux::default();
         let error = demux.push(&frame(3, "broken"), |_, _| Ok(())).unwrap_err();
         assert_eq!(error.to_string(), "error from daemon in stream: broken");
-        let error = Demux::default().push(&frame(9, "x"), |_, _| Ok(())).unwrap_err();
+        let error = Demux::default()
+            .push(&frame(9, "x"), |_, _| Ok(()))
+            .unwrap_err();
         assert_eq!(error.to_string(), "Unrecognized input header: 9");
     }
 }

@@ -95,6 +95,8 @@ async fn tell_size(client: &Client, target: &Target) -> bool {
         Target::Container(id) => format!("/containers/{id}/resize"),
         Target::Exec(id) => format!("/exec/{id}/resize"),
     };
-    let query = Query::new().with("h", height.to_string()).with("w", width.to_string());
+    let query = Query::new()
+        .with("h", height.to_string())
+        .with("w", width.to_string());
     client.send(Request::post(path).query(&query)).await.is_ok()
 }

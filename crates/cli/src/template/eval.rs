@@ -2,14 +2,18 @@
 
 use super::funcs::{self, FuncSet};
 use super::lex::line;
-use super::parse::{Cmd, Expr, ExprKind, Node, Pipe};
+use super::node::{Cmd, Expr, ExprKind, Node, Pipe};
 use super::value::Val;
 use super::{Template, TemplateError};
 
 /// Templates may use one another; so deep and no deeper.
 const MAX_DEPTH: usize = 100;
 
-pub(super) fn render(template: &Template, data: &Val, set: FuncSet) -> Result<String, TemplateError> {
+pub(super) fn render(
+    template: &Template,
+    data: &Val,
+    set: FuncSet,
+) -> Result<String, TemplateError> {
     let mut eval = Eval {
         template,
         set,
@@ -41,7 +45,12 @@ impl Eval<'_> {
         let start = source[..expr.at].rfind('\n').map_or(0, |i| i + 1);
         let column = expr.at - start;
         // Go shortens the text of a node in messages to twenty characters.
-        let text = match expr.text.char_indices().nth(20) {
+        let limit = if expr.text.starts_with("{{") {
+            usize::MAX
+        } else {
+            20
+        };
+        let text = match expr.text.char_indices().nth(limit) {
             Some((cut, _)) => format!("{}...", &expr.text[..cut]),
             None => expr.text.clone(),
         };
@@ -78,7 +87,11 @@ impl Eval<'_> {
             Node::If(pipe, yes, no) | Node::With(pipe, yes, no) => {
                 let scope = self.variables.len();
                 let value = self.pipe(pipe, dot)?;
-                let inner = if matches!(node, Node::With(..)) { &value } else { dot };
+                let inner = if matches!(node, Node::With(..)) {
+                    &value
+                } else {
+                    dot
+                };
                 let flow = match value.truth() {
                     true => self.nodes(yes, inner)?,
                     false => self.nodes(no, dot)?,
@@ -94,14 +107,27 @@ impl Eval<'_> {
         Ok(Flow::Go)
     }
 
-    fn template(&mut self, name: &str, pipe: Option<&Pipe>, at: usize, dot: &Val) -> Result<(), TemplateError> {
+    fn template(
+        &mut self,
+        name: &str,
+        pipe: Option<&Pipe>,
+        at: usize,
+        dot: &Val,
+    ) -> Result<(), TemplateError> {
         let template = self.template;
-        let place = line(&template.source, at);
+        let place = Expr {
+            at,
+            text: format!("{{{{template {name:?}}}}}"),
+            kind: ExprKind::Nil,
+        };
         let Some((_, body)) = template.defines.iter().find(|(n, _)| n == name) else {
-            return Err(TemplateError(format!(":{place}: template {name:?} not defined")));
+            return Err(self.error(&place, &format!("template {name:?} not defined")));
         };
         if self.depth >= MAX_DEPTH {
-            return Err(TemplateError(format!(":{place}: exceeded maximum template depth ({MAX_DEPTH})")));
+            return Err(self.error(
+                &place,
+                &format!("exceeded maximum template depth ({MAX_DEPTH})"),
+            ));
         }
         let data = match pipe {
             Some(pipe) => self.pipe(pipe, dot)?,
@@ -115,16 +141,31 @@ impl Eval<'_> {
         done.map(drop)
     }
 
-    fn range(&mut self, pipe: &Pipe, body: &[Node], otherwise: &[Node], dot: &Val) -> Result<Flow, TemplateError> {
+    fn range(
+        &mut self,
+        pipe: &Pipe,
+        body: &[Node],
+        otherwise: &[Node],
+        dot: &Val,
+    ) -> Result<Flow, TemplateError> {
         let scope = self.variables.len();
-        let quiet = Pipe { variables: Vec::new(), ..pipe.clone() };
+        let quiet = Pipe {
+            variables: Vec::new(),
+            ..pipe.clone()
+        };
         let value = self.pipe(&quiet, dot)?;
         let items: Vec<(Val, Val)> = match value.bare() {
-            Val::List(items) => (0..).zip(items.iter()).map(|(i, v)| (Val::Int(i), v.clone())).collect(),
+            Val::List(items) => (0..)
+                .zip(items.iter())
+                .map(|(i, v)| (Val::Int(i), v.clone()))
+                .collect(),
             Val::Map(fields, None) => {
                 let mut items: Vec<_> = fields.iter().collect();
                 items.sort_by(|a, b| a.0.cmp(&b.0));
-                items.into_iter().map(|(k, v)| (Val::str(k), v.clone())).collect()
+                items
+                    .into_iter()
+                    .map(|(k, v)| (Val::str(k), v.clone()))
+                    .collect()
             }
             Val::Int(n) => (0..*n).map(|i| (Val::Int(i), Val::Int(i))).collect(),
             Val::Nil | Val::Missing => Vec::new(),
@@ -180,7 +221,12 @@ impl Eval<'_> {
         Ok(value)
     }
 
-    fn command(&mut self, command: &Cmd, dot: &Val, last: Option<Val>) -> Result<Val, TemplateError> {
+    fn command(
+        &mut self,
+        command: &Cmd,
+        dot: &Val,
+        last: Option<Val>,
+    ) -> Result<Val, TemplateError> {
         let Some((first, rest)) = command.operands.split_first() else {
             return Ok(last.unwrap_or(Val::Missing));
         };
@@ -197,7 +243,10 @@ impl Eval<'_> {
             let what = match &first.kind {
                 ExprKind::Fields(names) => {
                     let name = names.last().map_or("", String::as_str);
-                    format!("{name} has arguments but cannot be invoked as function")
+                    match self.template.missing_is_error {
+                        true => format!("{name} is not a method but has arguments"),
+                        false => format!("{name} has arguments but cannot be invoked as function"),
+                    }
                 }
                 _ => format!("can't give argument to non-function {}", first.text),
             };
@@ -212,7 +261,9 @@ impl Eval<'_> {
 
     // An operand in argument position: a function or method without arguments is called.
     fn argument(&mut self, operand: &Expr, dot: &Val) -> Result<Val, TemplateError> {
-        let command = Cmd { operands: vec![operand.clone()] };
+        let command = Cmd {
+            operands: vec![operand.clone()],
+        };
         match operand.kind {
             ExprKind::Func(_) => self.command(&command, dot, None),
             _ => self.operand(operand, dot),
@@ -237,20 +288,38 @@ impl Eval<'_> {
                     return Ok(value.unwrap_or(Val::Missing));
                 }
             }
-            return last
-                .or(value)
-                .ok_or_else(|| self.error(at, &format!("wrong number of args for {name}: want at least 1 got 0")));
+            return last.or(value).ok_or_else(|| {
+                self.error(
+                    at,
+                    &format!("wrong number of args for {name}: want at least 1 got 0"),
+                )
+            });
         }
         let mut args = self.operands(operands, dot)?;
         args.extend(last);
         // Messages point at the whole call, as Go's do.
         let whole = Expr {
-            text: std::iter::once(at).chain(operands).map(|e| e.text.as_str()).collect::<Vec<_>>().join(" "),
+            text: std::iter::once(at)
+                .chain(operands)
+                .map(|e| e.text.as_str())
+                .collect::<Vec<_>>()
+                .join(" "),
             ..at.clone()
         };
-        funcs::call(self.set, name, &args).map_err(|what| {
-            let place = if what.starts_with("error calling") { at } else { &whole };
-            self.error(place, &what)
+        funcs::call(self.set, name, &args).map_err(|error| {
+            match error.argument.and_then(|i| operands.get(i)) {
+                Some(
+                    operand @ Expr {
+                        kind: ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Str(_),
+                        ..
+                    },
+                ) => self.error(
+                    operand,
+                    &format!("expected {}; found {}", error.wanted, operand.text),
+                ),
+                Some(operand) => self.error(operand, &error.text),
+                None => self.error(&whole, &error.text),
+            }
         })
     }
 
@@ -281,14 +350,26 @@ impl Eval<'_> {
             value = match (value.get(name), value.bare()) {
                 (Some(found), _) => found.clone(),
                 (None, Val::Map(_, Some(type_name))) => {
-                    return Err(self.error(expr, &format!("can't evaluate field {name} in type {type_name}")));
+                    return Err(self.error(
+                        expr,
+                        &format!("can't evaluate field {name} in type {type_name}"),
+                    ));
                 }
                 (None, Val::Map(_, None) | Val::Struct(_)) if self.template.missing_is_error => {
                     return Err(self.error(expr, &format!("map has no entry for key {name:?}")));
                 }
                 (None, Val::Map(_, None) | Val::Missing) => Val::Missing,
                 (None, Val::Nil) => {
-                    return Err(self.error(expr, &format!("nil pointer evaluating interface {{}}.{name}")));
+                    return Err(self.error(
+                        expr,
+                        &format!("nil pointer evaluating interface {{}}.{name}"),
+                    ));
+                }
+                (None, _) if self.template.missing_is_error => {
+                    return Err(self.error(
+                        expr,
+                        &format!("can't evaluate field {name} in type interface {{}}"),
+                    ));
                 }
                 (None, other) => {
                     let what = format!("can't evaluate field {name} in type {}", other.type_name());
@@ -297,116 +378,5 @@ impl Eval<'_> {
             };
         }
         Ok(value)
-    }
-}
-
-/// Go's `fmt.Sprintf`, for the verbs that make sense on these values.
-pub(super) fn printf(format: &str, args: &[Val]) -> String {
-    let mut out = String::new();
-    let mut args_left = args.iter();
-    let mut chars = format.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let mut flags = String::new();
-        while let Some(flag) = chars.next_if(|c| "-+# 0".contains(*c)) {
-            flags.push(flag);
-        }
-        let mut digits = || -> Option<usize> {
-            let mut text = String::new();
-            while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-                text.push(digit);
-            }
-            text.parse().ok()
-        };
-        let width = digits().unwrap_or(0);
-        let precision = match chars.next_if_eq(&'.') {
-            Some(_) => {
-                let mut text = String::new();
-                while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-                    text.push(digit);
-                }
-                Some(text.parse().unwrap_or(0))
-            }
-            None => None,
-        };
-        let Some(verb) = chars.next() else {
-            out.push_str("%!(NOVERB)");
-            break;
-        };
-        if verb == '%' {
-            out.push('%');
-            continue;
-        }
-        let Some(arg) = args_left.next() else {
-            out.push_str(&format!("%!{verb}(MISSING)"));
-            continue;
-        };
-        let body = verb_text(verb, &flags, precision, arg);
-        pad(&mut out, &body, width, &flags, arg);
-    }
-    let extra: Vec<String> = args_left.map(|v| format!("{}={}", v.type_name(), v.print())).collect();
-    if !extra.is_empty() {
-        out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
-    }
-    out
-}
-
-fn verb_text(verb: char, flags: &str, precision: Option<usize>, arg: &Val) -> String {
-    let arg = arg.bare();
-    let signed = |text: String| match flags.contains('+') && !text.starts_with('-') {
-        true => format!("+{text}"),
-        false => text,
-    };
-    match (verb, arg) {
-        ('v', Val::Missing) => "<nil>".to_owned(),
-        ('v', Val::Str(s)) if flags.contains('#') => funcs::quote(s),
-        ('v', _) => arg.print(),
-        ('s', Val::Str(s)) => match precision {
-            Some(p) => s.chars().take(p).collect(),
-            None => s.to_string(),
-        },
-        ('s', Val::List(_) | Val::Map(..) | Val::Struct(_)) => arg.print(),
-        ('q', Val::Str(s)) => funcs::quote(s),
-        ('q', Val::List(items)) => {
-            let items: Vec<String> = items.iter().map(|v| verb_text('q', "", None, v)).collect();
-            format!("[{}]", items.join(" "))
-        }
-        ('d', Val::Int(i)) => signed(i.to_string()),
-        ('x', Val::Int(i)) => format!("{i:x}"),
-        ('X', Val::Int(i)) => format!("{i:X}"),
-        ('o', Val::Int(i)) => format!("{i:o}"),
-        ('b', Val::Int(i)) => format!("{i:b}"),
-        ('c', Val::Int(i)) => u32::try_from(*i).ok().and_then(char::from_u32).unwrap_or('\u{fffd}').to_string(),
-        ('x', Val::Str(s)) => s.bytes().map(|b| format!("{b:02x}")).collect(),
-        ('f' | 'F', Val::Float(f)) => signed(format!("{f:.*}", precision.unwrap_or(6))),
-        ('g', Val::Float(f)) => match precision {
-            Some(p) => crate::units::general(*f, p),
-            None => arg.print(),
-        },
-        ('e', Val::Float(f)) => format!("{f:.*e}", precision.unwrap_or(6)),
-        ('t', Val::Bool(b)) => b.to_string(),
-        ('T', _) => arg.type_name().to_owned(),
-        (_, Val::Missing) => format!("%!{verb}(<nil>)"),
-        _ => format!("%!{verb}({}={})", arg.type_name(), arg.print()),
-    }
-}
-
-fn pad(out: &mut String, body: &str, width: usize, flags: &str, arg: &Val) {
-    let missing = width.saturating_sub(body.chars().count());
-    if flags.contains('-') {
-        out.push_str(body);
-        out.push_str(&" ".repeat(missing));
-    } else if flags.contains('0') && matches!(arg, Val::Int(_) | Val::Float(_)) {
-        let (sign, digits) = match body.strip_prefix(['-', '+']) {
-            Some(digits) => (&body[..1], digits),
-            None => ("", body),
-        };
-        out.push_str(&format!("{sign}{}{digits}", "0".repeat(missing)));
-    } else {
-        out.push_str(&" ".repeat(missing));
-        out.push_str(body);
     }
 }

@@ -30,6 +30,8 @@ pub(super) enum Tok {
     Assign,
     Space,
     Other(char),
+    /// What could not be cut; the last token. What is wrong before it is told first.
+    Error(TemplateError),
 }
 
 /// The 1-based line of a byte offset.
@@ -41,8 +43,18 @@ fn error(text: &str, at: usize, what: &str) -> TemplateError {
     TemplateError(format!(":{}: {what}", line(text, at)))
 }
 
-pub(super) fn tokens(text: &str) -> Result<Vec<Token>, TemplateError> {
+pub(super) fn tokens(text: &str) -> Vec<Token> {
     let mut out = Vec::new();
+    if let Err(error) = cut(text, &mut out) {
+        out.push(Token {
+            at: text.len(),
+            kind: Tok::Error(error),
+        });
+    }
+    out
+}
+
+fn cut(text: &str, out: &mut Vec<Token>) -> Result<(), TemplateError> {
     let mut at = 0;
     let mut trim_next = false;
     loop {
@@ -52,23 +64,25 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, TemplateError> {
             piece = piece.trim_start_matches(SPACES);
         }
         let Some(open) = open else {
-            push_text(&mut out, piece, at);
-            return Ok(out);
+            push_text(out, piece, at);
+            return Ok(());
         };
         let mut inside = open + 2;
-        let trims = text[inside..].starts_with('-')
-            && text[inside + 1..].starts_with(SPACES);
+        let trims = text[inside..].starts_with('-') && text[inside + 1..].starts_with(SPACES);
         if trims {
             piece = piece.trim_end_matches(SPACES);
             inside += 2;
         }
-        push_text(&mut out, piece, at);
+        push_text(out, piece, at);
         if text[inside..].starts_with("/*") {
             (at, trim_next) = comment(text, inside, open)?;
             continue;
         }
-        out.push(Token { at: open, kind: Tok::Open });
-        (at, trim_next) = action(text, inside, &mut out)?;
+        out.push(Token {
+            at: open,
+            kind: Tok::Open,
+        });
+        (at, trim_next) = action(text, inside, out)?;
     }
 }
 
@@ -76,7 +90,10 @@ const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
 fn push_text(out: &mut Vec<Token>, piece: &str, at: usize) {
     if !piece.is_empty() {
-        out.push(Token { at, kind: Tok::Text(piece.to_owned()) });
+        out.push(Token {
+            at,
+            kind: Tok::Text(piece.to_owned()),
+        });
     }
 }
 
@@ -105,7 +122,10 @@ fn action(text: &str, mut at: usize, out: &mut Vec<Token>) -> Result<(usize, boo
             if parens > 0 {
                 return Err(error(text, at, "unclosed left paren"));
             }
-            out.push(Token { at, kind: Tok::Close });
+            out.push(Token {
+                at,
+                kind: Tok::Close,
+            });
             return Ok((after, trims));
         }
         let Some(c) = text[at..].chars().next() else {
@@ -136,6 +156,19 @@ fn word_end(text: &str, at: usize) -> usize {
         .map_or(text.len(), |i| at + i)
 }
 
+// What may stand right behind a name.
+fn terminated(text: &str, end: usize) -> Result<usize, TemplateError> {
+    match text[end..].chars().next() {
+        None | Some(' ' | '\t' | '\r' | '\n' | '.' | ',' | '|' | ':' | '(' | ')' | '=') => Ok(end),
+        Some(_) if text[end..].starts_with("}}") => Ok(end),
+        Some(c) => Err(error(
+            text,
+            end,
+            &format!("bad character U+{:04X} {c:?}", u32::from(c)),
+        )),
+    }
+}
+
 fn token(text: &str, at: usize, c: char) -> Result<(Tok, usize), TemplateError> {
     let rest = &text[at..];
     let next = rest.chars().nth(1).unwrap_or('\0');
@@ -148,11 +181,11 @@ fn token(text: &str, at: usize, c: char) -> Result<(Tok, usize), TemplateError> 
             (Tok::Space, end.max(at + 1))
         }
         '.' if !next.is_ascii_digit() => {
-            let end = word_end(text, at + 1);
+            let end = terminated(text, word_end(text, at + 1))?;
             (Tok::Field(text[at + 1..end].to_owned()), end)
         }
         '$' => {
-            let end = word_end(text, at + 1);
+            let end = terminated(text, word_end(text, at + 1))?;
             (Tok::Variable(text[at..end].to_owned()), end)
         }
         '"' => quoted(text, at)?,
@@ -182,12 +215,15 @@ fn token(text: &str, at: usize, c: char) -> Result<(Tok, usize), TemplateError> 
             (Tok::Number(number.to_owned()), end)
         }
         c if is_word(c) => {
-            let end = word_end(text, at);
+            let end = terminated(text, word_end(text, at))?;
             (Tok::Word(text[at..end].to_owned()), end)
         }
         c if c.is_ascii_graphic() => (Tok::Other(c), at + c.len_utf8()),
         c => {
-            let what = format!("unrecognized character in action: U+{:04X} {c:?}", u32::from(c));
+            let what = format!(
+                "unrecognized character in action: U+{:04X} {c:?}",
+                u32::from(c)
+            );
             return Err(error(text, at, &what));
         }
     })

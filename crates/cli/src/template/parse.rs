@@ -3,58 +3,7 @@
 use super::TemplateError;
 use super::funcs;
 use super::lex::{Tok, Token, line};
-
-/// A node of a template.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Node {
-    Text(String),
-    Action(Pipe),
-    If(Pipe, Vec<Node>, Vec<Node>),
-    With(Pipe, Vec<Node>, Vec<Node>),
-    Range(Pipe, Vec<Node>, Vec<Node>),
-    Template(String, Option<Pipe>, usize),
-    Break,
-    Continue,
-}
-
-/// `$a, $b := command | command`.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Pipe {
-    pub(super) variables: Vec<String>,
-    pub(super) assigns: bool,
-    pub(super) commands: Vec<Cmd>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Cmd {
-    pub(super) operands: Vec<Expr>,
-}
-
-/// An operand with its place and its text for messages.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Expr {
-    pub(super) at: usize,
-    pub(super) text: String,
-    pub(super) kind: ExprKind,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum ExprKind {
-    Dot,
-    Nil,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Str(String),
-    /// `.A.B`
-    Fields(Vec<String>),
-    /// `$x.A.B`
-    Variable(String, Vec<String>),
-    /// A function by name.
-    Func(String),
-    /// `(pipe).A.B`
-    Paren(Box<Pipe>, Vec<String>),
-}
+use super::node::{Cmd, Expr, ExprKind, Node, Pipe};
 
 type Defines = Vec<(String, Vec<Node>)>;
 
@@ -70,40 +19,18 @@ pub(super) fn parse(text: &str, tokens: Vec<Token>) -> Result<(Vec<Node>, Define
     let (nodes, end) = parser.block()?;
     match end {
         End::Eof => Ok((nodes, parser.defines)),
-        End::End(at) => Err(parser.error(at, "unexpected {{end}}")),
+        End::Closed(at) => Err(parser.error(at, "unexpected {{end}}")),
         End::Else { at, .. } => Err(parser.error(at, "unexpected {{else}}")),
     }
 }
 
-/// Whether any action looks at `.field` of the data.
-pub(super) fn mentions(nodes: &[Node], field: &str) -> bool {
-    nodes.iter().any(|node| match node {
-        Node::Text(_) | Node::Break | Node::Continue => false,
-        Node::Action(pipe) => pipe_mentions(pipe, field),
-        Node::Template(_, pipe, _) => pipe.as_ref().is_some_and(|p| pipe_mentions(p, field)),
-        Node::If(pipe, a, b) | Node::With(pipe, a, b) | Node::Range(pipe, a, b) => {
-            pipe_mentions(pipe, field) || mentions(a, field) || mentions(b, field)
-        }
-    })
-}
-
-fn pipe_mentions(pipe: &Pipe, field: &str) -> bool {
-    let operands = pipe.commands.iter().flat_map(|c| &c.operands);
-    operands.into_iter().any(|expr| match &expr.kind {
-        // A bare dot may print everything.
-        ExprKind::Dot => true,
-        ExprKind::Fields(names) | ExprKind::Variable(_, names) => {
-            names.first().is_some_and(|n| n == field)
-        }
-        ExprKind::Paren(pipe, _) => pipe_mentions(pipe, field),
-        _ => false,
-    })
-}
-
 enum End {
     Eof,
-    End(usize),
-    Else { at: usize, again: Option<&'static str> },
+    Closed(usize),
+    Else {
+        at: usize,
+        again: Option<&'static str>,
+    },
 }
 
 struct Parser<'t> {
@@ -147,6 +74,7 @@ impl Parser<'_> {
             match self.bump().map(|t| t.kind) {
                 None => return Ok((nodes, End::Eof)),
                 Some(Tok::Text(text)) => nodes.push(Node::Text(text)),
+                Some(Tok::Error(error)) => return Err(error),
                 _ => {
                     self.skip_space();
                     if let Some(end) = self.action(at, &mut nodes)? {
@@ -172,7 +100,7 @@ impl Parser<'_> {
             "end" => {
                 self.next += 1;
                 self.close("end")?;
-                return Ok(Some(End::End(at)));
+                return Ok(Some(End::Closed(at)));
             }
             "else" => {
                 self.next += 1;
@@ -194,7 +122,11 @@ impl Parser<'_> {
                 if self.loops == 0 {
                     return Err(self.error(at, &format!("{{{{{word}}}}} outside {{{{range}}}}")));
                 }
-                nodes.push(if word == "break" { Node::Break } else { Node::Continue });
+                nodes.push(if word == "break" {
+                    Node::Break
+                } else {
+                    Node::Continue
+                });
             }
             "define" | "block" | "template" => self.named(&word, at, nodes)?,
             _ => {
@@ -208,6 +140,7 @@ impl Parser<'_> {
     fn named(&mut self, word: &str, at: usize, nodes: &mut Vec<Node>) -> Result<(), TemplateError> {
         self.next += 1;
         self.skip_space();
+        let at = if word == "template" { self.at() } else { at };
         let name = match self.bump().map(|t| t.kind) {
             Some(Tok::Str(name)) => name,
             _ => return Err(self.error(at, &format!("unexpected token in {word} clause"))),
@@ -215,7 +148,11 @@ impl Parser<'_> {
         if word == "define" {
             self.close(word)?;
         }
-        let argument = if word == "define" { None } else { self.optional_pipe(word)? };
+        let argument = if word == "define" {
+            None
+        } else {
+            self.optional_pipe(word)?
+        };
         if word != "define" {
             nodes.push(Node::Template(name.clone(), argument, at));
         }
@@ -223,7 +160,7 @@ impl Parser<'_> {
             let outer = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
             let (body, end) = self.block()?;
             self.variables = outer;
-            if !matches!(end, End::End(_)) {
+            if !matches!(end, End::Closed(_)) {
                 return Err(self.error(at, "unexpected EOF"));
             }
             self.defines.push((name, body));
@@ -259,15 +196,19 @@ impl Parser<'_> {
         self.loops -= usize::from(is_range);
         let otherwise = match end {
             End::Eof => return Err(self.error(self.text.len(), "unexpected EOF")),
-            End::End(_) => Vec::new(),
+            End::Closed(_) => Vec::new(),
             // `{{else if}}` is an `if` inside the else, closed by the same end.
-            End::Else { again: Some(inner), .. } => vec![self.control(inner)?],
+            End::Else {
+                again: Some(inner), ..
+            } => vec![self.control(inner)?],
             End::Else { again: None, .. } => {
                 let (body, end) = self.block()?;
                 match end {
-                    End::End(_) => body,
+                    End::Closed(_) => body,
                     End::Eof => return Err(self.error(self.text.len(), "unexpected EOF")),
-                    End::Else { at, .. } => return Err(self.error(at, "expected end; found {{else}}")),
+                    End::Else { at, .. } => {
+                        return Err(self.error(at, "expected end; found {{else}}"));
+                    }
                 }
             }
         };
@@ -285,7 +226,12 @@ impl Parser<'_> {
         Ok(pipe)
     }
 
-    fn pipe_until(&mut self, context: &str, is_range: bool, paren: bool) -> Result<Pipe, TemplateError> {
+    fn pipe_until(
+        &mut self,
+        context: &str,
+        is_range: bool,
+        paren: bool,
+    ) -> Result<Pipe, TemplateError> {
         let start = self.at();
         let (variables, assigns) = self.declarations(context, is_range)?;
         let mut commands = Vec::new();
@@ -303,13 +249,9 @@ impl Parser<'_> {
                 }
                 Some(Tok::Pipe) => {
                     if commands.is_empty() {
-                        return Err(self.error(at, &format!("missing value for {context}")));
+                        return Err(self.unexpected(at, &Tok::Pipe, context));
                     }
                     self.next += 1;
-                    self.skip_space();
-                    if matches!(self.peek(), Some(Tok::Close | Tok::ParenClose | Tok::Pipe)) {
-                        return Err(self.error(at, &format!("missing value for {context}")));
-                    }
                 }
                 None => return Err(self.error(at, "unclosed action")),
                 Some(_) => commands.push(self.command(context)?),
@@ -321,17 +263,32 @@ impl Parser<'_> {
         for command in &commands[1..] {
             if let Some(first) = command.operands.first() {
                 use ExprKind as E;
-                if matches!(first.kind, E::Bool(_) | E::Dot | E::Nil | E::Int(_) | E::Float(_) | E::Str(_)) {
-                    let what = format!("non executable command in pipeline stage {}", commands.len());
+                if matches!(
+                    first.kind,
+                    E::Bool(_) | E::Dot | E::Nil | E::Int(_) | E::Float(_) | E::Str(_)
+                ) {
+                    let what = format!(
+                        "non executable command in pipeline stage {}",
+                        commands.len()
+                    );
                     return Err(self.error(first.at, &what));
                 }
             }
         }
-        self.variables.extend(variables.iter().cloned().filter(|_| !assigns));
-        Ok(Pipe { variables, assigns, commands })
+        self.variables
+            .extend(variables.iter().filter(|_| !assigns).cloned());
+        Ok(Pipe {
+            variables,
+            assigns,
+            commands,
+        })
     }
 
-    fn declarations(&mut self, context: &str, is_range: bool) -> Result<(Vec<String>, bool), TemplateError> {
+    fn declarations(
+        &mut self,
+        context: &str,
+        is_range: bool,
+    ) -> Result<(Vec<String>, bool), TemplateError> {
         self.skip_space();
         let start = self.next;
         let mut names = Vec::new();
@@ -407,11 +364,18 @@ impl Parser<'_> {
                 Ok(number) => ExprKind::Int(number),
                 Err(_) => ExprKind::Float(text.parse().unwrap_or(0.0)),
             },
-            Tok::ParenOpen => ExprKind::Paren(Box::new(self.pipe_until("parenthesized pipeline", false, true)?), Vec::new()),
+            Tok::ParenOpen => ExprKind::Paren(
+                Box::new(self.pipe_until("parenthesized pipeline", false, true)?),
+                Vec::new(),
+            ),
             other => return Err(self.unexpected(start, &other, context)),
         };
         let mut at = start;
-        while let Some(Tok::Field(name)) = self.peek().cloned().filter(|t| *t != Tok::Field(String::new())) {
+        while let Some(Tok::Field(name)) = self
+            .peek()
+            .cloned()
+            .filter(|t| *t != Tok::Field(String::new()))
+        {
             let here = self.at();
             match &mut kind {
                 // Go reports a chain of fields at its second link.
@@ -424,11 +388,20 @@ impl Parser<'_> {
                     names.push(name);
                 }
                 ExprKind::Paren(_, names) => names.push(name),
-                _ => return Err(self.error(here, &format!("unexpected . after term {:?}", &self.text[start..here]))),
+                _ => {
+                    return Err(self.error(
+                        here,
+                        &format!("unexpected . after term {:?}", &self.text[start..here]),
+                    ));
+                }
             }
             self.next += 1;
         }
-        Ok(Expr { at, text: self.text[start..self.at()].to_owned(), kind })
+        Ok(Expr {
+            at,
+            text: self.text[start..self.at()].to_owned(),
+            kind,
+        })
     }
 
     fn word(&self, at: usize, word: String) -> Result<ExprKind, TemplateError> {
@@ -443,6 +416,7 @@ impl Parser<'_> {
 
     fn unexpected(&self, at: usize, token: &Tok, context: &str) -> TemplateError {
         let shown = match token {
+            Tok::Error(error) => return error.clone(),
             Tok::Close => return self.error(at, &format!("missing value for {context}")),
             Tok::Text(text) | Tok::Str(text) => format!("{text:?}"),
             Tok::Field(name) => format!("<.{name}>"),

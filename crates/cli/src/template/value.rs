@@ -5,6 +5,25 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+/// Fields of Docker's structs that JSON spells otherwise.
+const GO_NAMES: [(&str, &str); 15] = [
+    ("ID", "Id"),
+    ("CPUShares", "CpuShares"),
+    ("CPUPeriod", "CpuPeriod"),
+    ("CPUQuota", "CpuQuota"),
+    ("CPURealtimePeriod", "CpuRealtimePeriod"),
+    ("CPURealtimeRuntime", "CpuRealtimeRuntime"),
+    ("CPUCount", "CpuCount"),
+    ("CPUPercent", "CpuPercent"),
+    ("NanoCPUs", "NanoCpus"),
+    ("DNS", "Dns"),
+    ("DNSOptions", "DnsOptions"),
+    ("DNSSearch", "DnsSearch"),
+    ("HostIP", "HostIp"),
+    ("EnableIPV4", "EnableIPv4"),
+    ("IPAMOptions", "IpamOptions"),
+];
+
 type Method = Rc<dyn Fn(&[Val]) -> Result<Val, String>>;
 
 /// A value.
@@ -79,8 +98,13 @@ impl Val {
     /// A field or key.
     pub fn get(&self, name: &str) -> Option<&Self> {
         match self {
-            Self::Map(fields, _) | Self::Struct(fields) => {
-                fields.iter().find(|(key, _)| key == name).map(|(_, v)| v)
+            Self::Map(fields, _) => fields.iter().find(|(key, _)| key == name).map(|(_, v)| v),
+            Self::Struct(fields) => {
+                let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, v)| v);
+                field(name).or_else(|| {
+                    let (_, json) = GO_NAMES.iter().find(|(go, _)| *go == name)?;
+                    field(json)
+                })
             }
             Self::Typed(both) => both.0.get(name),
             _ => None,
@@ -113,8 +137,10 @@ impl Val {
                 format!("{{{}}}", values.join(" "))
             }
             Self::Map(fields, None) => {
-                let mut pairs: Vec<(&str, String)> =
-                    fields.iter().map(|(k, v)| (k.as_str(), v.print())).collect();
+                let mut pairs: Vec<(&str, String)> = fields
+                    .iter()
+                    .map(|(k, v)| (k.as_str(), v.print()))
+                    .collect();
                 pairs.sort();
                 let pairs: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}:{v}")).collect();
                 format!("map[{}]", pairs.join(" "))
@@ -174,7 +200,11 @@ impl From<&Value> for Val {
             Value::String(s) => Self::str(s),
             Value::Array(items) => Self::List(Rc::new(items.iter().map(Self::from).collect())),
             Value::Object(map) => Self::Map(
-                Rc::new(map.iter().map(|(k, v)| (k.clone(), Self::from(v))).collect()),
+                Rc::new(
+                    map.iter()
+                        .map(|(k, v)| (k.clone(), Self::from(v)))
+                        .collect(),
+                ),
                 None,
             ),
         }

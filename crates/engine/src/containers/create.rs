@@ -70,7 +70,9 @@ pub(crate) fn exec_id() -> Result<ExecId> {
 fn join_by_id(shared: &Shared, config: &mut Config, host: &mut HostConfig) -> Result<()> {
     for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
         if let Some(key) = mode.strip_prefix("container:") {
-            let id = shared.table().find(key)?.id;
+            // Not the class "not found": clients would take the image to be what is missing.
+            let found = shared.table().find(key).map_err(|e| Error::invalid(e.to_string()));
+            let id = found?.id;
             *mode = format!("container:{id}");
         }
     }

@@ -271,7 +271,13 @@ impl Driver {
         let outcome = self.outcome();
         for (condition, waiter) in std::mem::take(&mut self.waiters) {
             if wanted(condition) {
-                let _left = waiter.send(outcome.clone());
+                let mut outcome = outcome.clone();
+                if condition == WaitCondition::Removed {
+                    // It was removed, which is all that was waited for: as in Docker, why it may
+                    // not have started is told by the start.
+                    outcome.error = None;
+                }
+                let _left = waiter.send(outcome);
             } else {
                 self.waiters.push((condition, waiter));
             }

@@ -61,7 +61,7 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>> {
 }
 
 /// A moment as Docker's clients write it: RFC 3339, `seconds[.nanos]`, or `1h30m` before now.
-pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }

@@ -103,7 +103,7 @@ impl Record {
 
 /// A container for tests.
 #[cfg(test)]
-pub(super) fn sample() -> crate::container::Container {
+pub(crate) fn sample() -> crate::container::Container {
     use crate::container::{Container, Files, State};
     Container {
         id: ContainerId::from_bytes([0xab; 32]),

@@ -101,7 +101,7 @@ async fn sweep(shared: &Arc<Shared>, known: BTreeSet<ContainerId>) -> Result<()>
         for root in [&exec, &data] {
             strangers.extend(ids_in(root)?.into_iter().map(|(id, _)| id));
         }
-        strangers.extend(shared.store.snapshots().iter().filter_map(|key| key.parse().ok()));
+        strangers.extend(shared.store.snapshots().iter().filter_map(|key| key.parse::<ContainerId>().ok()));
         let groups = shared.cgroups.children(&shared.cgroup_parent).unwrap_or_default();
         strangers.extend(groups.iter().filter_map(|name| name.parse::<ContainerId>().ok()));
         strangers.retain(|id| !known.contains(id) && !unreadable(*id));

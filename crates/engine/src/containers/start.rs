@@ -153,7 +153,7 @@ impl Driver {
         }
         let started = task.send(Request::Start, Vec::new()).await?;
         let pid = match created.get().await? {
-            Reply::Created { pid } => pid,
+            Reply::Created { pid, .. } => pid,
             other => return Err(unexpected(&other)),
         };
         for answer in attached {

@@ -82,11 +82,6 @@ impl Table {
         self.containers.values().cloned().collect()
     }
 
-    /// A container by id.
-    pub(super) fn get(&self, id: ContainerId) -> Option<&Handle> {
-        self.containers.get(&id)
-    }
-
     /// What a user's text stands for: a whole id, a name, or the beginning of an id.
     pub(super) fn resolve(&self, key: &str) -> Resolution<Handle> {
         if let Ok(id) = key.parse::<ContainerId>()

@@ -395,7 +395,8 @@ fn not_yet(config: &Config, host: &HostConfig, warnings: &mut Vec<String>) -> Re
     match host.network_mode.as_str() {
         "default" | "bridge" | "host" | "none" => Ok(()),
         mode if mode.starts_with("container:") => Ok(()),
-        other => Err(Error::refused(spec::ErrorKind::NotFound, format!("network {other} not found"))),
+        // Not the class "not found": clients would take the image to be what is missing, and pull.
+        other => Err(Error::invalid(format!("network {other} not found"))),
     }
 }
 

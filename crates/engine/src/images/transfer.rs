@@ -67,6 +67,7 @@ where
         },
         platform: options.platform,
         reference: name.clone(),
+        ..ImportOptions::default()
     };
     let shared = images.containers.shared();
     let store = shared.store.clone();

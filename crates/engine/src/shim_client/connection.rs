@@ -1,11 +1,12 @@
 //! A message socket with descriptors on tokio.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram as StdSocket;
 
 use shim::protocol::{MAX_MESSAGE, Packet, ProtocolError};
 use spec::{ErrorKind, WireError};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixDatagram;
 
 /// Room for the longest message and one byte more.
 const BUFFER: usize = MAX_MESSAGE + 1;
@@ -13,14 +14,17 @@ const BUFFER: usize = MAX_MESSAGE + 1;
 /// One end of a `SOCK_SEQPACKET` pair.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: AsyncFd<OwnedFd>,
+    // Only the readiness of this type is used, never its own sends and receives: it is the safe way
+    // to have tokio watch a socket that keeps the boundaries of messages.
+    socket: UnixDatagram,
 }
 
 impl Connection {
     /// Takes a connected socket and makes it non-blocking.
     pub(super) fn new(socket: OwnedFd) -> Result<Self, WireError> {
         sys::fdpass::set_nonblocking(socket.as_fd()).map_err(|e| wire("prepare a socket", &e))?;
-        let socket = AsyncFd::register(socket).map_err(|e| wire("watch a socket", &e))?;
+        let socket = UnixDatagram::from_std(StdSocket::from(socket))
+            .map_err(|e| wire("watch a socket", &e))?;
         Ok(Self { socket })
     }
 
@@ -34,9 +38,9 @@ impl Connection {
         }
         drop(fds);
         self.socket
-            .async_io(Interest::WRITABLE, |socket| {
+            .async_io(Interest::WRITABLE, || {
                 let fds: Vec<BorrowedFd<'_>> = packet.fds.iter().map(AsFd::as_fd).collect();
-                sys::fdpass::send(socket.as_fd(), &packet.bytes, &fds)
+                sys::fdpass::send(self.socket.as_fd(), &packet.bytes, &fds)
             })
             .await
             .map_err(|e| wire("send to the supervisor", &e))
@@ -46,9 +50,9 @@ impl Connection {
     pub(super) async fn receive(&self) -> Result<Option<Packet>, WireError> {
         let received = self
             .socket
-            .async_io(Interest::READABLE, |socket| {
+            .async_io(Interest::READABLE, || {
                 BUFFER_OF_THREAD.with_borrow_mut(|buffer| {
-                    let received = sys::fdpass::recv(socket.as_fd(), buffer)?;
+                    let received = sys::fdpass::recv(self.socket.as_fd(), buffer)?;
                     let bytes = buffer[..received.len].to_vec();
                     Ok((bytes, received))
                 })

@@ -1,5 +1,6 @@
 //! Reading a container's log for a client: its past, and what comes while it runs.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use shim::log::{Entry, Options, Reader, Stream, Watch};
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -47,7 +48,7 @@ struct Chunk {
 }
 
 struct Follow {
-    watch: Option<AsyncFd<Watch>>,
+    watch: Option<Watched>,
     view: watch::Receiver<Arc<Container>>,
     deadline: Option<Instant>,
     /// The container did not run before the last reading: that was all.
@@ -72,13 +73,12 @@ impl LogStream {
             let container = view.borrow();
             (container.config.tty, runs(&container.state))
         };
-        let failed = |e| Error::io("failed to watch the log", e);
         let follow = match options.follow && running {
             false => None,
             // Made before reading begins, so that nothing is missed in between.
             true => Some(Follow {
-                watch: match Watch::new(&path) {
-                    Ok(watch) => Some(AsyncFd::register(watch).map_err(|e| failed(e.into()))?),
+                watch: match Watched::new(&path) {
+                    Ok(watch) => Some(watch),
                     Err(error) => {
                         tracing::debug!(%error, "no watch for the log: it is polled");
                         None
@@ -171,7 +171,7 @@ impl Follow {
         // The supervisor writes its last line before it reports the end.
         self.last = !running || late || self.view.has_changed().is_err();
         if let Some(watch) = &self.watch
-            && let Err(error) = watch.get_ref().clear()
+            && let Err(error) = watch.watch.clear()
         {
             tracing::debug!(%error, "failed to read a watch");
         }
@@ -182,11 +182,7 @@ impl Follow {
         let deadline = self.deadline.unwrap_or_else(|| Instant::now() + 4 * POLL);
         let grown = async {
             match &self.watch {
-                Some(watch) => {
-                    if let Ok(mut ready) = watch.readable().await {
-                        ready.clear_ready();
-                    }
-                }
+                Some(watch) => watch.changed().await,
                 None => tokio::time::sleep(POLL).await,
             }
         };
@@ -195,6 +191,33 @@ impl Follow {
             // An error means that the container is gone, which the next look finds out.
             _ = self.view.changed() => {}
             () = tokio::time::sleep_until(deadline.min(Instant::now() + 4 * POLL)) => {}
+        }
+    }
+}
+
+/// A watch and its readiness.
+struct Watched {
+    watch: Watch,
+    // The same kernel object as a type that tokio watches without unsafe code; it is read from, so
+    // that its readiness is forgotten.
+    ready: pipe::Receiver,
+}
+
+impl Watched {
+    fn new(path: &std::path::Path) -> std::io::Result<Self> {
+        let watch = Watch::new(path)?;
+        let ready = pipe::Receiver::from_owned_fd_unchecked(watch.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { watch, ready })
+    }
+
+    /// Waits for a change. Cancel-safe.
+    async fn changed(&self) {
+        let mut events = [0; 1024];
+        while self.ready.readable().await.is_ok() {
+            match self.ready.try_read(&mut events) {
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                _ => return,
+            }
         }
     }
 }

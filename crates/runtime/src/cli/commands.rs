@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use lexopt::prelude::*;
-use rustix::process::{Pid, PidfdFlags};
-use runtime::{Create, Created, Exec, Gate, Orphan, Seccomp, Stdio};
+use runtime::{Create, Created, Gate, Orphan, Seccomp, Stdio};
 use spec::runtime::{Process, Spec, Status};
 use spec::{Rootfs, Signal};
 use sys::cgroup::{Cgroup, Cgroups};
@@ -16,34 +15,40 @@ use super::{CliError, Global, print};
 
 /// Flags of a command; each command looks at those that it has.
 #[derive(Debug, Default)]
-struct Flags {
-    bundle: Option<PathBuf>,
-    pid_file: Option<PathBuf>,
-    console_socket: Option<PathBuf>,
-    process: Option<PathBuf>,
-    detach: bool,
-    force: bool,
-    all: bool,
-    quiet: bool,
-    tty: bool,
-    cwd: Option<String>,
-    user: Option<String>,
-    env: Vec<String>,
-    rest: Vec<String>,
+pub(super) struct Flags {
+    pub(super) bundle: Option<PathBuf>,
+    pub(super) pid_file: Option<PathBuf>,
+    pub(super) console_socket: Option<PathBuf>,
+    pub(super) process: Option<PathBuf>,
+    pub(super) detach: bool,
+    pub(super) force: bool,
+    pub(super) all: bool,
+    pub(super) quiet: bool,
+    pub(super) tty: bool,
+    pub(super) cwd: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) env: Vec<String>,
+    pub(super) rest: Vec<String>,
 }
 
 /// Runs one command and returns the exit status.
-pub(crate) fn run(global: &Global, name: &str, parser: &mut lexopt::Parser) -> Result<u8, CliError> {
+pub(crate) fn run(
+    global: &Global,
+    name: &str,
+    parser: &mut lexopt::Parser,
+) -> Result<u8, CliError> {
     let flags = parse(name, parser).map_err(|e| CliError::Usage(e.to_string()))?;
     let one_id = || match flags.rest.as_slice() {
         [id] => Ok(id.as_str()),
-        _ => Err(CliError::Usage(format!("{name}: exactly one container ID is required"))),
+        _ => Err(CliError::Usage(format!(
+            "{name}: exactly one container ID is required"
+        ))),
     };
     match name {
         "create" => create(global, &flags, one_id()?),
         "start" => start(global, one_id()?),
         "run" => run_container(global, &flags, one_id()?),
-        "exec" => exec(global, &flags),
+        "exec" => super::exec::exec(global, &flags),
         "state" => {
             let dir = Dir::new(&global.root, one_id()?)?;
             print(&pretty(&dir.state(&dir.load()?)));
@@ -55,14 +60,16 @@ pub(crate) fn run(global: &Global, name: &str, parser: &mut lexopt::Parser) -> R
         "resume" => change(global, one_id()?, Status::Paused, Cgroup::thaw),
         "ps" => {
             let record = Dir::new(&global.root, one_id()?)?.load()?;
-            let pids = group(&record)?.pids().map_err(kernel("list the processes"))?;
+            let pids = group(&record)?
+                .pids()
+                .map_err(kernel("list the processes"))?;
             print(&pretty(&pids));
             Ok(0)
         }
         "list" => list(global, &flags),
         "spec" => write_example(&flags),
         "features" => {
-            print(&pretty(&features()));
+            print(&pretty(&super::features::features()));
             Ok(0)
         }
         other => Err(CliError::Usage(format!("unknown command `{other}`"))),
@@ -103,7 +110,7 @@ fn parse(command: &str, parser: &mut lexopt::Parser) -> Result<Flags, lexopt::Er
     Ok(flags)
 }
 
-fn kernel(action: &'static str) -> impl Fn(sys::Error) -> CliError {
+pub(super) fn kernel(action: &'static str) -> impl Fn(sys::Error) -> CliError {
     move |source| CliError::Kernel { action, source }
 }
 
@@ -119,26 +126,37 @@ pub(crate) fn group(record: &Record) -> Result<Cgroup, CliError> {
         .map_err(kernel("find the control group"))
 }
 
-fn load_spec(bundle: &Path) -> Result<Spec, CliError> {
+pub(super) fn load_spec(bundle: &Path) -> Result<Spec, CliError> {
     let path = bundle.join("config.json");
-    let bytes = std::fs::read(&path)
-        .map_err(|source| CliError::File { action: "read", path: path.clone(), source })?;
+    let bytes = std::fs::read(&path).map_err(|source| CliError::File {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
     serde_json::from_slice(&bytes).map_err(|source| CliError::Json { path, source })
 }
 
 fn read_bundle(flags: &Flags) -> Result<(PathBuf, Spec, Rootfs), CliError> {
     let given = flags.bundle.clone().unwrap_or_else(|| PathBuf::from("."));
-    let bundle = given
-        .canonicalize()
-        .map_err(|source| CliError::File { action: "find", path: given, source })?;
+    let bundle = given.canonicalize().map_err(|source| CliError::File {
+        action: "find",
+        path: given,
+        source,
+    })?;
     let spec = load_spec(&bundle)?;
     let root = spec.root.clone().unwrap_or_default();
-    let rootfs = Rootfs::Directory { path: bundle.join(root.path) };
+    let rootfs = Rootfs::Directory {
+        path: bundle.join(root.path),
+    };
     Ok((bundle, spec, rootfs))
 }
 
-fn stdio(process: &Process) -> Stdio {
-    if process.terminal { Stdio::Terminal } else { Stdio::Inherit }
+pub(super) fn stdio(process: &Process) -> Stdio {
+    if process.terminal {
+        Stdio::Terminal
+    } else {
+        Stdio::Inherit
+    }
 }
 
 /// Makes a container and its record.
@@ -213,7 +231,7 @@ fn make(
     }
 }
 
-fn write_pid(flags: &Flags, pid: i32) -> Result<(), CliError> {
+pub(super) fn write_pid(flags: &Flags, pid: i32) -> Result<(), CliError> {
     let Some(path) = &flags.pid_file else {
         return Ok(());
     };
@@ -221,12 +239,20 @@ fn write_pid(flags: &Flags, pid: i32) -> Result<(), CliError> {
     let temporary = path.with_extension("pid-tmp");
     std::fs::write(&temporary, pid.to_string())
         .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|source| CliError::File { action: "write", path: path.clone(), source })
+        .map_err(|source| CliError::File {
+            action: "write",
+            path: path.clone(),
+            source,
+        })
 }
 
 /// Hands the master end to whoever listens, as runc does.
-fn send_console(path: &Path, master: &OwnedFd) -> Result<(), CliError> {
-    let fail = |source| CliError::File { action: "connect to", path: path.to_owned(), source };
+pub(super) fn send_console(path: &Path, master: &OwnedFd) -> Result<(), CliError> {
+    let fail = |source| CliError::File {
+        action: "connect to",
+        path: path.to_owned(),
+        source,
+    };
     let socket = std::os::unix::net::UnixStream::connect(path).map_err(fail)?;
     sys::fdpass::send(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()]).map_err(fail)
 }
@@ -242,7 +268,9 @@ fn start(global: &Global, id: &str) -> Result<u8, CliError> {
     match dir.status(&record) {
         Status::Created => {}
         Status::Stopped => {
-            return Err(CliError::Conflict("cannot start a container that has stopped".to_owned()));
+            return Err(CliError::Conflict(
+                "cannot start a container that has stopped".to_owned(),
+            ));
         }
         _ => {
             let text = "cannot start an already running container";
@@ -276,86 +304,36 @@ fn run_container(global: &Global, flags: &Flags, id: &str) -> Result<u8, CliErro
     status
 }
 
-fn exec(global: &Global, flags: &Flags) -> Result<u8, CliError> {
-    let Some((id, command)) = flags.rest.split_first() else {
-        return Err(CliError::Usage("exec: a container ID is required".to_owned()));
-    };
-    let dir = Dir::new(&global.root, id)?;
-    let record = dir.load()?;
-    if !matches!(dir.status(&record), Status::Running | Status::Created) {
-        return Err(CliError::Conflict("cannot exec in a stopped container".to_owned()));
-    }
-    let spec = load_spec(&record.bundle)?;
-    let process = exec_process(flags, &spec, command)?;
-    let pid = Pid::from_raw(record.pid).ok_or(CliError::NotFound)?;
-    let target = rustix::process::pidfd_open(pid, PidfdFlags::empty())
-        .map_err(|e| kernel("find the container's process")(sys::Error::new("pidfd_open", e)))?;
-    let group = group(&record)?;
-    let orphan = if flags.detach { Orphan::Keep } else { Orphan::Kill };
-    let executed = runtime::exec(Exec {
-        target: target.as_fd(),
-        cgroup: &group,
-        process: &process,
-        stdio: stdio(&process),
-        seccomp: Seccomp::Spec,
-        profile: spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()),
-        orphan,
-    })?;
-    write_pid(flags, executed.pid.as_raw_nonzero().get())?;
-    if let (Some(master), Some(socket)) = (&executed.console, &flags.console_socket) {
-        send_console(socket, master)?;
-    }
-    if flags.detach {
-        return Ok(0);
-    }
-    let ended = super::relay::wait(&executed.pidfd, executed.console.as_ref())
-        .map_err(kernel("wait for the process"))?;
-    Ok(u8::try_from(ended.code() & 0xff).unwrap_or(255))
-}
-
-/// The process to add: from a file, or the container's own with another command.
-fn exec_process(flags: &Flags, spec: &Spec, command: &[String]) -> Result<Process, CliError> {
-    if let Some(path) = &flags.process {
-        let bytes = std::fs::read(path)
-            .map_err(|source| CliError::File { action: "read", path: path.clone(), source })?;
-        return serde_json::from_slice(&bytes)
-            .map_err(|source| CliError::Json { path: path.clone(), source });
-    }
-    if command.is_empty() {
-        return Err(CliError::Usage("exec: a command is required".to_owned()));
-    }
-    let mut process = spec.process.clone().unwrap_or_default();
-    process.args = command.to_vec();
-    process.terminal = flags.tty;
-    process.env.extend(flags.env.iter().cloned());
-    if let Some(cwd) = &flags.cwd {
-        process.cwd.clone_from(cwd);
-    }
-    if let Some(user) = &flags.user {
-        process.user.username.clone_from(user);
-    }
-    Ok(process)
-}
-
 fn kill(global: &Global, flags: &Flags) -> Result<u8, CliError> {
     let (id, signal) = match flags.rest.as_slice() {
         [id] => (id, Signal::TERM),
-        [id, signal] => {
-            (id, signal.parse::<Signal>().map_err(|e| CliError::Usage(e.to_string()))?)
+        [id, signal] => (
+            id,
+            signal
+                .parse::<Signal>()
+                .map_err(|e| CliError::Usage(e.to_string()))?,
+        ),
+        _ => {
+            return Err(CliError::Usage(
+                "kill: a container ID is required".to_owned(),
+            ));
         }
-        _ => return Err(CliError::Usage("kill: a container ID is required".to_owned())),
     };
     let dir = Dir::new(&global.root, id)?;
     let record = dir.load()?;
     if flags.all && signal == Signal::KILL {
-        group(&record)?.kill().map_err(kernel("kill the container"))?;
+        group(&record)?
+            .kill()
+            .map_err(kernel("kill the container"))?;
         return Ok(0);
     }
     if dir.status(&record) == Status::Stopped {
         return Err(CliError::Conflict("container not running".to_owned()));
     }
     let pids = match flags.all {
-        true => group(&record)?.pids().map_err(kernel("list the processes"))?,
+        true => group(&record)?
+            .pids()
+            .map_err(kernel("list the processes"))?,
         false => vec![record.pid],
     };
     for pid in pids {
@@ -381,8 +359,10 @@ fn delete_stopped(dir: &Dir, record: &Record, force: bool) -> Result<(), CliErro
         // A container that was never started may be deleted, as in runc.
         if !force && status != Status::Created {
             let status = format!("{status:?}").to_lowercase();
-            let text =
-                format!("cannot delete container {} that is not stopped: {status}", record.id);
+            let text = format!(
+                "cannot delete container {} that is not stopped: {status}",
+                record.id
+            );
             return Err(CliError::Conflict(text));
         }
         group.kill().map_err(kernel("kill the container"))?;
@@ -411,7 +391,10 @@ fn change(
 
 fn list(global: &Global, flags: &Flags) -> Result<u8, CliError> {
     let mut states = Vec::new();
-    let entries = std::fs::read_dir(&global.root).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(&global.root)
+        .into_iter()
+        .flatten()
+        .flatten();
     for entry in entries {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Ok(dir) = Dir::new(&global.root, &name) else {
@@ -424,7 +407,10 @@ fn list(global: &Global, flags: &Flags) -> Result<u8, CliError> {
     }
     states.sort_by(|a, b| a.id.cmp(&b.id));
     if flags.quiet {
-        let ids: String = states.iter().map(|state| format!("{}\n", state.id)).collect();
+        let ids: String = states
+            .iter()
+            .map(|state| format!("{}\n", state.id))
+            .collect();
         print(&ids);
     } else {
         print(&pretty(&states));
@@ -433,46 +419,21 @@ fn list(global: &Global, flags: &Flags) -> Result<u8, CliError> {
 }
 
 fn write_example(flags: &Flags) -> Result<u8, CliError> {
-    let path = flags.bundle.clone().unwrap_or_else(|| PathBuf::from(".")).join("config.json");
+    let path = flags
+        .bundle
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("."))
+        .join("config.json");
     let text = pretty(&runtime::example_spec());
-    let file = std::fs::File::options().write(true).create_new(true).open(&path);
+    let file = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .open(&path);
     file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-        .map_err(|source| CliError::File { action: "write", path, source })?;
+        .map_err(|source| CliError::File {
+            action: "write",
+            path,
+            source,
+        })?;
     Ok(0)
-}
-
-fn features() -> serde_json::Value {
-    let all = sys::caps::CapSet::from_bits((1 << 41) - 1).names();
-    serde_json::json!({
-        "ociVersionMin": "1.0.0",
-        "ociVersionMax": spec::runtime::VERSION,
-        "hooks": [],
-        "mountOptions": [
-            "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "noatime",
-            "nodev", "nodiratime", "noexec", "norelatime", "nostrictatime", "nosuid",
-            "nosymfollow", "private", "ratime", "rbind", "rdev", "rexec", "rnoatime", "rnodev",
-            "rnoexec", "rnosuid", "ro", "rprivate", "rro", "rrw", "rshared", "rslave", "rsuid",
-            "runbindable", "rw", "shared", "slave", "strictatime", "suid", "sync", "tmpcopyup",
-            "unbindable"
-        ],
-        "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
-            "capabilities": all,
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false },
-            "seccomp": {
-                "enabled": true,
-                "actions": [
-                    "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
-                    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"
-                ],
-                "operators": [
-                    "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
-                    "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"
-                ],
-                "archs": ["SCMP_ARCH_X86", "SCMP_ARCH_X86_64"]
-            },
-            "apparmor": { "enabled": false },
-            "selinux": { "enabled": false }
-        }
-    })
 }

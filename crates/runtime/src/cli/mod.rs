@@ -8,6 +8,8 @@
 //! ```
 
 mod commands;
+mod exec;
+mod features;
 mod relay;
 mod state;
 
@@ -77,7 +79,11 @@ pub(crate) struct Global {
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
-    let mut global = Global { root: PathBuf::from(ROOT), log: None, json_log: false };
+    let mut global = Global {
+        root: PathBuf::from(ROOT),
+        log: None,
+        json_log: false,
+    };
     match dispatch(&mut global) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
@@ -103,7 +109,9 @@ fn dispatch(global: &mut Global) -> Result<u8, CliError> {
             }
             Long("debug") => {}
             Long("systemd-cgroup") => {
-                return Err(CliError::Usage("systemd cgroups are not supported".to_owned()));
+                return Err(CliError::Usage(
+                    "systemd cgroups are not supported".to_owned(),
+                ));
             }
             Long("rootless") => {
                 let _ = parser.optional_value();
@@ -147,7 +155,10 @@ impl Global {
         } else {
             format!("level=error msg={text:?}")
         };
-        let log = std::fs::File::options().append(true).create(true).open(path);
+        let log = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(path);
         // The message is on stderr already.
         let _ = log.and_then(|mut log| writeln!(log, "{line}"));
     }
@@ -158,6 +169,7 @@ pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
+/// What `--help` prints.
 const HELP: &str = "\
 corten-runtime starts containers from OCI bundles.
 

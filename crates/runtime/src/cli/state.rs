@@ -41,7 +41,9 @@ impl Dir {
     pub(crate) fn new(root: &Path, id: &str) -> Result<Self, CliError> {
         let good = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
         if id.is_empty() || id.len() > MAX_ID || !id.chars().all(good) || id == "." || id == ".." {
-            return Err(CliError::Usage(format!("invalid container ID format: {id:?}")));
+            return Err(CliError::Usage(format!(
+                "invalid container ID format: {id:?}"
+            )));
         }
         Ok(Self(root.join(id)))
     }
@@ -56,10 +58,16 @@ impl Dir {
 
     /// Makes the directory.
     pub(crate) fn create(&self) -> Result<(), CliError> {
-        let fail = |source| CliError::File { action: "make", path: self.0.clone(), source };
+        let fail = |source| CliError::File {
+            action: "make",
+            path: self.0.clone(),
+            source,
+        };
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o711).recursive(true);
-        builder.create(self.0.parent().unwrap_or(Path::new("/"))).map_err(fail)?;
+        builder
+            .create(self.0.parent().unwrap_or(Path::new("/")))
+            .map_err(fail)?;
         match builder.recursive(false).mode(0o700).create(&self.0) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Err(CliError::Exists),
             other => other.map_err(fail),
@@ -68,8 +76,11 @@ impl Dir {
 
     /// Removes the directory.
     pub(crate) fn remove(&self) -> Result<(), CliError> {
-        std::fs::remove_dir_all(&self.0)
-            .map_err(|source| CliError::File { action: "remove", path: self.0.clone(), source })
+        std::fs::remove_dir_all(&self.0).map_err(|source| CliError::File {
+            action: "remove",
+            path: self.0.clone(),
+            source,
+        })
     }
 
     pub(crate) fn load(&self) -> Result<Record, CliError> {
@@ -77,7 +88,13 @@ impl Dir {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(CliError::NotFound),
-            Err(source) => return Err(CliError::File { action: "read", path, source }),
+            Err(source) => {
+                return Err(CliError::File {
+                    action: "read",
+                    path,
+                    source,
+                });
+            }
         };
         serde_json::from_slice(&bytes).map_err(|source| CliError::Json { path, source })
     }
@@ -92,7 +109,11 @@ impl Dir {
             file.sync_data()?;
             std::fs::rename(&temporary, &path)
         };
-        write().map_err(|source| CliError::File { action: "write", path: path.clone(), source })
+        write().map_err(|source| CliError::File {
+            action: "write",
+            path: path.clone(),
+            source,
+        })
     }
 
     /// How far the container is.
@@ -104,7 +125,11 @@ impl Dir {
             return Status::Created;
         }
         let frozen = super::commands::group(record).is_ok_and(|g| g.is_frozen().unwrap_or(false));
-        if frozen { Status::Paused } else { Status::Running }
+        if frozen {
+            Status::Paused
+        } else {
+            Status::Running
+        }
     }
 
     /// What `state` prints.
@@ -123,9 +148,8 @@ impl Dir {
 
 /// Whether the process of a record is there and has not ended.
 fn alive(record: &Record) -> bool {
-    process_stat(record.pid).is_some_and(|(state, start)| {
-        start == record.pid_start && !matches!(state, 'Z' | 'X')
-    })
+    process_stat(record.pid)
+        .is_some_and(|(state, start)| start == record.pid_start && !matches!(state, 'Z' | 'X'))
 }
 
 /// State letter and start time of a process.
@@ -144,7 +168,10 @@ mod tests {
     #[test]
     fn ids_are_names() {
         let root = Path::new("/r");
-        assert_eq!(Dir::new(root, "a-b_c.d+1").unwrap().path(), Path::new("/r/a-b_c.d+1"));
+        assert_eq!(
+            Dir::new(root, "a-b_c.d+1").unwrap().path(),
+            Path::new("/r/a-b_c.d+1")
+        );
         for bad in ["", ".", "..", "a/b", "a b", "a\0", "é"] {
             assert!(Dir::new(root, bad).is_err(), "{bad:?}");
         }

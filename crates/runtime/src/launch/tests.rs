@@ -57,10 +57,16 @@ fn elf(machine: u16, interpreter: &str) -> Vec<u8> {
 fn missing_programs_are_127_with_dockers_words() {
     let error = find_error("/no/such", &[]);
     assert_eq!(error.exit_code, Some(127));
-    assert_eq!(error.message, "exec: \"/no/such\": stat /no/such: no such file or directory");
+    assert_eq!(
+        error.message,
+        "exec: \"/no/such\": stat /no/such: no such file or directory"
+    );
     let error = find_error("nosuch", &["PATH=/bin:/usr/bin".to_owned()]);
     assert_eq!(error.exit_code, Some(127));
-    assert_eq!(error.message, "exec: \"nosuch\": executable file not found in $PATH");
+    assert_eq!(
+        error.message,
+        "exec: \"nosuch\": executable file not found in $PATH"
+    );
     assert_eq!(find_error("", &[]).exit_code, Some(127));
 }
 
@@ -70,20 +76,36 @@ fn directories_and_files_without_permission_are_126() {
     let plain = files.add("plain", b"x", 0o644);
     let error = find_error(plain.to_str().unwrap(), &[]);
     assert_eq!(error.exit_code, Some(126));
-    assert!(error.message.ends_with("permission denied"), "{}", error.message);
+    assert!(
+        error.message.ends_with("permission denied"),
+        "{}",
+        error.message
+    );
     let error = find_error("/", &[]);
-    assert_eq!((error.exit_code, error.message.as_str()), (Some(126), "exec: \"/\": is a directory"));
+    assert_eq!(
+        (error.exit_code, error.message.as_str()),
+        (Some(126), "exec: \"/\": is a directory")
+    );
     let path = format!("PATH={}", files.0.path().display());
     let chain = spec::error::chain(&find_error("plain", &[path]));
-    assert!(chain.contains("not found in $PATH") && chain.contains("no execute permission"), "{chain}");
+    assert!(
+        chain.contains("not found in $PATH") && chain.contains("no execute permission"),
+        "{chain}"
+    );
 }
 
 #[test]
 fn the_last_path_of_the_environment_counts_and_files_are_found() {
     let files = Files::new();
     let tool = files.add("tool", b"#!/bin/sh\n", 0o755);
-    let env = ["PATH=/nowhere".to_owned(), format!("PATH=/x:{}", files.0.path().display())];
-    assert_eq!(find("tool", &env).unwrap().to_str().unwrap(), tool.to_str().unwrap());
+    let env = [
+        "PATH=/nowhere".to_owned(),
+        format!("PATH=/x:{}", files.0.path().display()),
+    ];
+    assert_eq!(
+        find("tool", &env).unwrap().to_str().unwrap(),
+        tool.to_str().unwrap()
+    );
 }
 
 #[test]
@@ -96,7 +118,10 @@ fn scripts_name_what_they_miss() {
     );
     let crlf = files.add("crlf", b"#!/bin/sh\r\necho\r\n", 0o755);
     let text = refused(&crlf);
-    assert!(text.contains("CRLF") && text.contains("`/bin/sh\\r`"), "{text}");
+    assert!(
+        text.contains("CRLF") && text.contains("`/bin/sh\\r`"),
+        "{text}"
+    );
     let empty = files.add("empty", b"#!\n", 0o755);
     assert!(refused(&empty).contains("names no interpreter"));
     let none = files.add("none", b"echo hello\n", 0o755);
@@ -115,10 +140,16 @@ fn programs_name_their_loader_or_machine() {
     let foreign = files.add("foreign", &elf(183, "/lib/ld"), 0o755);
     let text = refused(&foreign);
     assert!(text.contains("exec format error"), "{text}");
-    assert!(text.contains("is for ARM 64 (arm64), this machine is x86-64 (amd64)"), "{text}");
+    assert!(
+        text.contains("is for ARM 64 (arm64), this machine is x86-64 (amd64)"),
+        "{text}"
+    );
     let musl = files.add("musl", &elf(62, "/lib/ld-musl-none.so.1"), 0o755);
     let text = refused(&musl);
-    assert!(text.contains("dynamic loader) `/lib/ld-musl-none.so.1` is missing"), "{text}");
+    assert!(
+        text.contains("dynamic loader) `/lib/ld-musl-none.so.1` is missing"),
+        "{text}"
+    );
     let damaged = files.add("damaged", b"\x7fELF\x02\x01\x01", 0o755);
     assert!(refused(&damaged).contains("exec format error"));
 }

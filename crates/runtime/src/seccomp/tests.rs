@@ -65,7 +65,7 @@ fn every_call_of_the_default_profile_is_decided_as_its_list_says() {
         .filter(|r| r.args.is_empty() && r.action == "SCMP_ACT_ALLOW")
         .flat_map(|r| &r.names)
         .collect();
-    let conditional = ["socket", "personality", "clone", "clone3"];
+    let conditional = ["socket", "socketcall", "personality", "clone", "clone3"];
     for (audit, arch) in [(X86_64, Architecture::X86_64), (I386, Architecture::X86)] {
         let allowed: Vec<u32> = simple.iter().filter_map(|n| arch.number(n)).collect();
         let skip: Vec<u32> = conditional.iter().filter_map(|n| arch.number(n)).collect();
@@ -118,6 +118,8 @@ fn conditions_of_the_default_profile_hold() {
     assert_eq!(ask(&p, "clone", [0x0001_0900, 0, 0, 0, 0, 0]), ALLOW);
     assert_eq!(ask(&p, "clone", [0x1000_0000, 0, 0, 0, 0, 0]), EPERM);
     assert_eq!(ask(&p, "clone3", [0; 6]), NO_SUCH_CALL);
+    let socketcall = Architecture::X86.number("socketcall").unwrap();
+    assert_eq!(run(&p, I386, socketcall, [1, 0, 0, 0, 0, 0]), NO_SUCH_CALL);
     let admin = default_for(&["CAP_SYS_ADMIN"]);
     assert_eq!(ask(&admin, "clone", [0x1000_0000, 0, 0, 0, 0, 0]), ALLOW);
     assert_eq!(ask(&admin, "clone3", [0; 6]), ALLOW);
@@ -137,7 +139,9 @@ fn other_conventions_are_closed() {
 #[test]
 fn every_operator_compares_all_64_bits() {
     const BIG: u64 = 0x1_0000_0005;
-    let cases: [(&str, u64, u64, &[(u64, bool)]); 7] = [
+    /// Operator, value, second value, and arguments with what is expected.
+    type Case = (&'static str, u64, u64, &'static [(u64, bool)]);
+    let cases: [Case; 7] = [
         (
             "SCMP_CMP_EQ",
             BIG,

@@ -115,6 +115,7 @@ impl Supervisor {
         });
         drop(spec);
         let pid = created.pid.as_raw_pid();
+        let warnings = std::mem::take(&mut created.warnings);
         let console = created.console.take();
         let path = created.cgroup.path().to_owned();
         self.phase = Phase::Created(created);
@@ -122,7 +123,7 @@ impl Supervisor {
             .record(Some(&path), ProcessRef::of(pid))
             .and_then(|()| self.connect(console, ends, create.stdin));
         match connected {
-            Ok(()) => Ok(Reply::Created { pid }),
+            Ok(()) => Ok(Reply::Created { pid, warnings }),
             Err(error) => {
                 self.undo();
                 Err(error)

@@ -176,7 +176,7 @@ fn receive<T: serde::de::DeserializeOwned>(socket: &OwnedFd) -> Option<(T, Vec<O
 
 /// A container and the connection to its supervisor.
 pub struct Container {
-    pub base: PathBuf,
+    base: PathBuf,
     id: ContainerId,
     control: Option<OwnedFd>,
     pub supervisor: i32,
@@ -207,7 +207,7 @@ impl Container {
     }
 
     fn cgroup_path(&self) -> String {
-        format!("/corten-shim-test/{}", self.id)
+        format!("/corten-shim-test-{}", self.id)
     }
 
     fn spec(&self) -> oci::Spec {
@@ -305,7 +305,7 @@ impl Container {
             netns: false,
         };
         match self.call(Request::Create(create), Vec::new())? {
-            Reply::Created { pid } => self.init = pid,
+            Reply::Created { pid, .. } => self.init = pid,
             other => panic!("{other:?}"),
         }
         Ok(())

@@ -40,11 +40,17 @@ impl Cgroups {
     pub fn detect() -> Result<Self> {
         let path = "/proc/self/mountinfo";
         let text = std::fs::read_to_string(path).map_err(|e| {
-            Error::new(format!("read(`{path}`)"), Errno::from_io_error(&e).unwrap_or(Errno::IO))
+            Error::new(
+                format!("read(`{path}`)"),
+                Errno::from_io_error(&e).unwrap_or(Errno::IO),
+            )
         })?;
         let found = Self::from_mountinfo(&text);
         if found.hierarchies.is_empty() {
-            return Err(Error::new("find a mounted cgroup file system", Errno::NOENT));
+            return Err(Error::new(
+                "find a mounted cgroup file system",
+                Errno::NOENT,
+            ));
         }
         Ok(found)
     }
@@ -56,9 +62,8 @@ impl Cgroups {
             let Some(new) = parse_line(line) else {
                 continue;
             };
-            let same = |old: &Hierarchy| {
-                old.version == new.version && old.controllers == new.controllers
-            };
+            let same =
+                |old: &Hierarchy| old.version == new.version && old.controllers == new.controllers;
             if !hierarchies.iter().any(same) {
                 hierarchies.push(new);
             }
@@ -90,17 +95,33 @@ fn parse_line(line: &str) -> Option<Hierarchy> {
         _ => return None,
     };
     let is_controller = |o: &&str| {
-        let flag = matches!(*o, "rw" | "ro" | "xattr" | "clone_children" | "noprefix" | "" | "none");
+        let flag = matches!(
+            *o,
+            "rw" | "ro" | "xattr" | "clone_children" | "noprefix" | "" | "none"
+        );
         !flag && !o.starts_with("release_agent=")
     };
-    let controllers = options.split(',').filter(is_controller).map(str::to_owned).collect();
-    Some(Hierarchy { mountpoint: PathBuf::from(mountpoint), version, controllers })
+    let controllers = options
+        .split(',')
+        .filter(is_controller)
+        .map(str::to_owned)
+        .collect();
+    Some(Hierarchy {
+        mountpoint: PathBuf::from(mountpoint),
+        version,
+        controllers,
+    })
 }
 
 /// Undoes the octal escapes of a mount table.
 fn unescape(text: &str) -> String {
     let mut out = text.to_owned();
-    for (escape, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+    for (escape, plain) in [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ] {
         if out.contains(escape) {
             out = out.replace(escape, plain);
         }
@@ -123,7 +144,11 @@ mod tests {
     #[test]
     fn hybrid_layout() {
         let found = Cgroups::from_mountinfo(HYBRID);
-        let names: Vec<_> = found.hierarchies().iter().map(|h| h.controllers.join("+")).collect();
+        let names: Vec<_> = found
+            .hierarchies()
+            .iter()
+            .map(|h| h.controllers.join("+"))
+            .collect();
         assert_eq!(names, ["cpu+cpuacct", "name=systemd", ""]);
         assert_eq!(found.version(), Version::V1);
         let group = found.group("/corten/x").unwrap();

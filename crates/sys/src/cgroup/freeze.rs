@@ -24,7 +24,10 @@ impl Cgroup {
             }
             if Instant::now() > deadline {
                 self.thaw()?;
-                return Err(Error::new(format!("freeze(`{}`)", self.path()), Errno::TIMEDOUT));
+                return Err(Error::new(
+                    format!("freeze(`{}`)", self.path()),
+                    Errno::TIMEDOUT,
+                ));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -50,7 +53,9 @@ impl Cgroup {
         if let Some(dir) = self.controller("freezer") {
             Ok(read(dir, "freezer.state")?.trim() == "FROZEN")
         } else if let Some(dir) = self.unified() {
-            Ok(read(&dir.path, "cgroup.events")?.lines().any(|line| line == "frozen 1"))
+            Ok(read(&dir.path, "cgroup.events")?
+                .lines()
+                .any(|line| line == "frozen 1"))
         } else {
             Ok(false)
         }

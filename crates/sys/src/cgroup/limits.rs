@@ -77,7 +77,11 @@ impl Cgroup {
         self.v1_memory(limits)?;
         self.v1_cpu(limits)?;
         if let Some(limit) = limits.pids {
-            write(self.need("pids")?, "pids.max", &max_or(limit.max(0).unsigned_abs(), limit <= 0))?;
+            write(
+                self.need("pids")?,
+                "pids.max",
+                &max_or(limit.max(0).unsigned_abs(), limit <= 0),
+            )?;
         }
         if let Some(weight) = limits.blkio_weight {
             let dir = self.need("blkio")?;
@@ -96,7 +100,10 @@ impl Cgroup {
             }
         }
         match limits.unified.first() {
-            Some((file, _)) => Err(Error::new(format!("write(`{file}`) on cgroup v1"), Errno::NOTSUP)),
+            Some((file, _)) => Err(Error::new(
+                format!("write(`{file}`) on cgroup v1"),
+                Errno::NOTSUP,
+            )),
             None => Ok(()),
         }
     }
@@ -107,7 +114,9 @@ impl Cgroup {
             // The kernel refuses memory > memory+swap at any moment, so the order depends on
             // whether the limits grow or shrink.
             let now = read(dir, "memory.memsw.limit_in_bytes").ok();
-            let now = now.and_then(|text| text.trim().parse::<i64>().ok()).unwrap_or(i64::MAX);
+            let now = now
+                .and_then(|text| text.trim().parse::<i64>().ok())
+                .unwrap_or(i64::MAX);
             let grows = limits.memory.is_some_and(|m| m == -1 || m > now);
             let mut files = [
                 ("memory.limit_in_bytes", limits.memory),
@@ -123,10 +132,18 @@ impl Cgroup {
             }
         }
         if let Some(value) = limits.memory_reservation {
-            write(self.need("memory")?, "memory.soft_limit_in_bytes", &value.to_string())?;
+            write(
+                self.need("memory")?,
+                "memory.soft_limit_in_bytes",
+                &value.to_string(),
+            )?;
         }
         if let Some(value) = limits.swappiness {
-            write(self.need("memory")?, "memory.swappiness", &value.to_string())?;
+            write(
+                self.need("memory")?,
+                "memory.swappiness",
+                &value.to_string(),
+            )?;
         }
         if let Some(disable) = limits.oom_kill_disable {
             let text = if disable { "1" } else { "0" };
@@ -158,13 +175,22 @@ impl Cgroup {
     }
 
     fn need(&self, controller: &str) -> Result<&Path> {
-        let missing = || Error::new(format!("find the cgroup controller `{controller}`"), Errno::NODEV);
+        let missing = || {
+            Error::new(
+                format!("find the cgroup controller `{controller}`"),
+                Errno::NODEV,
+            )
+        };
         self.controller(controller).ok_or_else(missing)
     }
 }
 
 fn max_or(value: u64, unlimited: bool) -> String {
-    if unlimited { "max".to_owned() } else { value.to_string() }
+    if unlimited {
+        "max".to_owned()
+    } else {
+        value.to_string()
+    }
 }
 
 fn v2(dir: &Path, limits: &Limits) -> Result<()> {
@@ -180,7 +206,11 @@ fn v2_files(limits: &Limits) -> Vec<(String, String)> {
     let bytes = |value: i64| max_or(value.max(0).unsigned_abs(), value < 0);
     if let Some(swap) = limits.memory_swap {
         // v1 counts memory and swap together, v2 swap alone.
-        let alone = if swap < 0 { swap } else { swap - limits.memory.unwrap_or(0).max(0) };
+        let alone = if swap < 0 {
+            swap
+        } else {
+            swap - limits.memory.unwrap_or(0).max(0)
+        };
         files.push(("memory.swap.max", bytes(alone)));
     }
     if let Some(memory) = limits.memory {
@@ -224,7 +254,9 @@ fn v2_files(limits: &Limits) -> Vec<(String, String)> {
             files.push(("io.max", text));
         }
     }
-    let own = files.into_iter().map(|(file, value)| (file.to_owned(), value));
+    let own = files
+        .into_iter()
+        .map(|(file, value)| (file.to_owned(), value));
     own.chain(limits.unified.iter().cloned()).collect()
 }
 
@@ -244,7 +276,10 @@ mod tests {
 
     #[test]
     fn v2_conversions() {
-        assert_eq!((cpu_weight(2), cpu_weight(1024), cpu_weight(262_144)), (1, 39, 10_000));
+        assert_eq!(
+            (cpu_weight(2), cpu_weight(1024), cpu_weight(262_144)),
+            (1, 39, 10_000)
+        );
         assert_eq!((io_weight(10), io_weight(1000)), (1, 10_000));
         let limits = Limits {
             memory: Some(1 << 20),

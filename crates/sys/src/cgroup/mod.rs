@@ -40,6 +40,12 @@ use crate::{Error, Result};
 /// Most time that [`Cgroup::remove`] and [`Cgroup::kill`] wait for processes to be gone.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// Most time that making a group waits for a left-over of the same path to become empty.
+const LEFT_OVER: Duration = Duration::from_millis(100);
+
+/// How often a group is tried to be made while others remove its parent or make it themselves.
+const PARENT_RACES: u32 = 16;
+
 /// Whether the calling process is in the v2 directory already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unified {
@@ -70,14 +76,21 @@ impl Cgroups {
     pub fn group(&self, path: &str) -> Result<Cgroup> {
         let invalid = || Error::new(format!("cgroup path `{path}`"), Errno::INVAL);
         let relative = path.strip_prefix('/').ok_or_else(invalid)?;
-        if relative.split('/').any(|part| matches!(part, "" | "." | "..")) || path.contains('\0') {
+        if relative
+            .split('/')
+            .any(|part| matches!(part, "" | "." | ".."))
+            || path.contains('\0')
+        {
             return Err(invalid());
         }
         let dirs = self.hierarchies().iter().map(|hierarchy| Dir {
             path: hierarchy.mountpoint.join(relative),
             hierarchy: hierarchy.clone(),
         });
-        Ok(Cgroup { path: path.to_owned(), dirs: dirs.collect() })
+        Ok(Cgroup {
+            path: path.to_owned(),
+            dirs: dirs.collect(),
+        })
     }
 
     /// Makes a group in every hierarchy. An empty left-over of the same path is replaced.
@@ -94,7 +107,11 @@ impl Cgroups {
     /// Opens an existing group; `None` if no hierarchy has it.
     pub fn open(&self, path: &str) -> Result<Option<Cgroup>> {
         let group = self.group(path)?;
-        Ok(group.dirs.iter().any(|dir| dir.path.is_dir()).then_some(group))
+        Ok(group
+            .dirs
+            .iter()
+            .any(|dir| dir.path.is_dir())
+            .then_some(group))
     }
 
     /// Names of the groups directly below a path, in any hierarchy, sorted.
@@ -125,7 +142,9 @@ impl Cgroup {
 
     /// The directory of the v2 hierarchy, if one is mounted.
     fn unified(&self) -> Option<&Dir> {
-        self.dirs.iter().find(|dir| dir.hierarchy.version == Version::V2)
+        self.dirs
+            .iter()
+            .find(|dir| dir.hierarchy.version == Version::V2)
     }
 
     /// The directory of the v2 hierarchy when v2 is the only one.
@@ -152,7 +171,11 @@ impl Cgroup {
     /// # Errors
     /// See [`Cgroups::create`].
     pub fn make_others(&self) -> Result<()> {
-        for dir in self.dirs.iter().filter(|d| d.hierarchy.version == Version::V1) {
+        for dir in self
+            .dirs
+            .iter()
+            .filter(|d| d.hierarchy.version == Version::V1)
+        {
             if let Err(error) = dir.make() {
                 for made in &self.dirs {
                     // The first failure is the one to tell; an empty directory is swept later.
@@ -247,7 +270,10 @@ impl Cgroup {
             // Frozen processes of v1 die only when they thaw.
             self.thaw()?;
             if Instant::now() > deadline {
-                return Err(Error::new(format!("kill(cgroup `{}`)", self.path), Errno::TIMEDOUT));
+                return Err(Error::new(
+                    format!("kill(cgroup `{}`)", self.path),
+                    Errno::TIMEDOUT,
+                ));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -266,7 +292,10 @@ impl Cgroup {
         }
         match rustix::process::pidfd_send_signal(&pidfd, Signal::KILL) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
-            Err(e) => Err(Error::new(format!("pidfd_send_signal({pid:?}, SIGKILL)"), e)),
+            Err(e) => Err(Error::new(
+                format!("pidfd_send_signal({pid:?}, SIGKILL)"),
+                e,
+            )),
         }
     }
 
@@ -287,11 +316,23 @@ impl Cgroup {
     fn wait_empty(&self, deadline: Instant) -> Result<()> {
         while !self.pids()?.is_empty() {
             if Instant::now() > deadline {
-                return Err(Error::new(format!("kill(cgroup `{}`)", self.path), Errno::TIMEDOUT));
+                return Err(Error::new(
+                    format!("kill(cgroup `{}`)", self.path),
+                    Errno::TIMEDOUT,
+                ));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+
+    /// Removes the group where it has neither processes nor groups below it, without waiting; for
+    /// parents that several groups share.
+    pub fn remove_if_empty(&self) {
+        for dir in &self.dirs {
+            // Whoever still uses it removes it later.
+            let _ = rustix::fs::rmdir(&dir.path);
+        }
     }
 
     /// Removes the group and those below it from every hierarchy; missing ones are no error.
@@ -311,20 +352,22 @@ impl Cgroup {
 
 impl Dir {
     fn make(&self) -> Result<()> {
-        match self.mkdir() {
-            Err(Errno::NOENT) => {
-                self.make_parents()?;
-                self.mkdir()
-            }
-            Err(Errno::EXIST) => {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.mkdir() {
+                Ok(()) => return self.prepare(&self.path),
+                // Somebody may remove an empty parent again before it is used.
+                Err(Errno::NOENT) if tries < PARENT_RACES => self.make_parents()?,
                 // A left-over of a crash: its limits are unknown, so it is not used again.
-                remove_tree(&self.path, Instant::now() + Duration::from_millis(100))?;
-                self.mkdir()
+                Err(Errno::EXIST) if tries < PARENT_RACES => {
+                    remove_tree(&self.path, Instant::now() + LEFT_OVER)?;
+                }
+                Err(e) => {
+                    return Err(Error::new(format!("mkdir(`{}`)", self.path.display()), e));
+                }
             }
-            other => other,
         }
-        .map_err(|e| Error::new(format!("mkdir(`{}`)", self.path.display()), e))?;
-        self.prepare(&self.path)
     }
 
     fn mkdir(&self) -> std::result::Result<(), Errno> {
@@ -335,14 +378,21 @@ impl Dir {
         let Some(parent) = self.path.parent() else {
             return Ok(());
         };
-        let relative = parent.strip_prefix(&self.hierarchy.mountpoint).unwrap_or(parent);
+        let relative = parent
+            .strip_prefix(&self.hierarchy.mountpoint)
+            .unwrap_or(parent);
         let mut current = self.hierarchy.mountpoint.clone();
         self.delegate(&current);
         for part in relative.components() {
             current.push(part);
             match rustix::fs::mkdir(&current, Mode::from_raw_mode(0o755)) {
-                Ok(()) => self.prepare(&current)?,
+                Ok(()) => match self.prepare(&current) {
+                    // Removed again already: the caller tries again.
+                    Err(e) if e.errno() == Errno::NOENT => return Ok(()),
+                    other => other?,
+                },
                 Err(Errno::EXIST) => {}
+                Err(Errno::NOENT) => return Ok(()),
                 Err(e) => return Err(Error::new(format!("mkdir(`{}`)", current.display()), e)),
             }
             self.delegate(&current);
@@ -355,7 +405,10 @@ impl Dir {
         if self.hierarchy.version != Version::V2 {
             return;
         }
-        for name in read(dir, "cgroup.controllers").unwrap_or_default().split_whitespace() {
+        for name in read(dir, "cgroup.controllers")
+            .unwrap_or_default()
+            .split_whitespace()
+        {
             // One at a time: a controller that cannot be delegated must not hinder the others, and
             // a limit that then cannot be set says so itself.
             let _ = write(dir, "cgroup.subtree_control", &format!("+{name}"));
@@ -430,7 +483,8 @@ fn io_error(call: &str, path: &Path, error: &std::io::Error) -> Error {
 fn write(dir: &Path, file: &str, value: &str) -> Result<()> {
     let path = dir.join(file);
     let fail = |e| Error::new(format!("write(`{}`, `{value}`)", path.display()), e);
-    let fd = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(fail)?;
+    let fd =
+        rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(fail)?;
     rustix::io::retry_on_intr(|| rustix::io::write(&fd, value.as_bytes())).map_err(fail)?;
     Ok(())
 }

@@ -188,7 +188,9 @@ fn v2_stats(dir: &Path) -> Stats {
         memory: MemoryStats {
             usage: number(dir, "memory.current"),
             max_usage: number(dir, "memory.peak"),
-            limit: read(dir, "memory.max").ok().and_then(|t| t.trim().parse().ok()),
+            limit: read(dir, "memory.max")
+                .ok()
+                .and_then(|t| t.trim().parse().ok()),
             failcnt: get(&events, "max"),
             stat: table(dir, "memory.stat"),
         },
@@ -201,12 +203,17 @@ fn v2_stats(dir: &Path) -> Stats {
 fn pids(dir: &Path) -> PidsStats {
     PidsStats {
         current: number(dir, "pids.current"),
-        limit: read(dir, "pids.max").ok().and_then(|t| t.trim().parse().ok()),
+        limit: read(dir, "pids.max")
+            .ok()
+            .and_then(|t| t.trim().parse().ok()),
     }
 }
 
 fn number(dir: &Path, file: &str) -> u64 {
-    read(dir, file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    read(dir, file)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 fn table(dir: &Path, file: &str) -> BTreeMap<String, u64> {
@@ -260,7 +267,12 @@ fn io_stat(text: &str, names: &[(&str, &str)]) -> Vec<BlockEntry> {
                 continue;
             };
             if let Ok(value) = value.parse() {
-                entries.push(BlockEntry { major, minor, op: (*op).to_owned(), value });
+                entries.push(BlockEntry {
+                    major,
+                    minor,
+                    op: (*op).to_owned(),
+                    value,
+                });
             }
         }
     }
@@ -275,8 +287,14 @@ mod tests {
     fn block_counters_of_both_versions() {
         let v1 = parse_blkio("254:0 Read 4096\n254:0 Total 4096\nTotal 4096\n");
         assert_eq!(v1.len(), 2);
-        assert_eq!((v1[0].major, v1[0].op.as_str(), v1[0].value), (254, "read", 4096));
-        let v2 = io_stat("254:0 rbytes=10 wbytes=20 rios=1 wios=2\n", &[("wbytes", "write")]);
+        assert_eq!(
+            (v1[0].major, v1[0].op.as_str(), v1[0].value),
+            (254, "read", 4096)
+        );
+        let v2 = io_stat(
+            "254:0 rbytes=10 wbytes=20 rios=1 wios=2\n",
+            &[("wbytes", "write")],
+        );
         assert_eq!((v2.len(), v2[0].value), (1, 20));
     }
 

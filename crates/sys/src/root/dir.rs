@@ -108,7 +108,7 @@ impl Metadata {
             allocated: u64::try_from(stat.st_blocks)
                 .unwrap_or(0)
                 .saturating_mul(512),
-            links: stat.st_nlink.into(),
+            links: stat.st_nlink,
             device: stat.st_dev,
             inode: stat.st_ino,
             rdev: stat.st_rdev,

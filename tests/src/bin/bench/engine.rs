@@ -65,7 +65,7 @@ impl Engine {
         let socket = roots.path().join("s");
         let dir = program.parent().unwrap_or(program).display();
         let script = format!(
-            "mount --make-rprivate / && ip link set lo up && PATH={dir}:$PATH exec {} \
+            "mount --make-rprivate / && ip link set lo up && PATH={dir}:{dir}/../bin:{dir}/../sbin:$PATH exec {} \
              --data-root {root}/d --exec-root {root}/x --pidfile {root}/pid -H unix://{root}/s",
             program.display()
         );

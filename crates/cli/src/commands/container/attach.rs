@@ -28,13 +28,17 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         if flags.bool("sig-proxy") && !tty {
             streams::forward(&app.client, &id)?;
         }
-        let wait = app.client.send(Request::post(format!("/containers/{}/wait", escape(&id)))).await?;
+        let wait = app
+            .client
+            .send(Request::post(format!("/containers/{}/wait", escape(&id))))
+            .await?;
         let attach = Attach {
             tty,
             stdin: stdin && open_stdin,
             stdout: true,
             stderr: true,
             detach_keys: detach_keys(app, &flags),
+            sig_proxy: flags.bool("sig-proxy") && !tty,
         };
         let hijacked = open_streams(app, &id, &attach).await?;
         // It may have ended in between, and then nothing would ever come.
@@ -55,11 +59,22 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
 }
 
 fn check_state(container: &Value) -> Result<(), Failure> {
-    let is = |key: &str| container.pointer(key).and_then(Value::as_bool).unwrap_or_default();
+    let is = |key: &str| {
+        container
+            .pointer(key)
+            .and_then(Value::as_bool)
+            .unwrap_or_default()
+    };
     match () {
-        () if !is("/State/Running") => Err(Failure::new("cannot attach to a stopped container, start it first")),
-        () if is("/State/Paused") => Err(Failure::new("cannot attach to a paused container, unpause it first")),
-        () if is("/State/Restarting") => Err(Failure::new("cannot attach to a restarting container, wait until it is running")),
+        () if !is("/State/Running") => Err(Failure::new(
+            "cannot attach to a stopped container, start it first",
+        )),
+        () if is("/State/Paused") => Err(Failure::new(
+            "cannot attach to a paused container, unpause it first",
+        )),
+        () if is("/State/Restarting") => Err(Failure::new(
+            "cannot attach to a restarting container, wait until it is running",
+        )),
         () => Ok(()),
     }
 }

@@ -24,10 +24,14 @@ pub(super) fn wanted(app: &App, flags: &Parsed, command: &str) -> Result<Create,
     let failed = |text: String| Failure::with_code(with_help(&app.program, &text, command), ENGINE);
     let pull = flags.str("pull");
     if !matches!(pull, "always" | "missing" | "never" | "") {
-        return Err(failed(format!("invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\"")));
+        return Err(failed(format!(
+            "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
+        )));
     }
     if flags.bool("use-api-socket") {
-        return Err(failed("--use-api-socket is not yet supported by Corten".to_owned()));
+        return Err(failed(
+            "--use-api-socket is not yet supported by Corten".to_owned(),
+        ));
     }
     if flags.changed("kernel-memory") {
         app.warn("Flag --kernel-memory has been deprecated, and no longer supported by the kernel");
@@ -38,7 +42,11 @@ pub(super) fn wanted(app: &App, flags: &Parsed, command: &str) -> Result<Create,
 
 /// Makes a container and returns its id: pulls the image when it is missing, writes the file of
 /// the id, and passes the daemon's warnings on.
-pub(super) async fn make(app: &App, flags: &Parsed, create: &mut Create) -> Result<String, Failure> {
+pub(super) async fn make(
+    app: &App,
+    flags: &Parsed,
+    create: &mut Create,
+) -> Result<String, Failure> {
     let id_file = IdFile::open(flags.str("cidfile"))?;
     let by_id = create.image.len() == 64 && create.image.bytes().all(|b| b.is_ascii_hexdigit());
     let is_digest = create.image.starts_with("sha256:");
@@ -58,11 +66,20 @@ pub(super) async fn make(app: &App, flags: &Parsed, create: &mut Create) -> Resu
     let mut query = Query::new();
     query.add_some("name", flags.str("name"));
     query.add_some("platform", platform);
-    let request = || Request::post("/containers/create").query(&query).json(&create.body);
+    let request = || {
+        Request::post("/containers/create")
+            .query(&query)
+            .json(&create.body)
+    };
     let answer = match (app.client.json(request()).await, &reference) {
-        (Err(error), Some(reference)) if error.is_not_found() && matches!(flags.str("pull"), "missing" | "") => {
+        (Err(error), Some(reference))
+            if error.is_not_found() && matches!(flags.str("pull"), "missing" | "") =>
+        {
             if !quiet {
-                app.warn(format!("Unable to find image '{}' locally", reference.familiar()));
+                app.warn(format!(
+                    "Unable to find image '{}' locally",
+                    reference.familiar()
+                ));
             }
             image::pull_for_create(app, reference, platform, quiet).await?;
             app.client.json(request()).await?
@@ -73,8 +90,15 @@ pub(super) async fn make(app: &App, flags: &Parsed, create: &mut Create) -> Resu
         app.warn(format!("WARNING: {warning}"));
     }
     for server in flags.list("dns") {
-        if server.trim().parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
-            app.warn(format!("WARNING: Localhost DNS ({}) may fail in containers.", server.trim()));
+        if server
+            .trim()
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+        {
+            app.warn(format!(
+                "WARNING: Localhost DNS ({}) may fail in containers.",
+                server.trim()
+            ));
         }
     }
     let id = text(&answer, "Id").to_owned();
@@ -96,15 +120,21 @@ impl<'p> IdFile<'p> {
             )));
         }
         let file = fs::File::create(path).map_err(|error| {
-            Failure::new(format!("failed to create the container ID file: open {path}: {}", go_text(&error)))
+            Failure::new(format!(
+                "failed to create the container ID file: open {path}: {}",
+                go_text(&error)
+            ))
         })?;
         Ok(Self(Some((Path::new(path), file))))
     }
 
     fn write(mut self, id: &str) -> Result<(), Failure> {
         if let Some((_, mut file)) = self.0.take() {
-            file.write_all(id.as_bytes())
-                .map_err(|error| Failure::new(format!("failed to write the container ID to the file: {error}")))?;
+            file.write_all(id.as_bytes()).map_err(|error| {
+                Failure::new(format!(
+                    "failed to write the container ID to the file: {error}"
+                ))
+            })?;
         }
         Ok(())
     }

@@ -14,7 +14,12 @@ use crate::tree::Run;
 const AT_ONCE: usize = 50;
 
 // Posts one action for each container and prints the names that went well.
-async fn post(app: &App, names: &[String], action: &'static str, query: Query) -> Result<(), Failure> {
+async fn post(
+    app: &App,
+    names: &[String],
+    action: &'static str,
+    query: Query,
+) -> Result<(), Failure> {
     let one = |name: String| {
         let path = format!("/containers/{}/{action}", escape(&name));
         let request = Request::post(path).query(&query);
@@ -47,7 +52,9 @@ fn stop_query(flags: &Parsed) -> Query {
 pub(super) fn stop(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move {
         if flags.changed("time") && flags.changed("timeout") {
-            return Err(Failure::new("conflicting options: cannot specify both --timeout and --time"));
+            return Err(Failure::new(
+                "conflicting options: cannot specify both --timeout and --time",
+            ));
         }
         post(app, &flags.args, "stop", stop_query(&flags)).await
     })
@@ -57,7 +64,9 @@ pub(super) fn stop(app: &App, flags: Parsed) -> Run<'_> {
 pub(super) fn restart(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move {
         if flags.changed("time") && flags.changed("timeout") {
-            return Err(Failure::new("conflicting options: cannot specify both --timeout and --time"));
+            return Err(Failure::new(
+                "conflicting options: cannot specify both --timeout and --time",
+            ));
         }
         post(app, &flags.args, "restart", stop_query(&flags)).await
     })
@@ -88,7 +97,10 @@ async fn remove_one(client: &Client, name: &str, query: &Query) -> Result<(), Fa
         return Err(Failure::new("container name cannot be empty"));
     }
     let path = format!("/containers/{}", escape(name));
-    Ok(client.send(Request::delete(path).query(query)).await.map(drop)?)
+    Ok(client
+        .send(Request::delete(path).query(query))
+        .await
+        .map(drop)?)
 }
 
 /// `rm`
@@ -106,7 +118,9 @@ pub(super) fn remove(app: &App, flags: Parsed) -> Run<'_> {
             match result {
                 Ok(()) => app.line(name)?,
                 // With force, what is gone already is as wanted.
-                Err(failure) if failure.not_found && flags.bool("force") => app.warn(failure.message),
+                Err(failure) if failure.not_found && flags.bool("force") => {
+                    app.warn(failure.message)
+                }
                 Err(failure) => errors.push(failure.message),
             }
         }
@@ -143,12 +157,16 @@ pub(super) fn rename(app: &App, flags: Parsed) -> Run<'_> {
         };
         let (old, new) = (old.trim(), new.trim());
         if old.is_empty() || new.is_empty() {
-            return Err(Failure::new("Error: Neither old nor new names may be empty"));
+            return Err(Failure::new(
+                "Error: Neither old nor new names may be empty",
+            ));
         }
         let path = format!("/containers/{}/rename", escape(old));
         let request = Request::post(path).query(&Query::new().with("name", new));
         app.client.send(request).await.map_err(|error| {
-            Failure::new(format!("{error}\nError: failed to rename container named {old}"))
+            Failure::new(format!(
+                "{error}\nError: failed to rename container named {old}"
+            ))
         })?;
         Ok(())
     })
@@ -156,5 +174,7 @@ pub(super) fn rename(app: &App, flags: Parsed) -> Run<'_> {
 
 /// Looks a container up.
 pub(super) async fn inspect(client: &Client, name: &str) -> Result<Value, ClientError> {
-    client.json(Request::get(format!("/containers/{}/json", escape(name)))).await
+    client
+        .json(Request::get(format!("/containers/{}/json", escape(name))))
+        .await
 }

@@ -22,7 +22,11 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         let Some((name, command)) = flags.args.split_first() else {
             return Err(Failure::new("no container"));
         };
-        let env = kv::read(&flags.list("env-file"), &flags.list("env"), Lookup::Environment)?;
+        let env = kv::read(
+            &flags.list("env-file"),
+            &flags.list("env"),
+            Lookup::Environment,
+        )?;
         let (detach, tty) = (flags.bool("detach"), flags.bool("tty"));
         let attach = Attach {
             tty,
@@ -30,6 +34,7 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
             stdout: !detach,
             stderr: !detach,
             detach_keys: detach_keys(app, &flags),
+            sig_proxy: false,
         };
         // A container that is not there is told before a terminal that is not there.
         let would_fail = streams::check_tty(attach.stdin, tty);
@@ -77,7 +82,10 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         if streams::run(hijacked, &attach).await? == Ended::Detached {
             return Err(Failure::new("read escape sequence"));
         }
-        let ended = app.client.json(Request::get(format!("/exec/{id}/json"))).await?;
+        let ended = app
+            .client
+            .json(Request::get(format!("/exec/{id}/json")))
+            .await?;
         finish(i32::try_from(int(&ended, "ExitCode")).unwrap_or(1))
     })
 }

@@ -32,7 +32,11 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         if !given.is_empty() && quiet {
             app.warn("WARNING: Ignoring custom format, because both --format and --quiet are set.");
         }
-        let format = if given.is_empty() { app.config.text("psFormat") } else { given };
+        let format = if given.is_empty() {
+            app.config.text("psFormat")
+        } else {
+            given
+        };
         let trunc = !flags.bool("no-trunc");
         let size = wants_size(&flags, format, quiet)?;
         let last = match flags.int("last") {
@@ -46,15 +50,29 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         }
         query.add_flag("size", size);
         put_filters(&mut query, filters(&flags));
-        let containers = app.client.json(Request::get("/containers/json").query(&query)).await?;
+        let containers = app
+            .client
+            .json(Request::get("/containers/json").query(&query))
+            .await?;
         let zone = Zone::local();
-        let rows: Vec<_> = containers.as_array().into_iter().flatten().map(|c: &Value| row(c, trunc, &zone)).collect();
+        let rows: Vec<_> = containers
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|c: &Value| row(c, trunc, &zone))
+            .collect();
         app.put(render(&KIND, &layout(format, quiet, size), &rows)?)
     })
 }
 
 fn layout(format: &str, quiet: bool, size: bool) -> String {
-    let with = |base: &str, tail: &str| if size { format!("{base}{tail}") } else { base.to_owned() };
+    let with = |base: &str, tail: &str| {
+        if size {
+            format!("{base}{tail}")
+        } else {
+            base.to_owned()
+        }
+    };
     match format {
         "raw" if quiet => "container_id: {{.ID}}".to_owned(),
         _ if quiet => QUIET.to_owned(),
@@ -70,11 +88,11 @@ fn wants_size(flags: &Parsed, format: &str, quiet: bool) -> Result<bool, Failure
     if flags.changed("size") || format.is_empty() {
         return Ok(flags.bool("size"));
     }
-    let body = format.strip_prefix("table").unwrap_or(format);
     if matches!(format, "json" | "table" | "raw") {
         return Ok(false);
     }
-    let template = Template::parse(body).map_err(|error| Failure::new(format!("failed to parse template: {error}")))?;
+    let template = Template::parse(format)
+        .map_err(|error| Failure::new(format!("failed to parse template: {error}")))?;
     template
         .render(&row(&Value::Null, true, &Zone::utc()))
         .map_err(|error| Failure::new(format!("failed to execute template: {error}")))?;
@@ -88,7 +106,12 @@ mod tests {
 
     fn size(format: &str, args: &[&str]) -> Result<bool, Failure> {
         let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
-        let flags = parse(crate::commands::container::PS.flags, Mixing::Anywhere, &args).unwrap();
+        let flags = parse(
+            crate::commands::container::PS.flags,
+            Mixing::Anywhere,
+            &args,
+        )
+        .unwrap();
         wants_size(&flags, format, false)
     }
 
@@ -99,13 +122,19 @@ mod tests {
         assert_eq!(size("{{.Size}}", &["--size=false"]), Ok(false));
         assert_eq!(size("", &["-s"]), Ok(true));
         let error = size("{{.Foo}}", &[]).unwrap_err().message;
-        assert!(error.starts_with("failed to execute template: template: :1:2: executing"), "{error}");
+        assert!(
+            error.starts_with("failed to execute template: template: :1:2: executing"),
+            "{error}"
+        );
     }
 
     #[test]
     fn layouts() {
         assert_eq!(layout("", true, false), QUIET);
-        assert_eq!(layout("table", false, true), format!("{TABLE}\\t{{{{.Size}}}}"));
+        assert_eq!(
+            layout("table", false, true),
+            format!("{TABLE}\\t{{{{.Size}}}}")
+        );
         assert_eq!(layout("{{.ID}}", false, false), "{{.ID}}");
     }
 }

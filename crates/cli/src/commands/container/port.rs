@@ -15,7 +15,9 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move {
         let name = flags.args.first().map_or("", String::as_str);
         let container = each::inspect(&app.client, name).await?;
-        let ports = container.pointer("/NetworkSettings/Ports").unwrap_or(&Value::Null);
+        let ports = container
+            .pointer("/NetworkSettings/Ports")
+            .unwrap_or(&Value::Null);
         app.put(match flags.args.get(1) {
             Some(port) => one(ports, name, port)?,
             None => all(ports),
@@ -25,20 +27,33 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
 
 fn places(bindings: &Value) -> Vec<String> {
     let bindings = bindings.as_array().map_or(&[][..], Vec::as_slice);
-    bindings.iter().map(|b| join(text(b, "HostIp"), text(b, "HostPort"))).collect()
+    bindings
+        .iter()
+        .map(|b| join(text(b, "HostIp"), text(b, "HostPort")))
+        .collect()
 }
 
 fn one(ports: &Value, name: &str, port: &str) -> Result<String, Failure> {
     let (number, proto) = port.split_once('/').unwrap_or((port, "tcp"));
     if number.parse::<u16>().is_err() {
         let all_digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        let why = if all_digits { "value out of range" } else { "invalid syntax" };
+        let why = if all_digits {
+            "value out of range"
+        } else {
+            "invalid syntax"
+        };
         return Err(Failure::new(format!(
             "Error: invalid port ({number}): strconv.ParseUint: parsing {number:?}: {why}"
         )));
     }
-    let bindings = ports.get(format!("{number}/{proto}")).filter(|b| !b.is_null());
-    let bindings = bindings.ok_or_else(|| Failure::new(format!("Error: No public port '{port}' published for {name}")))?;
+    let bindings = ports
+        .get(format!("{number}/{proto}"))
+        .filter(|b| !b.is_null());
+    let bindings = bindings.ok_or_else(|| {
+        Failure::new(format!(
+            "Error: No public port '{port}' published for {name}"
+        ))
+    })?;
     let mut places = places(bindings);
     places.sort_by_key(|place| natural(place));
     Ok(places.iter().map(|place| format!("{place}\n")).collect())
@@ -47,7 +62,11 @@ fn one(ports: &Value, name: &str, port: &str) -> Result<String, Failure> {
 fn all(ports: &Value) -> String {
     let mut lines: Vec<String> = Vec::new();
     for (port, bindings) in ports.as_object().into_iter().flatten() {
-        lines.extend(places(bindings).iter().map(|place| format!("{port} -> {place}\n")));
+        lines.extend(
+            places(bindings)
+                .iter()
+                .map(|place| format!("{port} -> {place}\n")),
+        );
     }
     lines.sort_by_key(|line| natural(line));
     lines.concat()
@@ -58,9 +77,13 @@ fn natural(text: &str) -> Vec<(String, u64)> {
     let mut out = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let digits_at = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits_at = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (word, after) = rest.split_at(digits_at);
-        let end = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+        let end = after
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(after.len());
         out.push((word.to_owned(), after[..end].parse().unwrap_or(0)));
         rest = &after[end..];
     }
@@ -79,8 +102,14 @@ mod tests {
             "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
             "90/udp": null,
         });
-        assert_eq!(all(&ports), "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n443/tcp -> 0.0.0.0:8443\n");
+        assert_eq!(
+            all(&ports),
+            "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n443/tcp -> 0.0.0.0:8443\n"
+        );
         assert_eq!(one(&ports, "c", "443").unwrap(), "0.0.0.0:8443\n");
-        assert_eq!(one(&ports, "c", "90/udp").unwrap_err().message, "Error: No public port '90/udp' published for c");
+        assert_eq!(
+            one(&ports, "c", "90/udp").unwrap_err().message,
+            "Error: No public port '90/udp' published for c"
+        );
     }
 }

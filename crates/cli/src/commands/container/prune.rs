@@ -10,7 +10,8 @@ use crate::flags::Parsed;
 use crate::output::list;
 use crate::tree::Run;
 
-const WARNING: &str = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?";
+const WARNING: &str =
+    "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?";
 
 /// `container prune`
 pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
@@ -24,10 +25,16 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
 }
 
 /// Removes stopped containers; returns what to say of it and the bytes that came free.
-pub async fn remove_stopped(app: &App, filters: Map<String, Value>) -> Result<(String, u64), Failure> {
+pub async fn remove_stopped(
+    app: &App,
+    filters: Map<String, Value>,
+) -> Result<(String, u64), Failure> {
     let mut query = Query::new();
     put_filters(&mut query, filters);
-    let answer = app.client.json(Request::post("/containers/prune").query(&query)).await?;
+    let answer = app
+        .client
+        .json(Request::post("/containers/prune").query(&query))
+        .await?;
     let ids = list(&answer, "ContainersDeleted");
     if ids.is_empty() {
         return Ok((String::new(), 0));

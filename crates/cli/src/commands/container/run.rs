@@ -21,7 +21,9 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         if !flags.bool("detach") {
             streams::check_tty(create.attach[0], create.tty)?;
         } else if flags.changed("attach") {
-            return Err(Failure::new("conflicting options: cannot specify both --attach and --detach"));
+            return Err(Failure::new(
+                "conflicting options: cannot specify both --attach and --detach",
+            ));
         } else {
             create.detach();
         }
@@ -32,7 +34,9 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         }
         if create.attach == [false; 3] {
             app.line(&id)?;
-            return create::start(app, &id).await.map_err(|error| explain(app, &error.to_string()));
+            return create::start(app, &id)
+                .await
+                .map_err(|error| explain(app, &error.to_string()));
         }
         let attach = Attach {
             tty: create.tty,
@@ -40,6 +44,7 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
             stdout: create.attach[1],
             stderr: create.attach[2],
             detach_keys: detach_keys(app, &flags),
+            sig_proxy: flags.bool("sig-proxy"),
         };
         foreground(app, &id, &attach, create.auto_remove).await
     })
@@ -62,7 +67,11 @@ pub(super) fn detach_keys(app: &App, flags: &Parsed) -> String {
 }
 
 /// Opens the streams of a container.
-pub(super) async fn open_streams(app: &App, id: &str, attach: &Attach) -> Result<Hijacked, ClientError> {
+pub(super) async fn open_streams(
+    app: &App,
+    id: &str,
+    attach: &Attach,
+) -> Result<Hijacked, ClientError> {
     let mut query = Query::new().with("stream", "1");
     query.add_flag("stdin", attach.stdin);
     query.add_flag("stdout", attach.stdout);
@@ -83,7 +92,10 @@ pub(super) async fn watch_end(
     let request = Request::post(path).query(&Query::new().with("condition", condition));
     let response = app.client.send(request).await?;
     Ok(async move {
-        let answer = response.json().await.map_err(|error| waiting(&error.to_string()))?;
+        let answer = response
+            .json()
+            .await
+            .map_err(|error| waiting(&error.to_string()))?;
         match answer.get("Error").filter(|error| !error.is_null()) {
             Some(error) => Err(waiting(text(error, "Message"))),
             None => Ok(i32::try_from(int(&answer, "StatusCode")).unwrap_or(ENGINE)),
@@ -130,11 +142,20 @@ async fn foreground(app: &App, id: &str, attach: &Attach, removed: bool) -> Resu
 
 /// Ends with the container's exit code.
 pub(super) fn finish(code: i32) -> Result<(), Failure> {
-    if code == 0 { Ok(()) } else { Err(Failure::code(code)) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(Failure::code(code))
+    }
 }
 
 /// Whether a container has a terminal, and whether its stdin is open.
 pub(super) fn streams_of(container: &Value) -> (bool, bool) {
-    let flag = |key: &str| container.pointer(key).and_then(Value::as_bool).unwrap_or_default();
+    let flag = |key: &str| {
+        container
+            .pointer(key)
+            .and_then(Value::as_bool)
+            .unwrap_or_default()
+    };
     (flag("/Config/Tty"), flag("/Config/OpenStdin"))
 }

@@ -21,7 +21,9 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         }
         match flags.args.as_slice() {
             [name] => attached(app, &flags, name).await,
-            _ => Err(Failure::new("you cannot start and attach multiple containers at once")),
+            _ => Err(Failure::new(
+                "you cannot start and attach multiple containers at once",
+            )),
         }
     })
 }
@@ -39,7 +41,10 @@ async fn plain(app: &App, names: &[String]) -> Result<(), Failure> {
     }
     match failed.is_empty() {
         true => Ok(()),
-        false => Err(Failure::new(format!("Error: failed to start containers: {}", failed.join(", ")))),
+        false => Err(Failure::new(format!(
+            "Error: failed to start containers: {}",
+            failed.join(", ")
+        ))),
     }
 }
 
@@ -47,7 +52,10 @@ async fn attached(app: &App, flags: &Parsed, name: &str) -> Result<(), Failure> 
     let container = each::inspect(&app.client, name).await?;
     let id = text(&container, "Id");
     let (tty, open_stdin) = streams_of(&container);
-    let removed = container.pointer("/HostConfig/AutoRemove").and_then(Value::as_bool).unwrap_or_default();
+    let removed = container
+        .pointer("/HostConfig/AutoRemove")
+        .and_then(Value::as_bool)
+        .unwrap_or_default();
     if !tty {
         streams::forward(&app.client, id)?;
     }
@@ -57,6 +65,7 @@ async fn attached(app: &App, flags: &Parsed, name: &str) -> Result<(), Failure> 
         stdout: true,
         stderr: true,
         detach_keys: detach_keys(app, flags),
+        sig_proxy: !tty,
     };
     let hijacked = open_streams(app, id, &attach).await?;
     let end = watch_end(app, id, removed).await?;

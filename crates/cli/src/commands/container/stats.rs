@@ -28,8 +28,16 @@ type Board = Rc<RefCell<Vec<Usage>>>;
 pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move {
         let given = flags.str("format");
-        let format = if given.is_empty() { app.config.text("statsFormat") } else { given };
-        let format = if matches!(format, "" | "table") { TABLE } else { format };
+        let format = if given.is_empty() {
+            app.config.text("statsFormat")
+        } else {
+            given
+        };
+        let format = if matches!(format, "" | "table") {
+            TABLE
+        } else {
+            format
+        };
         let trunc = !flags.bool("no-trunc");
         let watch_all = flags.args.is_empty();
         let names = match watch_all {
@@ -38,28 +46,58 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         };
         if flags.bool("no-stream") {
             let usages = join_all(names.iter().map(|name| once(&app.client, name))).await;
-            let failed: Vec<String> = usages.iter().filter_map(|u| Some(u.as_ref().err()?.to_string())).collect();
+            let failed: Vec<String> = usages
+                .iter()
+                .filter_map(|u| Some(u.as_ref().err()?.to_string()))
+                .collect();
             if !watch_all {
                 Failure::join(failed)?;
             }
-            let rows: Vec<_> = usages.iter().flatten().map(|usage| row(usage, trunc)).collect();
+            let rows: Vec<_> = usages
+                .iter()
+                .flatten()
+                .map(|usage| row(usage, trunc))
+                .collect();
             return app.put(render(&KIND, format, &rows)?);
         }
         if !watch_all {
             // An unknown name ends it before anything is drawn.
-            let found = join_all(names.iter().map(|name| super::each::inspect(&app.client, name))).await;
-            let failed: Vec<String> = found.iter().filter_map(|f| Some(f.as_ref().err()?.to_string())).collect();
+            let found = join_all(
+                names
+                    .iter()
+                    .map(|name| super::each::inspect(&app.client, name)),
+            )
+            .await;
+            let failed: Vec<String> = found
+                .iter()
+                .filter_map(|f| Some(f.as_ref().err()?.to_string()))
+                .collect();
             Failure::join(failed)?;
         }
-        LocalSet::new().run_until(live(app, names, watch_all, flags.bool("all"), format, trunc)).await
+        LocalSet::new()
+            .run_until(live(
+                app,
+                names,
+                watch_all,
+                flags.bool("all"),
+                format,
+                trunc,
+            ))
+            .await
     })
 }
 
 async fn running(client: &Client, all: bool) -> Result<Vec<String>, ClientError> {
     let mut query = Query::new();
     query.add_flag("all", all);
-    let list = client.json(Request::get("/containers/json").query(&query)).await?;
-    let ids = list.as_array().into_iter().flatten().map(|c| short_id(text(c, "Id")).to_owned());
+    let list = client
+        .json(Request::get("/containers/json").query(&query))
+        .await?;
+    let ids = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|c| short_id(text(c, "Id")).to_owned());
     Ok(ids.collect())
 }
 
@@ -74,11 +112,20 @@ fn usage(asked: &str, sample: &Value) -> Usage {
 
 async fn once(client: &Client, name: &str) -> Result<Usage, ClientError> {
     let path = format!("/containers/{}/stats", escape(name));
-    let sample = client.json(Request::get(path).query(&Query::new().with("stream", "0"))).await?;
+    let sample = client
+        .json(Request::get(path).query(&Query::new().with("stream", "0")))
+        .await?;
     Ok(usage(name, &sample))
 }
 
-async fn live(app: &App, names: Vec<String>, watch_all: bool, all: bool, format: &str, trunc: bool) -> Result<(), Failure> {
+async fn live(
+    app: &App,
+    names: Vec<String>,
+    watch_all: bool,
+    all: bool,
+    format: &str,
+    trunc: bool,
+) -> Result<(), Failure> {
     let board: Board = Rc::default();
     for name in names {
         collect(&app.client, &board, name);
@@ -92,7 +139,11 @@ async fn live(app: &App, names: Vec<String>, watch_all: bool, all: bool, format:
         sleep(Duration::from_millis(20)).await;
     }
     loop {
-        let rows: Vec<_> = board.borrow().iter().map(|usage| row(usage, trunc)).collect();
+        let rows: Vec<_> = board
+            .borrow()
+            .iter()
+            .map(|usage| row(usage, trunc))
+            .collect();
         let text = render(&KIND, format, &rows)?;
         // From the top left, each line cleared to its end, then the rest of the screen.
         let mut screen = "\x1b[H".to_owned();
@@ -114,7 +165,10 @@ fn collect(client: &Client, board: &Board, name: String) {
     if board.borrow().iter().any(|usage| usage.asked == name) {
         return;
     }
-    board.borrow_mut().push(Usage { asked: name.clone(), ..Usage::default() });
+    board.borrow_mut().push(Usage {
+        asked: name.clone(),
+        ..Usage::default()
+    });
     let (client, board) = (client.clone(), Rc::clone(board));
     tokio::task::spawn_local(async move {
         // A container that goes takes its line along.
@@ -152,7 +206,10 @@ async fn follow(client: Client, board: Board, all: bool) {
     };
     let mut events = response.json_stream();
     while let Ok(Some(event)) = events.next().await {
-        let id = event.pointer("/Actor/ID").and_then(Value::as_str).unwrap_or_default();
+        let id = event
+            .pointer("/Actor/ID")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let id = short_id(id).to_owned();
         match text(&event, "Action") {
             "create" if all => collect(&client, &board, id),

@@ -12,7 +12,10 @@ use crate::tree::Run;
 /// `top`
 pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move {
-        let (name, options) = flags.args.split_first().map_or(("", &[][..]), |(n, o)| (n.as_str(), o));
+        let (name, options) = flags
+            .args
+            .split_first()
+            .map_or(("", &[][..]), |(n, o)| (n.as_str(), o));
         let mut query = Query::new();
         query.add_some("ps_args", options.join(" "));
         let path = format!("/containers/{}/top", escape(name));
@@ -30,5 +33,11 @@ fn table(answer: &Value) -> String {
     for process in list(answer, "Processes") {
         out.push_str(&line(process.as_array().map_or(&[], Vec::as_slice)));
     }
-    align(&out, Layout { min_width: 20, padding: 3 })
+    align(
+        &out,
+        Layout {
+            min_width: 20,
+            padding: 3,
+        },
+    )
 }

@@ -69,12 +69,22 @@ fn changes(flags: &Parsed) -> Result<Value, Failure> {
         };
         put(flag, key, size.into());
     }
-    put("cpus", "NanoCpus", nano_cpus(flags.str("cpus")).unwrap_or(0).into());
+    put(
+        "cpus",
+        "NanoCpus",
+        nano_cpus(flags.str("cpus")).unwrap_or(0).into(),
+    );
     put("cpuset-cpus", "CpusetCpus", flags.str("cpuset-cpus").into());
     put("cpuset-mems", "CpusetMems", flags.str("cpuset-mems").into());
-    put("restart", "RestartPolicy", limits::restart_policy(flags.str("restart"))?);
+    put(
+        "restart",
+        "RestartPolicy",
+        limits::restart_policy(flags.str("restart"))?,
+    );
     if !any {
-        return Err(Failure::new("you must provide one or more flags when using this command"));
+        return Err(Failure::new(
+            "you must provide one or more flags when using this command",
+        ));
     }
     Ok(body)
 }

@@ -26,7 +26,10 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         };
         let (trunc, zone) = (!flags.bool("no-trunc"), Zone::local());
         let steps = steps.as_array().cloned().unwrap_or_default();
-        let rows: Vec<_> = steps.iter().map(|step| history_row(step, trunc, human, &zone)).collect();
+        let rows: Vec<_> = steps
+            .iter()
+            .map(|step| history_row(step, trunc, human, &zone))
+            .collect();
         app.put(render(&HISTORY, format, &rows)?)
     })
 }

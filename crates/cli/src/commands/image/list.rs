@@ -13,7 +13,8 @@ use crate::zone::Zone;
 
 // What people look for by mistake instead of `image …`.
 const VERBS: [&str; 13] = [
-    "build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push", "rm", "save", "tag",
+    "build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push", "rm",
+    "save", "tag",
 ];
 
 const RAW: &str = "repository: {{ .Repository }}
@@ -37,11 +38,16 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         let mut query = Query::new();
         query.add_flag("all", flags.bool("all"));
         put_filters(&mut query, wanted);
-        let images = app.client.json(Request::get("/images/json").query(&query)).await?;
+        let images = app
+            .client
+            .json(Request::get("/images/json").query(&query))
+            .await?;
         let quiet = flags.bool("quiet");
         let digests = flags.bool("digests");
         let format = match flags.str("format") {
-            "" if !quiet && !app.config.text("imagesFormat").is_empty() => app.config.text("imagesFormat"),
+            "" if !quiet && !app.config.text("imagesFormat").is_empty() => {
+                app.config.text("imagesFormat")
+            }
             format => format,
         };
         let format = match format {
@@ -50,13 +56,18 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
             "" | "table" => TABLE.to_owned(),
             "raw" if quiet => "image_id: {{.ID}}".to_owned(),
             "raw" => RAW.to_owned(),
-            format if format.starts_with("table") && digests && !format.contains("{{.Digest}}") => format!("{format}\t{{{{.Digest}}}}"),
+            format if format.starts_with("table") && digests && !format.contains("{{.Digest}}") => {
+                format!("{format}\t{{{{.Digest}}}}")
+            }
             format => format.to_owned(),
         };
         let shows_digests = digests || format.contains("{{.Digest}}");
         let (trunc, zone) = (!flags.bool("no-trunc"), Zone::local());
         let list = images.as_array().cloned().unwrap_or_default();
-        let all: Vec<_> = list.iter().flat_map(|image| rows(image, trunc, shows_digests, &zone)).collect();
+        let all: Vec<_> = list
+            .iter()
+            .flat_map(|image| rows(image, trunc, shows_digests, &zone))
+            .collect();
         app.put(render(&KIND, &format, &all)?)?;
         if list.is_empty() && VERBS.contains(&name) {
             app.flush()?;

@@ -52,7 +52,9 @@ pub(super) fn load(app: &App, flags: Parsed) -> Run<'_> {
         let input = flags.str("input");
         let body = match input {
             "" if is_terminal(io::stdin()) => {
-                return Err(Failure::new("requested load from stdin, but stdin is empty"));
+                return Err(Failure::new(
+                    "requested load from stdin, but stdin is empty",
+                ));
             }
             "" => body(io::stdin()),
             path => body(open(path)?),
@@ -60,9 +62,16 @@ pub(super) fn load(app: &App, flags: Parsed) -> Run<'_> {
         let quiet = flags.bool("quiet") || !is_terminal(io::stdout());
         let mut query = Query::new().with("quiet", if quiet { "1" } else { "0" });
         query.add_some("platform", super::platform_json(flags.str("platform")));
-        let request = Request::post("/images/load").query(&query).body("application/x-tar", body);
+        let request = Request::post("/images/load")
+            .query(&query)
+            .body("application/x-tar", body);
         let response = app.client.send(request).await?;
-        progress(response, &mut io::stdout().lock(), is_terminal(io::stdout())).await
+        progress(
+            response,
+            &mut io::stdout().lock(),
+            is_terminal(io::stdout()),
+        )
+        .await
     })
 }
 
@@ -78,7 +87,8 @@ pub(super) fn import(app: &App, flags: Parsed) -> Run<'_> {
             path => ("-", body(open(path)?)),
         };
         if !name.is_empty() {
-            name.parse::<Reference>().map_err(|error| Failure::new(error.to_string()))?;
+            name.parse::<Reference>()
+                .map_err(|error| Failure::new(error.to_string()))?;
         }
         let mut query = Query::new().with("fromSrc", from);
         query.add_some("repo", name);
@@ -87,24 +97,48 @@ pub(super) fn import(app: &App, flags: Parsed) -> Run<'_> {
         for change in flags.list("change") {
             query.add("changes", change);
         }
-        let request = Request::post("/images/create").query(&query).body("text/plain", body);
+        let request = Request::post("/images/create")
+            .query(&query)
+            .body("text/plain", body);
         let response = app.client.send(request).await?;
-        progress(response, &mut io::stdout().lock(), is_terminal(io::stdout())).await
+        progress(
+            response,
+            &mut io::stdout().lock(),
+            is_terminal(io::stdout()),
+        )
+        .await
     })
 }
 
 /// Pulls an image that `run` or `create` miss; progress goes to stderr.
-pub async fn pull_for_create(app: &App, reference: &Reference, platform: &str, quiet: bool) -> Result<(), Failure> {
+pub async fn pull_for_create(
+    app: &App,
+    reference: &Reference,
+    platform: &str,
+    quiet: bool,
+) -> Result<(), Failure> {
     let tag = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or("latest").to_owned(),
     };
-    let mut query = Query::new().with("fromImage", reference.familiar_repository()).with("tag", tag);
+    let mut query = Query::new()
+        .with("fromImage", reference.repository())
+        .with("tag", tag);
     query.add_some("platform", platform.to_lowercase());
-    let response = app.client.send(Request::post("/images/create").query(&query)).await?;
+    let response = app
+        .client
+        .send(Request::post("/images/create").query(&query))
+        .await?;
     match quiet {
         true => progress(response, &mut io::sink(), false).await,
-        false => progress(response, &mut io::stderr().lock(), is_terminal(io::stderr())).await,
+        false => {
+            progress(
+                response,
+                &mut io::stderr().lock(),
+                is_terminal(io::stderr()),
+            )
+            .await
+        }
     }
 }
 
@@ -124,13 +158,26 @@ async fn progress(response: Response, out: &mut dyn Write, terminal: bool) -> Re
     Ok(())
 }
 
-fn show(message: &Value, lines: &mut Vec<String>, out: &mut dyn Write, terminal: bool) -> io::Result<()> {
-    let (stream, status, id, bar) = (text(message, "stream"), text(message, "status"), text(message, "id"), text(message, "progress"));
+fn show(
+    message: &Value,
+    lines: &mut Vec<String>,
+    out: &mut dyn Write,
+    terminal: bool,
+) -> io::Result<()> {
+    let (stream, status, id, bar) = (
+        text(message, "stream"),
+        text(message, "status"),
+        text(message, "id"),
+        text(message, "progress"),
+    );
     if !stream.is_empty() {
         write!(out, "{stream}")?;
         return out.flush();
     }
-    let moving = !bar.is_empty() || message.get("progressDetail").is_some_and(|d| d.get("current").is_some());
+    let moving = !bar.is_empty()
+        || message
+            .get("progressDetail")
+            .is_some_and(|d| d.get("current").is_some());
     if status.is_empty() || (!terminal && moving) {
         return Ok(());
     }
@@ -168,10 +215,19 @@ mod tests {
 
     #[test]
     fn messages() {
-        assert_eq!(shown(&[json!({"stream": "Loaded image: x\n"})], false), "Loaded image: x\n");
+        assert_eq!(
+            shown(&[json!({"stream": "Loaded image: x\n"})], false),
+            "Loaded image: x\n"
+        );
         assert_eq!(shown(&[json!({"status": "sha256:1"})], false), "sha256:1\n");
         let moving = json!({"id": "1", "status": "Loading", "progress": "[=>]", "progressDetail": {"current": 1}});
-        assert_eq!(shown(&[moving.clone(), json!({"id": "1", "status": "Done"})], false), "1: Done\n");
+        assert_eq!(
+            shown(
+                &[moving.clone(), json!({"id": "1", "status": "Done"})],
+                false
+            ),
+            "1: Done\n"
+        );
         assert!(shown(&[moving.clone(), moving], true).contains("\x1b[1A\x1b[2K\r1: Loading [=>]"));
     }
 }

@@ -26,7 +26,11 @@ pub(super) fn remove(app: &App, flags: Parsed) -> Run<'_> {
         }
         let (mut errors, mut fatal) = (Vec::new(), false);
         for name in &flags.args {
-            match app.client.json(Request::delete(path(name)).query(&query)).await {
+            match app
+                .client
+                .json(Request::delete(path(name)).query(&query))
+                .await
+            {
                 Ok(answer) => {
                     for item in answer.as_array().into_iter().flatten() {
                         app.line(line(item))?;
@@ -60,15 +64,21 @@ pub(super) fn tag(app: &App, flags: Parsed) -> Run<'_> {
             return Err(Failure::new("two names are needed"));
         };
         let reference = target.parse::<Reference>().map_err(|error| {
-            Failure::new(format!("Error parsing reference: {target:?} is not a valid repository/tag: {error}"))
+            Failure::new(format!(
+                "Error parsing reference: {target:?} is not a valid repository/tag: {error}"
+            ))
         })?;
         if reference.digest().is_some() {
-            return Err(Failure::new("refusing to create a tag with a digest reference"));
+            return Err(Failure::new(
+                "refusing to create a tag with a digest reference",
+            ));
         }
         let query = Query::new()
             .with("repo", reference.familiar_repository())
             .with("tag", reference.tag().unwrap_or("latest"));
-        app.client.send(Request::post(format!("{}/tag", path(source))).query(&query)).await?;
+        app.client
+            .send(Request::post(format!("{}/tag", path(source))).query(&query))
+            .await?;
         Ok(())
     })
 }

@@ -58,51 +58,208 @@ pub(super) fn layout(raw: &str, indent: Option<&str>) -> String {
 }
 
 // Fields that Docker's structs have and its JSON leaves out when they are empty.
-const OPTIONAL: [(&str, &[&str]); 3] = [
-    ("", &["SizeRw", "SizeRootFs", "ImageManifestDescriptor", "GraphDriver", "Mounts"]),
+const OF_CONTAINERS: [(&str, &[&str]); 4] = [
+    (
+        "",
+        &[
+            "SizeRw",
+            "SizeRootFs",
+            "ImageManifestDescriptor",
+            "GraphDriver",
+            "Mounts",
+        ],
+    ),
     ("State", &["Health", "OOMKilled"]),
-    ("Config", &["Healthcheck", "ExposedPorts", "Volumes", "OnBuild", "StopSignal", "StopTimeout", "Shell", "MacAddress", "NetworkDisabled", "ArgsEscaped"]),
+    (
+        "Config",
+        &[
+            "Healthcheck",
+            "ExposedPorts",
+            "Volumes",
+            "OnBuild",
+            "StopSignal",
+            "StopTimeout",
+            "Shell",
+            "MacAddress",
+            "NetworkDisabled",
+            "ArgsEscaped",
+        ],
+    ),
+    (
+        "HostConfig",
+        &[
+            "Init",
+            "Tmpfs",
+            "Sysctls",
+            "Annotations",
+            "Mounts",
+            "StorageOpt",
+            "Runtime",
+        ],
+    ),
+];
+const OF_IMAGES: [(&str, &[&str]); 2] = [
+    (
+        "",
+        &[
+            "RepoTags",
+            "RepoDigests",
+            "Parent",
+            "Comment",
+            "Author",
+            "DockerVersion",
+            "Variant",
+            "OsVersion",
+            "Created",
+            "Container",
+        ],
+    ),
+    (
+        "Config",
+        &[
+            "User",
+            "WorkingDir",
+            "Env",
+            "Cmd",
+            "Entrypoint",
+            "Labels",
+            "Healthcheck",
+            "ExposedPorts",
+            "Volumes",
+            "OnBuild",
+            "StopSignal",
+            "Shell",
+            "ArgsEscaped",
+        ],
+    ),
 ];
 // Their maps: what else is an object in JSON is a struct.
 const MAPS: [&str; 16] = [
-    "Labels", "Networks", "Ports", "ExposedPorts", "Volumes", "PortBindings", "Sysctls", "Tmpfs", "Options",
-    "DriverOpts", "Annotations", "StorageOpt", "Containers", "Data", "AuxiliaryAddresses", "Config",
+    "Labels",
+    "Networks",
+    "Ports",
+    "ExposedPorts",
+    "Volumes",
+    "PortBindings",
+    "Sysctls",
+    "Tmpfs",
+    "Options",
+    "DriverOpts",
+    "Annotations",
+    "StorageOpt",
+    "Containers",
+    "Data",
+    "AuxiliaryAddresses",
+    "Config",
 ];
 // Their lists, which are empty rather than nothing.
 const LISTS: [&str; 34] = [
-    "Args", "Env", "Cmd", "Entrypoint", "OnBuild", "Binds", "VolumesFrom", "CapAdd", "CapDrop", "Dns",
-    "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd", "Links", "SecurityOpt", "Devices", "DeviceCgroupRules",
-    "DeviceRequests", "Ulimits", "MaskedPaths", "ReadonlyPaths", "Mounts", "ExecIDs", "Aliases", "DNSNames",
-    "RepoTags", "RepoDigests", "Layers", "Shell", "BlkioWeightDevice", "SecondaryIPAddresses",
-    "SecondaryIPv6Addresses", "Test",
+    "Args",
+    "Env",
+    "Cmd",
+    "Entrypoint",
+    "OnBuild",
+    "Binds",
+    "VolumesFrom",
+    "CapAdd",
+    "CapDrop",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "ExtraHosts",
+    "GroupAdd",
+    "Links",
+    "SecurityOpt",
+    "Devices",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Ulimits",
+    "MaskedPaths",
+    "ReadonlyPaths",
+    "Mounts",
+    "ExecIDs",
+    "Aliases",
+    "DNSNames",
+    "RepoTags",
+    "RepoDigests",
+    "Layers",
+    "Shell",
+    "BlkioWeightDevice",
+    "SecondaryIPAddresses",
+    "SecondaryIPv6Addresses",
+    "Test",
 ];
-const TEXTS: [&str; 2] = ["StopSignal", "MacAddress"];
+const TEXTS: [&str; 12] = [
+    "StopSignal",
+    "MacAddress",
+    "Runtime",
+    "Parent",
+    "Comment",
+    "Author",
+    "DockerVersion",
+    "Variant",
+    "OsVersion",
+    "Created",
+    "User",
+    "WorkingDir",
+];
 
-/// The struct that a template sees.
-pub(super) fn typed(container: bool, value: &Value) -> Val {
-    val("", value, container, 0)
+/// The plain value that a template sees when the struct did not do: numbers compare as texts.
+pub(super) fn raw(value: &Value) -> Val {
+    match value {
+        Value::Null => Val::Missing,
+        Value::Number(number) => Val::Typed(Rc::new((Val::str(number.to_string()), value.clone()))),
+        Value::Array(items) => Val::List(Rc::new(items.iter().map(raw).collect())),
+        Value::Object(map) => Val::Map(
+            Rc::new(map.iter().map(|(k, v)| (k.clone(), raw(v))).collect()),
+            None,
+        ),
+        other => Val::from(other),
+    }
 }
 
-fn val(name: &str, value: &Value, container: bool, depth: usize) -> Val {
+/// The struct that a template sees: of a container, or of something else.
+pub(super) fn typed(container: bool, value: &Value) -> Val {
+    val(
+        "",
+        value,
+        if container {
+            &OF_CONTAINERS
+        } else {
+            &OF_IMAGES
+        },
+        0,
+    )
+}
+
+fn val(name: &str, value: &Value, optional: &[(&str, &[&str])], depth: usize) -> Val {
     match value {
         Value::Null => zero(name),
-        Value::Array(items) => Val::List(Rc::new(items.iter().map(|item| val("", item, container, depth + 1)).collect())),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| val("", item, optional, depth + 2));
+            Val::List(Rc::new(items.collect()))
+        }
         Value::Object(map) => {
-            let mut fields: Vec<(String, Val)> =
-                map.iter().map(|(key, v)| (key.clone(), val(key, v, container, depth + 1))).collect();
-            let here = if depth == 0 { "" } else { name };
-            if container && depth <= 1 {
-                let missing = OPTIONAL.iter().filter(|(place, _)| *place == here).flat_map(|(_, names)| *names);
-                for name in missing {
-                    if !map.contains_key(*name) {
-                        fields.push(((*name).to_owned(), zero(name)));
-                    }
-                }
+            let fields = map
+                .iter()
+                .map(|(key, v)| (key.clone(), val(key, v, optional, depth + 1)));
+            let mut fields: Vec<(String, Val)> = fields.collect();
+            if depth <= 1 {
+                let missing = optional
+                    .iter()
+                    .filter(|(place, _)| *place == name)
+                    .flat_map(|(_, names)| *names);
+                let missing = missing.filter(|name| !map.contains_key(**name));
+                fields.extend(missing.map(|name| ((*name).to_owned(), zero(name))));
             }
             let is_map = MAPS.contains(&name) && !(name == "Config" && depth == 1);
-            let plain = Val::Map(Rc::new(fields), None);
+            let shown = if is_map {
+                Val::Map(Rc::new(fields), None)
+            } else {
+                Val::Struct(Rc::new(fields))
+            };
             // With its JSON kept beside it: zero values are not in the answer.
-            Val::Typed(Rc::new((if is_map { plain } else { struct_of(plain) }, value.clone())))
+            Val::Typed(Rc::new((shown, value.clone())))
         }
         other => Val::from(other),
     }
@@ -119,13 +276,6 @@ fn zero(name: &str) -> Val {
     }
 }
 
-fn struct_of(plain: Val) -> Val {
-    match plain {
-        Val::Map(fields, _) => Val::Struct(fields),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +287,10 @@ mod tests {
         let raw = r#"{"b":"\u003cx\u003e \" }","a":[1,2.50,{}, [ ]],"c":{"d":null}}"#;
         let want = "{\n    \"b\": \"\\u003cx\\u003e \\\" }\",\n    \"a\": [\n        1,\n        2.50,\n        {},\n        []\n    ],\n    \"c\": {\n        \"d\": null\n    }\n}";
         assert_eq!(layout(raw, Some("    ")), want);
-        assert_eq!(layout(want, None), r#"{"b":"\u003cx\u003e \" }","a":[1,2.50,{},[]],"c":{"d":null}}"#);
+        assert_eq!(
+            layout(want, None),
+            r#"{"b":"\u003cx\u003e \" }","a":[1,2.50,{},[]],"c":{"d":null}}"#
+        );
     }
 
     #[test]
@@ -149,20 +302,55 @@ mod tests {
             "NetworkSettings": {"Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}},
         });
         let fill = |text: &str| {
-            let template = Template::parse(text).unwrap().missing_is_error();
-            template.render(&typed(true, &container)).unwrap_or_else(|error| error.to_string())
+            let template = Template::parse(text).unwrap();
+            template
+                .render(&typed(true, &container))
+                .unwrap_or_else(|_| {
+                    template
+                        .clone()
+                        .missing_is_error()
+                        .render(&raw(&container))
+                        .unwrap_or_else(|error| error.to_string())
+                })
         };
         for (text, want) in [
             ("{{if .State.Health}}x{{else}}none{{end}}", "none"),
             ("{{.State.Health}}", "<nil>"),
-            ("{{.HostConfig.Binds}} {{.Config.Env}} {{.HostConfig.PortBindings}}", "[] [] map[]"),
-            ("{{json .HostConfig.Binds}} {{json .State}}", "null {\"Status\":\"running\",\"Running\":true,\"Pid\":7}"),
-            ("{{.Config.Labels}} {{index .Config.Labels \"a\"}}{{index .Config.Labels \"nope\"}}", "map[a:1 b:2] 1"),
+            (
+                "{{.HostConfig.Binds}} {{.Config.Env}} {{.HostConfig.PortBindings}}",
+                "[] [] map[]",
+            ),
+            (
+                "{{json .HostConfig.Binds}} {{json .State}}",
+                "null {\"Status\":\"running\",\"Running\":true,\"Pid\":7}",
+            ),
+            (
+                "{{.Config.Labels}} {{index .Config.Labels \"a\"}}{{index .Config.Labels \"nope\"}}",
+                "map[a:1 b:2] 1",
+            ),
             ("{{.HostConfig.RestartPolicy}}", "{no 0}"),
-            ("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}", "8080"),
-            ("{{range $p, $c := .NetworkSettings.Ports}}{{$p}} {{(index $c 0).HostPort}}{{end}}", "80/tcp 8080"),
+            (
+                "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}",
+                "8080",
+            ),
+            (
+                "{{range $p, $c := .NetworkSettings.Ports}}{{$p}} {{(index $c 0).HostPort}}{{end}}",
+                "80/tcp 8080",
+            ),
             ("{{range .Config.Cmd}}[{{.}}]{{end}}", "[x][y]"),
-            ("{{.Nope}}", "template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\""),
+            (
+                "{{.HostConfig.Init}} {{.HostConfig.Tmpfs}} {{.Config.StopSignal}}|",
+                "<nil> map[] |",
+            ),
+            (
+                "{{eq .State.Pid 7}} {{eq .State.Pid \"7\"}}",
+                "template: :1:2: executing \"\" at <eq .State.Pid 7>: error calling eq: incompatible types for comparison",
+            ),
+            ("{{eq .State.Pid \"7\"}}", "true"),
+            (
+                "{{.Nope}}",
+                "template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\"",
+            ),
         ] {
             assert_eq!(fill(text), want, "{text}");
         }

@@ -7,7 +7,10 @@ use spec::Reference;
 use crate::app::App;
 use crate::exit::Failure;
 use crate::flags::Parsed;
-use crate::output::disk::{CACHE, CACHE_TABLE, CONTAINERS_TABLE, IMAGES_TABLE, KIND, TABLE, VOLUMES, VOLUMES_TABLE, rows, volume_row};
+use crate::output::disk::{
+    CACHE, CACHE_TABLE, CONTAINERS_TABLE, IMAGES_TABLE, KIND, TABLE, VOLUMES, VOLUMES_TABLE, rows,
+    volume_row,
+};
 use crate::output::{container, image, int, list, render};
 use crate::template::{Template, Val};
 use crate::tree::Run;
@@ -40,7 +43,10 @@ fn things(usage: &Value, trunc: bool) -> Things {
     let name = |image: &Value| -> (String, String) {
         let first = list(image, "RepoTags").first().and_then(Value::as_str);
         match first.and_then(|text| Reference::parse_bare(text).ok()) {
-            Some(name) => (name.familiar_repository(), name.tag().unwrap_or("<none>").to_owned()),
+            Some(name) => (
+                name.familiar_repository(),
+                name.tag().unwrap_or("<none>").to_owned(),
+            ),
             None => ("<none>".to_owned(), "<none>".to_owned()),
         }
     };
@@ -75,9 +81,14 @@ fn verbose(usage: &Value) -> Result<String, Failure> {
 }
 
 fn custom(usage: &Value, format: &str) -> Result<String, Failure> {
-    let format = if format == "json" { "{{json .}}" } else { format };
+    let format = if format == "json" {
+        "{{json .}}"
+    } else {
+        format
+    };
     let parsing = |error| Failure::new(format!("template parsing error: {error}"));
-    let template = Template::parse(&format.replace("\\t", "\t").replace("\\n", "\n")).map_err(parsing)?;
+    let template =
+        Template::parse(&format.replace("\\t", "\t").replace("\\n", "\n")).map_err(parsing)?;
     let all = things(usage, false);
     let list = |items: Vec<Val>| Val::List(std::rc::Rc::new(items));
     let fields = vec![
@@ -86,5 +97,7 @@ fn custom(usage: &Value, format: &str) -> Result<String, Failure> {
         ("Volumes".to_owned(), list(all.volumes)),
         ("BuildCache".to_owned(), list(Vec::new())),
     ];
-    template.render(&Val::object("*formatter.diskUsageContext", fields)).map_err(parsing)
+    template
+        .render(&Val::object("*formatter.diskUsageContext", fields))
+        .map_err(parsing)
 }

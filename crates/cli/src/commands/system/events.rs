@@ -36,12 +36,17 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
             }
         }
         put_filters(&mut query, filters(&flags));
-        let response = app.client.send(Request::get("/events").query(&query)).await?;
+        let response = app
+            .client
+            .send(Request::get("/events").query(&query))
+            .await?;
         let mut events = response.json_stream();
         while let Some(event) = events.next().await? {
             app.line(match &template {
                 None => pretty(&event, &zone),
-                Some(template) => template.render(&typed(&event)).map_err(|error| Failure::new(error.to_string()))?,
+                Some(template) => template
+                    .render(&typed(&event))
+                    .map_err(|error| Failure::new(error.to_string()))?,
             })?;
         }
         Ok(())
@@ -69,7 +74,10 @@ fn typed(event: &Value) -> Val {
     fields.push(("Actor".to_owned(), Val::from(&event["Actor"])));
     fields.push(("Time".to_owned(), Val::Int(int(event, "time"))));
     fields.push(("TimeNano".to_owned(), Val::Int(int(event, "timeNano"))));
-    Val::Typed(std::rc::Rc::new((Val::object("*events.Message", fields), event.clone())))
+    Val::Typed(std::rc::Rc::new((
+        Val::object("*events.Message", fields),
+        event.clone(),
+    )))
 }
 
 fn pretty(event: &Value, zone: &Zone) -> String {
@@ -83,7 +91,12 @@ fn pretty(event: &Value, zone: &Zone) -> String {
         out.push(' ');
     }
     let actor = &event["Actor"];
-    out.push_str(&format!("{} {} {}", text(event, "Type"), text(event, "Action"), text(actor, "ID")));
+    out.push_str(&format!(
+        "{} {} {}",
+        text(event, "Type"),
+        text(event, "Action"),
+        text(actor, "ID")
+    ));
     let map = actor.get("Attributes").and_then(Value::as_object);
     let mut attributes: Vec<String> = map
         .into_iter()
@@ -105,9 +118,20 @@ mod tests {
     #[test]
     fn lines() {
         let event = json!({"Type": "container", "Action": "die", "Actor": {"ID": "e65e", "Attributes": {"name": "c,1", "exitCode": "0"}}, "time": 1, "timeNano": 1_000_000_005_i64});
-        assert_eq!(pretty(&event, &Zone::utc()), "1970-01-01T00:00:01.000000005Z container die e65e (exitCode=0, name=c,1)");
-        let render = |text: &str| Template::parse(text).unwrap().render(&typed(&event)).unwrap();
-        assert_eq!(render("{{.Type}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}} {{.Time}}"), "container die e65e c,1 1");
+        assert_eq!(
+            pretty(&event, &Zone::utc()),
+            "1970-01-01T00:00:01.000000005Z container die e65e (exitCode=0, name=c,1)"
+        );
+        let render = |text: &str| {
+            Template::parse(text)
+                .unwrap()
+                .render(&typed(&event))
+                .unwrap()
+        };
+        assert_eq!(
+            render("{{.Type}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}} {{.Time}}"),
+            "container die e65e c,1 1"
+        );
         assert_eq!(render("{{json .}}"), event.to_string());
     }
 }

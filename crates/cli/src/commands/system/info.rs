@@ -31,10 +31,12 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         let Some(template) = template else {
             return pretty(app, &info, &errors);
         };
-        let mut whole = if info.is_object() { info } else { json!({}) };
-        if !errors.is_empty() {
-            whole["ServerErrors"] = json!(errors);
+        if let Some(error) = errors.into_iter().next() {
+            // Nothing to fill in; Docker ends the line in any case.
+            app.put("\n")?;
+            return Err(Failure::new(error));
         }
+        let mut whole = info;
         whole["ClientInfo"] = json!({
             "Debug": app.debug,
             "Version": env!("CARGO_PKG_VERSION"),
@@ -45,12 +47,17 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
             "Plugins": [],
             "Warnings": null,
         });
-        let data = Val::Typed(std::rc::Rc::new((Val::from(&whole).typed("system.dockerInfo"), whole)));
+        let data = Val::Typed(std::rc::Rc::new((
+            Val::from(&whole).typed("system.dockerInfo"),
+            whole,
+        )));
         let filled = template.render(&data);
         // Docker ends the line in any case.
         app.put(filled.as_deref().unwrap_or_default())?;
         app.put("\n")?;
-        filled.map(drop).map_err(|error| Failure::new(error.to_string()))
+        filled
+            .map(drop)
+            .map_err(|error| Failure::new(error.to_string()))
     })
 }
 
@@ -117,14 +124,26 @@ fn flag(value: &Value, key: &str) -> bool {
 
 fn server(info: &Value, debug: bool) -> String {
     let mut page = Page(String::new());
-    for (title, key) in [(" Containers", "Containers"), ("  Running", "ContainersRunning"), ("  Paused", "ContainersPaused"), ("  Stopped", "ContainersStopped"), (" Images", "Images")] {
+    for (title, key) in [
+        (" Containers", "Containers"),
+        ("  Running", "ContainersRunning"),
+        ("  Paused", "ContainersPaused"),
+        ("  Stopped", "ContainersStopped"),
+        (" Images", "Images"),
+    ] {
         page.line(title, int(info, key));
     }
     page.some(" Server Version", text(info, "ServerVersion"));
     page.some(" Storage Driver", text(info, "Driver"));
-    for pair in list(info, "DriverStatus").iter().filter_map(Value::as_array) {
+    for pair in list(info, "DriverStatus")
+        .iter()
+        .filter_map(Value::as_array)
+    {
         if let [key, value] = pair.as_slice() {
-            page.line(&format!("  {}", key.as_str().unwrap_or_default()), value.as_str().unwrap_or_default());
+            page.line(
+                &format!("  {}", key.as_str().unwrap_or_default()),
+                value.as_str().unwrap_or_default(),
+            );
         }
     }
     page.some(" Logging Driver", text(info, "LoggingDriver"));
@@ -139,9 +158,18 @@ fn server(info: &Value, debug: bool) -> String {
     }
     page.line("  Log", joined(plugins, "Log"));
     page.lines(" CDI spec directories", texts(info, "CDISpecDirs"));
-    page.line(" Swarm", info.pointer("/Swarm/LocalNodeState").and_then(Value::as_str).unwrap_or("inactive"));
+    page.line(
+        " Swarm",
+        info.pointer("/Swarm/LocalNodeState")
+            .and_then(Value::as_str)
+            .unwrap_or("inactive"),
+    );
     let runtimes = info.get("Runtimes").and_then(Value::as_object);
-    let names: Vec<&str> = runtimes.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = runtimes
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
     if !names.is_empty() {
         page.line(" Runtimes", names.join(" "));
         page.line(" Default Runtime", text(info, "DefaultRuntime"));
@@ -155,7 +183,11 @@ fn server(info: &Value, debug: bool) -> String {
     if !pools.is_empty() {
         page.0.push_str(" Default Address Pools:\n");
         for pool in pools {
-            page.0.push_str(&format!("   Base: {}, Size: {}\n", text(pool, "Base"), int(pool, "Size")));
+            page.0.push_str(&format!(
+                "   Base: {}, Size: {}\n",
+                text(pool, "Base"),
+                int(pool, "Size")
+            ));
         }
     }
     page.0 + "\n"
@@ -216,11 +248,18 @@ fn registries(page: &mut Page, info: &Value) {
         return;
     };
     let indexes = config.get("IndexConfigs").and_then(Value::as_object);
-    let indexes: Vec<&Value> = indexes.into_iter().flatten().map(|(_, index)| index).collect();
+    let indexes: Vec<&Value> = indexes
+        .into_iter()
+        .flatten()
+        .map(|(_, index)| index)
+        .collect();
     let networks: Vec<&str> = texts(config, "InsecureRegistryCIDRs").collect();
     if !indexes.is_empty() || !networks.is_empty() {
         page.0.push_str(" Insecure Registries:\n");
-        let open = indexes.iter().filter(|index| !flag(index, "Secure")).map(|index| text(index, "Name"));
+        let open = indexes
+            .iter()
+            .filter(|index| !flag(index, "Secure"))
+            .map(|index| text(index, "Name"));
         for name in open.chain(networks) {
             page.0.push_str(&format!("  {name}\n"));
         }

@@ -16,7 +16,9 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         let (all, volumes) = (flags.bool("all"), flags.bool("volumes"));
         let wanted = prune::with_config(app, filters(&flags));
         if volumes && wanted.contains_key("until") {
-            return Err(Failure::new("ERROR: The \"until\" filter is not supported with \"--volumes\""));
+            return Err(Failure::new(
+                "ERROR: The \"until\" filter is not supported with \"--volumes\"",
+            ));
         }
         if !flags.bool("force") {
             prune::confirm(app, &question(all, volumes, &wanted))?;
@@ -28,12 +30,19 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         let (text, space) = image::remove_unused(app, all, wanted).await?;
         say(app, &text)?;
         total += space;
-        app.line(format!("Total reclaimed space: {}", human_size(total as f64)))
+        app.line(format!(
+            "Total reclaimed space: {}",
+            human_size(total as f64)
+        ))
     })
 }
 
 fn say(app: &App, text: &str) -> Result<(), Failure> {
-    if text.is_empty() { Ok(()) } else { app.line(text) }
+    if text.is_empty() {
+        Ok(())
+    } else {
+        app.line(text)
+    }
 }
 
 // Networks, volumes and the build cache of users are not kept yet: there is nothing of them to remove.
@@ -49,7 +58,12 @@ fn question(all: bool, volumes: bool, filters: &Map<String, Value>) -> String {
     let mut named: Vec<String> = Vec::new();
     for name in ["label", "label!", "until"] {
         let values = filters.get(name).and_then(Value::as_object);
-        named.extend(values.into_iter().flatten().map(|(value, _)| format!("{name}={value}")));
+        named.extend(
+            values
+                .into_iter()
+                .flatten()
+                .map(|(value, _)| format!("{name}={value}")),
+        );
     }
     named.sort();
     if !named.is_empty() {
@@ -68,7 +82,10 @@ mod tests {
     #[test]
     fn questions() {
         let plain = question(false, false, &Map::new());
-        assert_eq!(plain, "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  - all dangling images\n  - unused build cache\n\nAre you sure you want to continue?");
+        assert_eq!(
+            plain,
+            "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  - all dangling images\n  - unused build cache\n\nAre you sure you want to continue?"
+        );
         let mut filters = Map::new();
         crate::commands::add_filter(&mut filters, "label", "a=b");
         assert!(question(true, true, &filters).contains("  - all build cache\n\n  Items to be pruned will be filtered with:\n  - label=a=b\n\nAre"));

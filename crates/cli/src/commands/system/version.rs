@@ -14,8 +14,16 @@ use crate::tree::Run;
 
 /// The answer to `--version`.
 pub fn line(program: &str) -> String {
-    let name = if program == "docker" { "Docker" } else { "Corten" };
-    format!("{name} version {}, build {}\n", env!("CARGO_PKG_VERSION"), build())
+    let name = if program == "docker" {
+        "Docker"
+    } else {
+        "Corten"
+    };
+    format!(
+        "{name} version {}, build {}\n",
+        env!("CARGO_PKG_VERSION"),
+        build()
+    )
 }
 
 /// The commit this was built from, where the build knows it.
@@ -83,10 +91,10 @@ pub fn run(app: &App, flags: Parsed) -> Run<'_> {
 fn with_time(mut server: Value) -> Value {
     let components = server.get_mut("Components").and_then(Value::as_array_mut);
     for component in components.into_iter().flatten() {
-        if let Some(time) = component.pointer_mut("/Details/BuildTime") {
-            if let Some((seconds, _)) = time.as_str().and_then(clock::parse_rfc3339) {
-                *time = clock::ansi(seconds).into();
-            }
+        if let Some(time) = component.pointer_mut("/Details/BuildTime")
+            && let Some((seconds, _)) = time.as_str().and_then(clock::parse_rfc3339)
+        {
+            *time = clock::ansi(seconds).into();
         }
     }
     server
@@ -103,25 +111,42 @@ fn typed(info: &Value) -> Val {
     }
     let both = |shown: Val, json: &Value| Val::Typed(std::rc::Rc::new((shown, json.clone())));
     let fields = vec![
-        ("Client".to_owned(), both(Val::from(&client).typed("command.clientVersion"), &info["Client"])),
-        ("Server".to_owned(), match &info["Server"] {
-            Value::Null => Val::Nil,
-            json => both(Val::from(&server).typed("*types.Version"), json),
-        }),
+        (
+            "Client".to_owned(),
+            both(
+                Val::from(&client).typed("command.clientVersion"),
+                &info["Client"],
+            ),
+        ),
+        (
+            "Server".to_owned(),
+            match &info["Server"] {
+                Value::Null => Val::Nil,
+                json => both(Val::from(&server).typed("*types.Version"), json),
+            },
+        ),
     ];
     both(Val::object("system.versionInfo", fields), info)
 }
 
 fn pretty(info: &Value) -> String {
     let client = &info["Client"];
-    let api = match (text(client, "ApiVersion"), text(client, "DefaultAPIVersion")) {
+    let api = match (
+        text(client, "ApiVersion"),
+        text(client, "DefaultAPIVersion"),
+    ) {
         (version, newest) if version == newest => version.to_owned(),
         (version, newest) => format!("{version} (downgraded from {newest})"),
     };
     let mut out = format!(
         "Client:\n Version:\t{}\n API version:\t{api}\n Go version:\t{}\n Git commit:\t{}\n Built:\t{}\n OS/Arch:\t{}/{}\n Context:\t{}",
-        text(client, "Version"), text(client, "GoVersion"), text(client, "GitCommit"), text(client, "BuildTime"),
-        text(client, "Os"), text(client, "Arch"), text(client, "Context"),
+        text(client, "Version"),
+        text(client, "GoVersion"),
+        text(client, "GitCommit"),
+        text(client, "BuildTime"),
+        text(client, "Os"),
+        text(client, "Arch"),
+        text(client, "Context"),
     );
     let server = &info["Server"];
     if server.is_object() {
@@ -135,7 +160,13 @@ fn pretty(info: &Value) -> String {
         }
     }
     out.push('\n');
-    align(&out, Layout { min_width: 20, padding: 1 })
+    align(
+        &out,
+        Layout {
+            min_width: 20,
+            padding: 1,
+        },
+    )
 }
 
 fn pretty_component(component: &Value) -> String {
@@ -144,8 +175,14 @@ fn pretty_component(component: &Value) -> String {
     if name == "Engine" {
         return format!(
             "\n {name}:\n  Version:\t{version}\n  API version:\t{} (minimum version {})\n  Go version:\t{}\n  Git commit:\t{}\n  Built:\t{}\n  OS/Arch:\t{}/{}\n  Experimental:\t{}",
-            detail("ApiVersion"), detail("MinAPIVersion"), detail("GoVersion"), detail("GitCommit"),
-            detail("BuildTime"), detail("Os"), detail("Arch"), detail("Experimental"),
+            detail("ApiVersion"),
+            detail("MinAPIVersion"),
+            detail("GoVersion"),
+            detail("GitCommit"),
+            detail("BuildTime"),
+            detail("Os"),
+            detail("Arch"),
+            detail("Experimental"),
         );
     }
     let mut out = format!("\n {name}:\n  Version:\t{version}");
@@ -153,7 +190,10 @@ fn pretty_component(component: &Value) -> String {
     let mut details: Vec<_> = details.into_iter().flatten().collect();
     details.sort_by_key(|(key, _)| key.as_str());
     for (key, value) in details {
-        out.push_str(&format!("\n  {key}:\t{}", value.as_str().unwrap_or_default()));
+        out.push_str(&format!(
+            "\n  {key}:\t{}",
+            value.as_str().unwrap_or_default()
+        ));
     }
     out
 }

@@ -1,0 +1,17 @@
+//! The store on a real kernel: archives in, trees and records out. Assumes root.
+#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
+
+#[path = "store/archive.rs"]
+mod archive;
+#[path = "store/hostile.rs"]
+mod hostile;
+#[path = "store/images.rs"]
+mod images;
+#[path = "store/load.rs"]
+mod load;
+#[path = "store/recovery.rs"]
+mod recovery;
+#[path = "store/snapshots.rs"]
+mod snapshots;
+#[path = "store/unpack.rs"]
+mod unpack;
