@@ -12,17 +12,24 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use config::{Config, EmptyObject, HealthConfig, StringOrList};
-pub use host_config::{BindOptions, DeviceMapping, HostConfig, LogConfig, Mount, PortBinding, RestartPolicy, TmpfsOptions, Ulimit};
+pub use host_config::{
+    BindOptions, DeviceMapping, HostConfig, LogConfig, Mount, PortBinding, RestartPolicy,
+    TmpfsOptions, Ulimit,
+};
 pub use inspect::{
-    ContainerJson, ContainerState, EndpointSettings, GraphDriver, MountPoint, NetworkSettings, Port, Summary,
-    SummaryHostConfig, SummaryNetworkSettings,
+    ContainerJson, ContainerState, EndpointSettings, GraphDriver, MountPoint, NetworkSettings,
+    Port, Summary, SummaryHostConfig, SummaryNetworkSettings,
 };
 
 use crate::gojson::{DecodeError, Names, decode_value, parse};
 
 /// Map from network name to what is wanted of the endpoint there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename = "network.NetworkingConfig", rename_all = "PascalCase")]
+#[serde(
+    default,
+    rename = "network.NetworkingConfig",
+    rename_all = "PascalCase"
+)]
 pub struct NetworkingConfig {
     /// Endpoints by network; their fields are passed on as they came.
     pub endpoints_config: Option<BTreeMap<String, serde_json::Value>>,
@@ -52,11 +59,18 @@ struct CreateExtra {
 impl CreateRequest {
     /// Reads a request's body.
     pub fn decode(text: &[u8]) -> Result<Self, DecodeError> {
-        const NAMES: Names = Names { whole: "container.CreateRequest", field_root: "" };
+        const NAMES: Names = Names {
+            whole: "container.CreateRequest",
+            field_root: "",
+        };
         let value = parse(text)?;
         let config: Config = decode_value(&value, NAMES)?;
         let extra: CreateExtra = decode_value(&value, NAMES)?;
-        Ok(Self { config, host_config: extra.host_config, networking_config: extra.networking_config })
+        Ok(Self {
+            config,
+            host_config: extra.host_config,
+            networking_config: extra.networking_config,
+        })
     }
 }
 
@@ -130,15 +144,27 @@ mod tests {
         assert_eq!(got.config.cmd.unwrap().0, ["echo hi"]);
         assert_eq!(got.config.entrypoint.unwrap().0, ["sh", "-c"]);
         let host = got.host_config.unwrap();
-        assert_eq!((host.memory, host.dns, host.dns_search), (7, Some(vec![]), None));
+        assert_eq!(
+            (host.memory, host.dns, host.dns_search),
+            (7, Some(vec![]), None)
+        );
     }
 
     #[test]
     fn create_tells_wrong_types_as_docker_does() {
         for (body, want) in [
-            ("[]", "invalid JSON: json: cannot unmarshal array into Go value of type container.CreateRequest"),
-            (r#"{"Cmd":1}"#, "invalid JSON: json: cannot unmarshal number into Go value of type string"),
-            (r#"{"Cmd":[1]}"#, "invalid JSON: json: cannot unmarshal array into Go value of type string"),
+            (
+                "[]",
+                "invalid JSON: json: cannot unmarshal array into Go value of type container.CreateRequest",
+            ),
+            (
+                r#"{"Cmd":1}"#,
+                "invalid JSON: json: cannot unmarshal number into Go value of type string",
+            ),
+            (
+                r#"{"Cmd":[1]}"#,
+                "invalid JSON: json: cannot unmarshal array into Go value of type string",
+            ),
             (
                 r#"{"HostConfig":[]}"#,
                 "invalid JSON: json: cannot unmarshal array into Go struct field .HostConfig of type container.HostConfig",
@@ -152,7 +178,12 @@ mod tests {
                 "invalid JSON: json: cannot unmarshal string into Go struct field .HostConfig.Ulimits.0.Soft of type int64",
             ),
         ] {
-            assert_eq!(CreateRequest::decode(body.as_bytes()).unwrap_err().to_string(), want);
+            assert_eq!(
+                CreateRequest::decode(body.as_bytes())
+                    .unwrap_err()
+                    .to_string(),
+                want
+            );
         }
     }
 
@@ -172,7 +203,10 @@ mod tests {
 
     #[test]
     fn wait_leaves_out_a_missing_error() {
-        let done = WaitResponse { error: None, status_code: 137 };
+        let done = WaitResponse {
+            error: None,
+            status_code: 137,
+        };
         assert_eq!(encode(&done), br#"{"StatusCode":137}"#);
     }
 }

@@ -87,13 +87,22 @@ impl Call {
     ///
     /// Wrong or missing content type, more than [`MAX_JSON`] bytes, broken connection.
     pub async fn json_body(&mut self) -> Result<Bytes, ApiError> {
-        check_content_type(self.request.headers().get(CONTENT_TYPE).map(|v| v.to_str().unwrap_or("")))?;
+        check_content_type(
+            self.request
+                .headers()
+                .get(CONTENT_TYPE)
+                .map(|v| v.to_str().unwrap_or("")),
+        )?;
         self.whole_body().await
     }
 
     /// Like [`Call::json_body`] where a body may be missing; an empty one needs no content type.
     pub async fn optional_json_body(&mut self) -> Result<Bytes, ApiError> {
-        if self.has_body() { self.json_body().await } else { Ok(Bytes::new()) }
+        if self.has_body() {
+            self.json_body().await
+        } else {
+            Ok(Bytes::new())
+        }
     }
 
     async fn whole_body(&mut self) -> Result<Bytes, ApiError> {
@@ -145,6 +154,9 @@ mod tests {
             text(Some("text/plain")),
             "unsupported Content-Type header (text/plain): must be 'application/json'"
         );
-        assert_eq!(text(None), "malformed Content-Type header (): mime: no media type");
+        assert_eq!(
+            text(None),
+            "malformed Content-Type header (): mime: no media type"
+        );
     }
 }

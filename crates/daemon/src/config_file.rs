@@ -30,10 +30,14 @@ pub enum ConfigError {
     #[error("the following directives don't match any configuration option: {0}")]
     Unknown(String),
     /// Keys that are flags on the command line too.
-    #[error("the following directives are specified both as a flag and in the configuration file: {0}")]
+    #[error(
+        "the following directives are specified both as a flag and in the configuration file: {0}"
+    )]
     Conflict(String),
     /// A value of the wrong type or form.
-    #[error("invalid JSON: json: cannot unmarshal {found} into Go struct field Config.{key} of type {want}")]
+    #[error(
+        "invalid JSON: json: cannot unmarshal {found} into Go struct field Config.{key} of type {want}"
+    )]
     Type {
         /// The key.
         key: String,
@@ -54,10 +58,15 @@ pub enum ConfigError {
 
 /// Reads a file; `Ok(None)` when it does not exist.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, ConfigError> {
-    let failed = |why: String| ConfigError::Read { path: path.display().to_string(), why };
+    let failed = |why: String| ConfigError::Read {
+        path: path.display().to_string(),
+        why,
+    };
     match std::fs::metadata(path) {
         Ok(found) if found.len() > MAX_FILE => Err(failed("file is too large".to_owned())),
-        Ok(_) => std::fs::read(path).map(Some).map_err(|e| failed(e.to_string())),
+        Ok(_) => std::fs::read(path)
+            .map(Some)
+            .map_err(|e| failed(e.to_string())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error.to_string())),
     }
@@ -74,11 +83,20 @@ pub fn merge(text: &[u8], flags: &Values) -> Result<Values, ConfigError> {
         return Ok(merged);
     }
     let Value::Object(map) = parse(text)? else {
-        return Err(ConfigError::Type { key: String::new(), found: "value", want: "config.Config" });
+        return Err(ConfigError::Type {
+            key: String::new(),
+            found: "value",
+            want: "config.Config",
+        });
     };
     let map = flatten_proxies(map);
-    let known = |key: &str| by_key(key).is_some() || key == "runtimes" || ACCEPTED_KEYS.contains(&key);
-    let unknown: Vec<&str> = map.keys().map(String::as_str).filter(|k| !known(k)).collect();
+    let known =
+        |key: &str| by_key(key).is_some() || key == "runtimes" || ACCEPTED_KEYS.contains(&key);
+    let unknown: Vec<&str> = map
+        .keys()
+        .map(String::as_str)
+        .filter(|k| !known(k))
+        .collect();
     if !unknown.is_empty() {
         return Err(ConfigError::Unknown(unknown.join(", ")));
     }
@@ -105,8 +123,18 @@ pub fn merge(text: &[u8], flags: &Values) -> Result<Values, ConfigError> {
 
 fn conflict(key: &str, name: &str, given: &[String], found: &[String]) -> String {
     let list = by_key(key).is_none_or(|flag| flag.kind.repeats()) || name == "add-runtime";
-    let show = |values: &[String]| if list { format!("[{}]", values.join(" ")) } else { values.join(" ") };
-    format!("{key}: (from flag: {}, from file: {})", show(given), show(found))
+    let show = |values: &[String]| {
+        if list {
+            format!("[{}]", values.join(" "))
+        } else {
+            values.join(" ")
+        }
+    };
+    format!(
+        "{key}: (from flag: {}, from file: {})",
+        show(given),
+        show(found)
+    )
 }
 
 /// Docker nests the proxies one level deeper than their flags.
@@ -139,51 +167,90 @@ fn values_of(flag: &Flag, value: &Value) -> Result<Vec<String>, ConfigError> {
         Kind::List | Kind::Hosts | Kind::Labels | Kind::Pool => "[]string",
         Kind::Map | Kind::Ulimit => "map[string]string",
     };
-    let wrong = || ConfigError::Type { key: flag.key.to_owned(), found: kind(value), want };
+    let wrong = || ConfigError::Type {
+        key: flag.key.to_owned(),
+        found: kind(value),
+        want,
+    };
     let raw: Vec<String> = match (flag.kind, value) {
         (Kind::Bool, Value::Bool(on)) => vec![on.to_string()],
         (Kind::Int, Value::Number(n)) => vec![n.to_string()],
         (Kind::Text | Kind::Bytes, Value::String(text)) => vec![text.clone()],
         (Kind::Bytes, Value::Number(n)) => vec![n.to_string()],
-        (Kind::Pool, Value::Array(items)) => items.iter().map(|i| pool(i).ok_or_else(wrong)).collect::<Result<_, _>>()?,
-        (Kind::List | Kind::Hosts | Kind::Labels, Value::Array(items)) => {
-            items.iter().map(|i| i.as_str().map(str::to_owned).ok_or_else(wrong)).collect::<Result<_, _>>()?
-        }
-        (Kind::Ulimit, Value::Object(map)) => {
-            map.iter().map(|(name, u)| ulimit(name, u).ok_or_else(wrong)).collect::<Result<_, _>>()?
-        }
+        (Kind::Pool, Value::Array(items)) => items
+            .iter()
+            .map(|i| pool(i).ok_or_else(wrong))
+            .collect::<Result<_, _>>()?,
+        (Kind::List | Kind::Hosts | Kind::Labels, Value::Array(items)) => items
+            .iter()
+            .map(|i| i.as_str().map(str::to_owned).ok_or_else(wrong))
+            .collect::<Result<_, _>>()?,
+        (Kind::Ulimit, Value::Object(map)) => map
+            .iter()
+            .map(|(name, u)| ulimit(name, u).ok_or_else(wrong))
+            .collect::<Result<_, _>>()?,
         // `features` maps to booleans, `default-network-opts` to maps: both are only accepted.
-        (Kind::Map | Kind::List, Value::Object(map)) => {
-            map.iter().map(|(k, v)| format!("{k}={}", v.as_str().map_or_else(|| v.to_string(), str::to_owned))).collect()
-        }
+        (Kind::Map | Kind::List, Value::Object(map)) => map
+            .iter()
+            .map(|(k, v)| {
+                format!(
+                    "{k}={}",
+                    v.as_str().map_or_else(|| v.to_string(), str::to_owned)
+                )
+            })
+            .collect(),
         _ => return Err(wrong()),
     };
     let check = |text: &String| {
-        flag.kind
-            .check(text)
-            .map_err(|why| ConfigError::Value { key: flag.key.to_owned(), why })
+        flag.kind.check(text).map_err(|why| ConfigError::Value {
+            key: flag.key.to_owned(),
+            why,
+        })
     };
     raw.iter().map(check).collect()
 }
 
 fn pool(value: &Value) -> Option<String> {
     let map = value.as_object()?;
-    let field = |name: &str| map.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v);
-    Some(format!("base={},size={}", field("base")?.as_str()?, field("size")?.as_u64()?))
+    let field = |name: &str| {
+        map.iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v)
+    };
+    Some(format!(
+        "base={},size={}",
+        field("base")?.as_str()?,
+        field("size")?.as_u64()?
+    ))
 }
 
 fn ulimit(name: &str, value: &Value) -> Option<String> {
     let map = value.as_object()?;
-    let field = |name: &str| map.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).and_then(|(_, v)| v.as_i64());
-    let name = map.iter().find(|(k, _)| k.eq_ignore_ascii_case("name")).and_then(|(_, v)| v.as_str()).unwrap_or(name);
+    let field = |name: &str| {
+        map.iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(name))
+            .and_then(|(_, v)| v.as_i64())
+    };
+    let name = map
+        .iter()
+        .find(|(k, _)| k.eq_ignore_ascii_case("name"))
+        .and_then(|(_, v)| v.as_str())
+        .unwrap_or(name);
     Some(format!("{name}={}:{}", field("soft")?, field("hard")?))
 }
 
 fn runtimes(value: &Value) -> Result<Vec<String>, ConfigError> {
-    let wrong = || ConfigError::Type { key: "runtimes".to_owned(), found: kind(value), want: "map[string]system.Runtime" };
+    let wrong = || ConfigError::Type {
+        key: "runtimes".to_owned(),
+        found: kind(value),
+        want: "map[string]system.Runtime",
+    };
     let map = value.as_object().ok_or_else(wrong)?;
     let one = |(name, runtime): (&String, &Value)| {
-        let path = runtime.get("path").and_then(Value::as_str).ok_or_else(wrong)?;
+        let path = runtime
+            .get("path")
+            .and_then(Value::as_str)
+            .ok_or_else(wrong)?;
         Ok(format!("{name}={path}"))
     };
     map.iter().map(one).collect()
@@ -194,7 +261,9 @@ mod tests {
     use super::*;
 
     fn flags(list: &[(&'static str, &str)]) -> Values {
-        list.iter().map(|(name, value)| (*name, vec![(*value).to_owned()])).collect()
+        list.iter()
+            .map(|(name, value)| (*name, vec![(*value).to_owned()]))
+            .collect()
     }
 
     #[test]
@@ -219,17 +288,33 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (text, want) in [
-            (r#"{"foo":1,"bar":{}}"#, "the following directives don't match any configuration option: foo, bar"),
+            (
+                r#"{"foo":1,"bar":{}}"#,
+                "the following directives don't match any configuration option: foo, bar",
+            ),
             (
                 r#"{"debug":"yes"}"#,
                 "invalid JSON: json: cannot unmarshal string into Go struct field Config.debug of type bool",
             ),
-            (r#"{"hosts":["foo://x"]}"#, "invalid value for hosts: invalid bind address (foo://x): unsupported proto 'foo'"),
+            (
+                r#"{"hosts":["foo://x"]}"#,
+                "invalid value for hosts: invalid bind address (foo://x): unsupported proto 'foo'",
+            ),
             ("{} x", "unexpected content after JSON"),
         ] {
-            assert_eq!(merge(text.as_bytes(), &Values::new()).unwrap_err().to_string(), want);
+            assert_eq!(
+                merge(text.as_bytes(), &Values::new())
+                    .unwrap_err()
+                    .to_string(),
+                want
+            );
         }
-        assert!(merge(b"{bad", &Values::new()).unwrap_err().to_string().starts_with("invalid JSON: "));
+        assert!(
+            merge(b"{bad", &Values::new())
+                .unwrap_err()
+                .to_string()
+                .starts_with("invalid JSON: ")
+        );
     }
 
     #[test]

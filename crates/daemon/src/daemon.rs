@@ -57,7 +57,11 @@ pub async fn run(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     info!(version = %settings.engine.version, data_root = %settings.engine.data_root.display(), "daemon is ready");
     notify_ready();
     let closing = CancellationToken::new();
-    let serving = tokio::spawn(server::run(listeners, Arc::clone(&context), closing.clone()));
+    let serving = tokio::spawn(server::run(
+        listeners,
+        Arc::clone(&context),
+        closing.clone(),
+    ));
     signals.until_end(&context, &reload).await;
     info!("daemon is ending");
     closing.cancel();
@@ -70,7 +74,11 @@ pub async fn run(settings: Settings, reload: Reload) -> anyhow::Result<()> {
         error!(%error, "the server failed");
     }
     remove_sockets(&settings.hosts);
-    let running = if settings.containers_survive { AtShutdown::KeepRunning } else { AtShutdown::Stop };
+    let running = if settings.containers_survive {
+        AtShutdown::KeepRunning
+    } else {
+        AtShutdown::Stop
+    };
     engine.shutdown(running).await;
     force.abort();
     info!("daemon has ended");
@@ -117,7 +125,9 @@ impl Reload {
         match Settings::load(self.name, &self.flags) {
             Ok(settings) => {
                 self.level.set(settings.level);
-                context.debug.store(settings.level >= LevelFilter::DEBUG, Ordering::Relaxed);
+                context
+                    .debug
+                    .store(settings.level >= LevelFilter::DEBUG, Ordering::Relaxed);
                 info!(level = %settings.level, "configuration read again; only the log level changes while running");
             }
             Err(error) => error!(%error, "configuration not read again"),
@@ -129,7 +139,10 @@ impl Reload {
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         warn!(%error, "cannot raise the limit of open files");
     }

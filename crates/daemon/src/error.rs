@@ -19,7 +19,10 @@ pub struct ApiError {
 impl ApiError {
     /// Makes a failure of this status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self {
+            status,
+            message: message.into(),
+        }
     }
 
     /// The request is wrong.
@@ -57,7 +60,9 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         // Docker has no statuses of its own for these.
-        ErrorKind::Exhausted | ErrorKind::Cancelled | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Exhausted | ErrorKind::Cancelled | ErrorKind::Internal => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 
@@ -67,8 +72,13 @@ mod tests {
 
     #[test]
     fn classes_have_dockers_statuses() {
-        let error = ApiError::from(engine::Error::NoSuchContainer { key: "x".to_owned() });
-        assert_eq!((error.status.as_u16(), error.message.as_str()), (404, "No such container: x"));
+        let error = ApiError::from(engine::Error::NoSuchContainer {
+            key: "x".to_owned(),
+        });
+        assert_eq!(
+            (error.status.as_u16(), error.message.as_str()),
+            (404, "No such container: x")
+        );
         for (kind, code) in [
             (ErrorKind::InvalidArgument, 400),
             (ErrorKind::Conflict, 409),

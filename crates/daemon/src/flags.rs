@@ -3,13 +3,17 @@
 //! `--name value`, `--name=value`, `-n value`, `-nvalue`, `-n=value`, several one-letter booleans
 //! together, `--bool=false`, and `--` ends the flags. What a flag means is in [`table`].
 
+mod flag;
 mod help;
+mod kind;
 mod table;
 
 use std::collections::BTreeMap;
 
+pub use flag::{Effect, Flag};
 pub use help::help;
-pub use table::{Effect, Flag, Kind, TABLE, by_key, by_name, parse_pool};
+pub use kind::{Kind, parse_pool};
+pub use table::{TABLE, by_key, by_name};
 
 /// Values by flag name, in the order in which they were given. A boolean has one of two words.
 pub type Values = BTreeMap<&'static str, Vec<String>>;
@@ -54,9 +58,15 @@ pub fn parse(program: &str, args: &[String]) -> Result<Values, FlagError> {
     let mut values = Values::new();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
-        let stray = || FlagError::Argument { program: program.to_owned() };
+        let stray = || FlagError::Argument {
+            program: program.to_owned(),
+        };
         if arg == "--" {
-            return if args.next().is_some() { Err(stray()) } else { Ok(values) };
+            return if args.next().is_some() {
+                Err(stray())
+            } else {
+                Ok(values)
+            };
         }
         if let Some(long) = arg.strip_prefix("--") {
             let (name, given) = split_value(long);
@@ -64,7 +74,10 @@ pub fn parse(program: &str, args: &[String]) -> Result<Values, FlagError> {
             let value = match given {
                 Some(value) => value.to_owned(),
                 None if flag.kind == Kind::Bool => "true".to_owned(),
-                None => args.next().cloned().ok_or_else(|| FlagError::Missing(arg.clone()))?,
+                None => args
+                    .next()
+                    .cloned()
+                    .ok_or_else(|| FlagError::Missing(arg.clone()))?,
             };
             add(&mut values, flag, &value)?;
         } else if arg.len() > 1 && arg.starts_with('-') {
@@ -77,13 +90,21 @@ pub fn parse(program: &str, args: &[String]) -> Result<Values, FlagError> {
 }
 
 fn split_value(text: &str) -> (&str, Option<&str>) {
-    text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)))
+    text.split_once('=')
+        .map_or((text, None), |(name, value)| (name, Some(value)))
 }
 
-fn short(values: &mut Values, cluster: &str, args: &mut std::slice::Iter<'_, String>) -> Result<(), FlagError> {
+fn short(
+    values: &mut Values,
+    cluster: &str,
+    args: &mut std::slice::Iter<'_, String>,
+) -> Result<(), FlagError> {
     for (at, letter) in cluster.char_indices() {
         let flag = TABLE.iter().find(|f| f.letter == Some(letter));
-        let flag = flag.ok_or_else(|| FlagError::UnknownShort { letter, cluster: cluster.to_owned() })?;
+        let flag = flag.ok_or_else(|| FlagError::UnknownShort {
+            letter,
+            cluster: cluster.to_owned(),
+        })?;
         let rest = &cluster[at + letter.len_utf8()..];
         if let Some(value) = rest.strip_prefix('=') {
             return add(values, flag, value);
@@ -128,14 +149,20 @@ mod tests {
 
     #[test]
     fn pflag_grammar() {
-        let got = read("-D --tls=false -H unix:///a -Hunix:///b --host=tcp://:1 -l debug --mtu 1400 -l=warn").unwrap();
+        let got = read(
+            "-D --tls=false -H unix:///a -Hunix:///b --host=tcp://:1 -l debug --mtu 1400 -l=warn",
+        )
+        .unwrap();
         assert_eq!(got["debug"], ["true"]);
         assert_eq!(got["tls"], ["false"]);
         assert_eq!(got["host"], ["unix:///a", "unix:///b", "tcp://:1"]);
         assert_eq!(got["log-level"], ["warn"]);
         assert_eq!(got["mtu"], ["1400"]);
         let got = read("-Dv").unwrap();
-        assert_eq!((got["debug"][0].as_str(), got["version"][0].as_str()), ("true", "true"));
+        assert_eq!(
+            (got["debug"][0].as_str(), got["version"][0].as_str()),
+            ("true", "true")
+        );
     }
 
     #[test]
@@ -157,7 +184,10 @@ mod tests {
                 "-H foo://x",
                 "invalid argument \"foo://x\" for \"-H, --host\" flag: invalid bind address (foo://x): unsupported proto 'foo'",
             ),
-            ("--label foo", "invalid argument \"foo\" for \"--label\" flag: bad attribute format: foo"),
+            (
+                "--label foo",
+                "invalid argument \"foo\" for \"--label\" flag: bad attribute format: foo",
+            ),
             (
                 "--default-ulimit nofile=a",
                 "invalid argument \"nofile=a\" for \"--default-ulimit\" flag: strconv.ParseInt: parsing \"a\": invalid syntax",
@@ -171,20 +201,94 @@ mod tests {
     #[test]
     fn every_flag_of_dockerd_28_is_known() {
         for name in [
-            "add-runtime", "allow-direct-routing", "authorization-plugin", "bip", "bip6", "bridge", "cdi-spec-dir",
-            "cgroup-parent", "config-file", "containerd", "containerd-namespace", "containerd-plugins-namespace",
-            "cpu-rt-period", "cpu-rt-runtime", "cri-containerd", "data-root", "debug", "default-address-pool",
-            "default-cgroupns-mode", "default-gateway", "default-gateway-v6", "default-ipc-mode",
-            "default-network-opt", "default-runtime", "default-shm-size", "default-ulimit", "dns", "dns-opt",
-            "dns-search", "exec-opt", "exec-root", "experimental", "feature", "fixed-cidr", "fixed-cidr-v6", "group",
-            "help", "host", "host-gateway-ip", "http-proxy", "https-proxy", "icc", "init", "init-path",
-            "insecure-registry", "ip", "ip-forward", "ip-forward-no-drop", "ip-masq", "ip6tables", "iptables", "ipv6",
-            "label", "live-restore", "log-driver", "log-format", "log-level", "log-opt", "max-concurrent-downloads",
-            "max-concurrent-uploads", "max-download-attempts", "metrics-addr", "mtu", "network-control-plane-mtu",
-            "no-new-privileges", "no-proxy", "node-generic-resource", "pidfile", "raw-logs", "registry-mirror",
-            "rootless", "seccomp-profile", "selinux-enabled", "shutdown-timeout", "storage-driver", "storage-opt",
-            "swarm-default-advertise-addr", "tls", "tlscacert", "tlscert", "tlskey", "tlsverify", "userland-proxy",
-            "userland-proxy-path", "userns-remap", "validate", "version", "firewall-backend",
+            "add-runtime",
+            "allow-direct-routing",
+            "authorization-plugin",
+            "bip",
+            "bip6",
+            "bridge",
+            "cdi-spec-dir",
+            "cgroup-parent",
+            "config-file",
+            "containerd",
+            "containerd-namespace",
+            "containerd-plugins-namespace",
+            "cpu-rt-period",
+            "cpu-rt-runtime",
+            "cri-containerd",
+            "data-root",
+            "debug",
+            "default-address-pool",
+            "default-cgroupns-mode",
+            "default-gateway",
+            "default-gateway-v6",
+            "default-ipc-mode",
+            "default-network-opt",
+            "default-runtime",
+            "default-shm-size",
+            "default-ulimit",
+            "dns",
+            "dns-opt",
+            "dns-search",
+            "exec-opt",
+            "exec-root",
+            "experimental",
+            "feature",
+            "fixed-cidr",
+            "fixed-cidr-v6",
+            "group",
+            "help",
+            "host",
+            "host-gateway-ip",
+            "http-proxy",
+            "https-proxy",
+            "icc",
+            "init",
+            "init-path",
+            "insecure-registry",
+            "ip",
+            "ip-forward",
+            "ip-forward-no-drop",
+            "ip-masq",
+            "ip6tables",
+            "iptables",
+            "ipv6",
+            "label",
+            "live-restore",
+            "log-driver",
+            "log-format",
+            "log-level",
+            "log-opt",
+            "max-concurrent-downloads",
+            "max-concurrent-uploads",
+            "max-download-attempts",
+            "metrics-addr",
+            "mtu",
+            "network-control-plane-mtu",
+            "no-new-privileges",
+            "no-proxy",
+            "node-generic-resource",
+            "pidfile",
+            "raw-logs",
+            "registry-mirror",
+            "rootless",
+            "seccomp-profile",
+            "selinux-enabled",
+            "shutdown-timeout",
+            "storage-driver",
+            "storage-opt",
+            "swarm-default-advertise-addr",
+            "tls",
+            "tlscacert",
+            "tlscert",
+            "tlskey",
+            "tlsverify",
+            "userland-proxy",
+            "userland-proxy-path",
+            "userns-remap",
+            "validate",
+            "version",
+            "firewall-backend",
         ] {
             assert!(by_name(name).is_some(), "{name}");
         }

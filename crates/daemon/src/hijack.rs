@@ -22,14 +22,23 @@ const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
 
 /// The content type of a container's output.
 pub fn content_type(call: &Call, tty: bool) -> &'static str {
-    if !tty && call.at_least("1.42") { MULTIPLEXED } else { RAW }
+    if !tty && call.at_least("1.42") {
+        MULTIPLEXED
+    } else {
+        RAW
+    }
 }
 
 /// Whether a client asks for its connection to become a plain stream.
 fn wants_upgrade(headers: &HeaderMap) -> bool {
     let has = |name, word: &str| {
-        let values = headers.get_all(name).into_iter().filter_map(|v: &HeaderValue| v.to_str().ok());
-        values.flat_map(|v| v.split(',')).any(|v| v.trim().eq_ignore_ascii_case(word))
+        let values = headers
+            .get_all(name)
+            .into_iter()
+            .filter_map(|v: &HeaderValue| v.to_str().ok());
+        values
+            .flat_map(|v| v.split(','))
+            .any(|v| v.trim().eq_ignore_ascii_case(word))
     };
     has(CONNECTION, "upgrade") && headers.contains_key(UPGRADE)
 }
@@ -38,7 +47,7 @@ fn wants_upgrade(headers: &HeaderMap) -> bool {
 #[derive(Debug)]
 pub enum Flow {
     /// An attachment.
-    Attached(Attached),
+    Attached(Box<Attached>),
     /// A last message; it is already framed as the client expects.
     Text(Vec<u8>),
 }
@@ -92,7 +101,9 @@ fn switching(content_type: &'static str) -> Reply {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
-    reply.extensions_mut().insert(hyper::ext::ReasonPhrase::from_static(b"UPGRADED"));
+    reply
+        .extensions_mut()
+        .insert(hyper::ext::ReasonPhrase::from_static(b"UPGRADED"));
     reply
 }
 
@@ -118,8 +129,14 @@ mod tests {
             }
             map
         };
-        assert!(wants_upgrade(&headers(&[("connection", "Upgrade"), ("upgrade", "tcp")])));
-        assert!(wants_upgrade(&headers(&[("connection", "keep-alive, upgrade"), ("upgrade", "tcp")])));
+        assert!(wants_upgrade(&headers(&[
+            ("connection", "Upgrade"),
+            ("upgrade", "tcp")
+        ])));
+        assert!(wants_upgrade(&headers(&[
+            ("connection", "keep-alive, upgrade"),
+            ("upgrade", "tcp")
+        ])));
         assert!(!wants_upgrade(&headers(&[("connection", "Upgrade")])));
         assert!(!wants_upgrade(&headers(&[("upgrade", "tcp")])));
     }

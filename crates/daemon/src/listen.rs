@@ -80,10 +80,14 @@ impl std::str::FromStr for Host {
             "fd" => Ok(Self::Fd(rest.to_owned())),
             "tcp" => {
                 let rest = rest.trim_end_matches('/');
-                let has_port = rest.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok());
+                let has_port = rest
+                    .rsplit_once(':')
+                    .is_some_and(|(_, p)| p.parse::<u16>().is_ok());
                 match (rest, has_port) {
                     ("", _) => Ok(Self::Tcp("127.0.0.1:2375".to_owned())),
-                    (rest, true) if rest.starts_with(':') => Ok(Self::Tcp(format!("127.0.0.1{rest}"))),
+                    (rest, true) if rest.starts_with(':') => {
+                        Ok(Self::Tcp(format!("127.0.0.1{rest}")))
+                    }
                     (rest, true) => Ok(Self::Tcp(rest.to_owned())),
                     (rest, false) if text.contains("://") && !rest.contains(':') => {
                         Ok(Self::Tcp(format!("{rest}:2375")))
@@ -91,7 +95,10 @@ impl std::str::FromStr for Host {
                     _ => Err(ListenError::Invalid(text.to_owned())),
                 }
             }
-            other => Err(ListenError::Scheme { text: text.to_owned(), scheme: other.to_owned() }),
+            other => Err(ListenError::Scheme {
+                text: text.to_owned(),
+                scheme: other.to_owned(),
+            }),
         }
     }
 }
@@ -106,7 +113,10 @@ pub async fn bind(host: &Host, group: Option<&str>) -> Result<Vec<Listener>, Lis
 }
 
 fn bind_unix(path: &Path, group: Option<&str>) -> Result<UnixListener, ListenError> {
-    let failed = |source| ListenError::Io { address: path.display().to_string(), source };
+    let failed = |source| ListenError::Io {
+        address: path.display().to_string(),
+        source,
+    };
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }
@@ -131,11 +141,16 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     let Ok(found) = std::fs::symlink_metadata(path) else {
         return Ok(());
     };
-    let in_use = || ListenError::InUse { path: path.display().to_string() };
+    let in_use = || ListenError::InUse {
+        path: path.display().to_string(),
+    };
     if !found.file_type().is_socket() || UnixStream::connect(path).is_ok() {
         return Err(in_use());
     }
-    std::fs::remove_file(path).map_err(|source| ListenError::Io { address: path.display().to_string(), source })
+    std::fs::remove_file(path).map_err(|source| ListenError::Io {
+        address: path.display().to_string(),
+        source,
+    })
 }
 
 /// The group of a socket: the one named, or the first default one that exists.
@@ -145,9 +160,13 @@ fn socket_group(named: Option<&str>) -> Result<Option<u32>, ListenError> {
         Some("") => Ok(None),
         Some(name) => match find_group(&table, name).or_else(|| name.parse().ok()) {
             Some(gid) => Ok(Some(gid)),
-            None => Err(ListenError::NoGroup { group: name.to_owned() }),
+            None => Err(ListenError::NoGroup {
+                group: name.to_owned(),
+            }),
         },
-        None => Ok(DEFAULT_GROUPS.iter().find_map(|name| find_group(&table, name))),
+        None => Ok(DEFAULT_GROUPS
+            .iter()
+            .find_map(|name| find_group(&table, name))),
     }
 }
 
@@ -160,13 +179,25 @@ fn find_group(table: &str, name: &str) -> Option<u32> {
 }
 
 async fn bind_tcp(address: &str) -> Result<Vec<Listener>, ListenError> {
-    let failed = |source| ListenError::Io { address: format!("tcp://{address}"), source };
+    let failed = |source| ListenError::Io {
+        address: format!("tcp://{address}"),
+        source,
+    };
     warn!(
         address,
         "[DEPRECATION NOTICE] API is accessible without encryption: whoever reaches this port is root on this host"
     );
-    let name = address.rsplit_once(':').map_or(address, |(name, _)| name).to_owned();
-    let names = Arc::new(vec![name, rustix::system::uname().nodename().to_string_lossy().into_owned()]);
+    let name = address
+        .rsplit_once(':')
+        .map_or(address, |(name, _)| name)
+        .to_owned();
+    let names = Arc::new(vec![
+        name,
+        rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    ]);
     let addresses = tokio::net::lookup_host(address).await.map_err(failed)?;
     let mut listeners = Vec::new();
     for one in addresses {
@@ -188,17 +219,30 @@ fn inherited() -> Result<Vec<Listener>, ListenError> {
 }
 
 fn adopt(fd: OwnedFd) -> Result<Listener, ListenError> {
-    let failed = |source| ListenError::Io { address: "fd://".to_owned(), source };
+    let failed = |source| ListenError::Io {
+        address: "fd://".to_owned(),
+        source,
+    };
     let family = rustix::net::sockopt::socket_domain(&fd).map_err(|e| failed(e.into()))?;
     if family == rustix::net::AddressFamily::UNIX {
         let listener = StdUnix::from(fd);
         listener.set_nonblocking(true).map_err(failed)?;
-        return Ok(Listener::Unix(UnixListener::from_std(listener).map_err(failed)?));
+        return Ok(Listener::Unix(
+            UnixListener::from_std(listener).map_err(failed)?,
+        ));
     }
     let listener = std::net::TcpListener::from(fd);
     listener.set_nonblocking(true).map_err(failed)?;
-    let names = vec![rustix::system::uname().nodename().to_string_lossy().into_owned()];
-    Ok(Listener::Tcp(TcpListener::from_std(listener).map_err(failed)?, Arc::new(names)))
+    let names = vec![
+        rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    ];
+    Ok(Listener::Tcp(
+        TcpListener::from_std(listener).map_err(failed)?,
+        Arc::new(names),
+    ))
 }
 
 #[cfg(test)]
@@ -221,7 +265,10 @@ mod tests {
             assert_eq!(text.parse::<Host>().unwrap(), want, "{text}");
         }
         let error = "foo://x".parse::<Host>().unwrap_err().to_string();
-        assert_eq!(error, "invalid bind address (foo://x): unsupported proto 'foo'");
+        assert_eq!(
+            error,
+            "invalid bind address (foo://x): unsupported proto 'foo'"
+        );
         assert!("nonsense".parse::<Host>().is_err());
     }
 
@@ -240,11 +287,17 @@ mod tests {
         let live = bind_unix(&path, Some("")).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, SOCKET_MODE);
-        assert!(matches!(bind_unix(&path, Some("")), Err(ListenError::InUse { .. })));
+        assert!(matches!(
+            bind_unix(&path, Some("")),
+            Err(ListenError::InUse { .. })
+        ));
         drop(live);
         let file = dir.path().join("file");
         std::fs::write(&file, "x").unwrap();
-        assert!(matches!(bind_unix(&file, Some("")), Err(ListenError::InUse { .. })));
+        assert!(matches!(
+            bind_unix(&file, Some("")),
+            Err(ListenError::InUse { .. })
+        ));
         assert_eq!(std::fs::read(&file).unwrap(), b"x");
     }
 }

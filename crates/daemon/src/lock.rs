@@ -62,7 +62,9 @@ impl RootLock {
             .map_err(failed("open"))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Root { path: root.display().to_string() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Root {
+                path: root.display().to_string(),
+            }),
             Err(error) => Err(failed("lock")(error.into())),
         }
     }
@@ -77,8 +79,14 @@ pub struct PidFile {
 impl PidFile {
     /// Writes the process id, unless the process of an older file lives.
     pub fn write(path: &Path) -> Result<Self, LockError> {
-        let failed = |source| LockError::Io { what: "write", path: path.display().to_string(), source };
-        if let Some(pid) = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok())
+        let failed = |source| LockError::Io {
+            what: "write",
+            path: path.display().to_string(),
+            source,
+        };
+        if let Some(pid) = std::fs::read_to_string(path)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
             && is_daemon(pid)
         {
             return Err(LockError::Running { pid });
@@ -88,7 +96,9 @@ impl PidFile {
         }
         let mut file = File::create(path).map_err(failed)?;
         write!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Self { path: path.to_owned() })
+        Ok(Self {
+            path: path.to_owned(),
+        })
     }
 }
 
@@ -127,7 +137,10 @@ mod tests {
         std::fs::create_dir(dir.path().join("a")).unwrap();
         std::fs::write(&path, "999999999").unwrap();
         let file = PidFile::write(&path).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), std::process::id().to_string());
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            std::process::id().to_string()
+        );
         drop(file);
         assert!(!path.exists());
     }

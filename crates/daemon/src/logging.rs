@@ -26,7 +26,9 @@ impl Level {
 /// Starts the log of this process; once.
 pub fn start(level: LevelFilter, format: LogFormat) -> Level {
     let (filter, handle) = reload::Layer::new(level);
-    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let layer = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => registry.with(layer).init(),

@@ -26,7 +26,11 @@ fn start(name: Name, args: &[String]) -> anyhow::Result<()> {
     let program = name.text();
     let flags = flags::parse(program, args)
         .map_err(|error| anyhow::anyhow!("Status: {error}\nSee '{program} --help'."))?;
-    let asked = |flag: &str| flags.get(flag).is_some_and(|v| v.last().is_some_and(|v| v == "true"));
+    let asked = |flag: &str| {
+        flags
+            .get(flag)
+            .is_some_and(|v| v.last().is_some_and(|v| v == "true"))
+    };
     if asked("help") {
         say(&mut std::io::stdout(), &flags::help(program));
         return Ok(());
@@ -45,7 +49,9 @@ fn start(name: Name, args: &[String]) -> anyhow::Result<()> {
 
 fn serve(settings: Settings, name: Name, flags: Values) -> anyhow::Result<()> {
     let level = logging::start(settings.level, settings.format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(run(settings, Reload { name, flags, level }));
     // Blocking jobs that still run belong to requests that nobody waits for.
     runtime.shutdown_background();
@@ -53,7 +59,11 @@ fn serve(settings: Settings, name: Name, flags: Values) -> anyhow::Result<()> {
 }
 
 fn version() -> String {
-    format!("Corten version {}, API {}\n", env!("CARGO_PKG_VERSION"), api::MAX_VERSION)
+    format!(
+        "Corten version {}, API {}\n",
+        env!("CARGO_PKG_VERSION"),
+        api::MAX_VERSION
+    )
 }
 
 /// Prints; a reader that went away is no failure.

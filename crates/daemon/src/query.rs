@@ -22,7 +22,9 @@ impl Query {
         let mut map: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for part in text.split('&').filter(|p| !p.is_empty()) {
             if part.contains(';') {
-                return Err(ApiError::bad_request("invalid semicolon separator in query"));
+                return Err(ApiError::bad_request(
+                    "invalid semicolon separator in query",
+                ));
             }
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             map.entry(unescape(name, Plus::IsSpace)?)
@@ -39,7 +41,10 @@ impl Query {
 
     /// The value of a name; empty when absent.
     pub fn text(&self, name: &str) -> &str {
-        self.0.get(name).and_then(|v| v.first()).map_or("", String::as_str)
+        self.0
+            .get(name)
+            .and_then(|v| v.first())
+            .map_or("", String::as_str)
     }
 
     /// All values of a name.
@@ -66,10 +71,9 @@ impl Query {
     pub fn number(&self, name: &str) -> Result<Option<i64>, ApiError> {
         match self.text(name) {
             "" => Ok(None),
-            text => text
-                .parse()
-                .map(Some)
-                .map_err(|_| ApiError::bad_request(format!("strconv.Atoi: parsing {text:?}: invalid syntax"))),
+            text => text.parse().map(Some).map_err(|_| {
+                ApiError::bad_request(format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
+            }),
         }
     }
 
@@ -195,13 +199,26 @@ mod tests {
 
     #[test]
     fn filters_of_both_forms() {
-        let read = |text: &str| Query(BTreeMap::from([("filters".to_owned(), vec![text.to_owned()])])).filters();
+        let read = |text: &str| {
+            Query(BTreeMap::from([(
+                "filters".to_owned(),
+                vec![text.to_owned()],
+            )]))
+            .filters()
+        };
         let lists = read(r#"{"label":["a","b=1"],"status":["running"]}"#).unwrap();
         let maps = read(r#"{"label":{"a":true,"b=1":true},"status":{"running":true}}"#).unwrap();
         assert_eq!(lists, maps);
         assert!(lists.get("label").unwrap().contains("b=1"));
         assert_eq!(read("null").unwrap(), Filters::new());
-        for bad in ["{", "[1]", "1", r#"{"a":1}"#, r#"{"a":[1]}"#, r#"{"a":{"b":1}}"#] {
+        for bad in [
+            "{",
+            "[1]",
+            "1",
+            r#"{"a":1}"#,
+            r#"{"a":[1]}"#,
+            r#"{"a":{"b":1}}"#,
+        ] {
             assert_eq!(read(bad).unwrap_err().message, "invalid filter", "{bad}");
         }
     }

@@ -61,7 +61,12 @@ pub fn error(error: &ApiError) -> Reply {
     if error.status == StatusCode::NOT_MODIFIED {
         return empty(error.status);
     }
-    json(error.status, &ErrorBody { message: error.message.clone() })
+    json(
+        error.status,
+        &ErrorBody {
+            message: error.message.clone(),
+        },
+    )
 }
 
 fn never(never: Infallible) -> io::Error {
@@ -75,7 +80,9 @@ fn respond(status: StatusCode, body: Body) -> Reply {
 }
 
 fn set_type(reply: &mut Reply, content_type: &'static str) {
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
 }
 
 /// Adds the headers that every answer of Docker carries.

@@ -52,7 +52,11 @@ pub fn split_version(path: &str) -> (Option<&str>, &str) {
     let end = rest.find('/').unwrap_or(rest.len());
     let version = &rest[..end];
     let digits = !version.is_empty() && version.bytes().all(|c| c.is_ascii_digit() || c == b'.');
-    if digits && end < rest.len() { (Some(version), &rest[end..]) } else { (None, path) }
+    if digits && end < rest.len() {
+        (Some(version), &rest[end..])
+    } else {
+        (None, path)
+    }
 }
 
 /// The values of a pattern's variables, if the path matches.
@@ -96,7 +100,11 @@ pub fn clean_path(path: &str) -> String {
             _ => parts.push(part),
         }
     }
-    let slash = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
+    let slash = if path.ends_with('/') && !parts.is_empty() {
+        "/"
+    } else {
+        ""
+    };
     format!("/{}{slash}", parts.join("/"))
 }
 
@@ -132,13 +140,25 @@ mod tests {
         let m = |pattern: &str, path: &str| match_path(pattern, path).map(|v| v.join(","));
         assert_eq!(m("/info", "/info").as_deref(), Some(""));
         assert_eq!(m("/info", "/info/"), None);
-        assert_eq!(m("/containers/{id}/json", "/containers/a/json").as_deref(), Some("a"));
+        assert_eq!(
+            m("/containers/{id}/json", "/containers/a/json").as_deref(),
+            Some("a")
+        );
         assert_eq!(m("/containers/{id}/json", "/containers/a/b/json"), None);
         assert_eq!(m("/containers/{id}/json", "/containers//json"), None);
-        assert_eq!(m("/images/{name...}/json", "/images/a/b:c/json").as_deref(), Some("a/b:c"));
+        assert_eq!(
+            m("/images/{name...}/json", "/images/a/b:c/json").as_deref(),
+            Some("a/b:c")
+        );
         assert_eq!(m("/images/{name...}/json", "/images/json"), None);
-        assert_eq!(m("/images/{name...}/json", "/images/json/json").as_deref(), Some("json"));
-        assert_eq!(m("/images/{name...}", "/images/a/b").as_deref(), Some("a/b"));
+        assert_eq!(
+            m("/images/{name...}/json", "/images/json/json").as_deref(),
+            Some("json")
+        );
+        assert_eq!(
+            m("/images/{name...}", "/images/a/b").as_deref(),
+            Some("a/b")
+        );
         assert_eq!(m("/a/{x}/b/{y}", "/a/1/b/2").as_deref(), Some("1,2"));
     }
 

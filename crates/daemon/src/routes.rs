@@ -169,14 +169,24 @@ mod tests {
 
     #[test]
     fn literal_routes_come_before_variables() {
-        let pattern = |method: Method, path: &str| find(&method, path).map(|(r, v)| (r.pattern, v.join(",")));
-        assert_eq!(pattern(Method::GET, "/images/json").unwrap().0, "/images/json");
+        let pattern =
+            |method: Method, path: &str| find(&method, path).map(|(r, v)| (r.pattern, v.join(",")));
+        assert_eq!(
+            pattern(Method::GET, "/images/json").unwrap().0,
+            "/images/json"
+        );
         assert_eq!(
             pattern(Method::GET, "/images/a/b/json").unwrap(),
             ("/images/{name...}/json", "a/b".to_owned())
         );
-        assert_eq!(pattern(Method::POST, "/containers/prune").unwrap().0, "/containers/prune");
-        assert_eq!(pattern(Method::POST, "/volumes/create").unwrap().0, "/volumes/create");
+        assert_eq!(
+            pattern(Method::POST, "/containers/prune").unwrap().0,
+            "/containers/prune"
+        );
+        assert_eq!(
+            pattern(Method::POST, "/volumes/create").unwrap().0,
+            "/volumes/create"
+        );
         assert_eq!(
             pattern(Method::GET, "/containers/x/attach/ws").unwrap().0,
             "/containers/{id}/attach/ws"

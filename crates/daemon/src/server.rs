@@ -42,7 +42,12 @@ pub enum Listener {
 pub async fn run(listeners: Vec<Listener>, context: Arc<Context>, closing: CancellationToken) {
     let tasks = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let server = Server { context, closing: closing.clone(), tasks: tasks.clone(), permits };
+    let server = Server {
+        context,
+        closing: closing.clone(),
+        tasks: tasks.clone(),
+        permits,
+    };
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
         let server = server.clone();
@@ -106,7 +111,8 @@ impl Server {
 
     async fn connection(self, stream: Box<dyn Connection>, access: Access) {
         let context = self.context;
-        let service = service_fn(move |request| serve(Arc::clone(&context), access.clone(), request));
+        let service =
+            service_fn(move |request| serve(Arc::clone(&context), access.clone(), request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)

@@ -32,12 +32,18 @@ pub enum Access {
 }
 
 /// Serves one request; failures become answers here.
-pub async fn serve(context: Arc<Context>, access: Access, request: Request<Incoming>) -> Result<Reply, Infallible> {
+pub async fn serve(
+    context: Arc<Context>,
+    access: Access,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
     let span = info_span!("request", method = %request.method(), route = request.uri().path());
     let experimental = context.experimental;
     let started = std::time::Instant::now();
     let answer = async {
-        let handled = AssertUnwindSafe(handle(context, &access, request)).catch_unwind().await;
+        let handled = AssertUnwindSafe(handle(context, &access, request))
+            .catch_unwind()
+            .await;
         let mut reply = match handled {
             Ok(Ok(reply)) => reply,
             Ok(Err(failure)) => {
@@ -53,7 +59,11 @@ pub async fn serve(context: Arc<Context>, access: Access, request: Request<Incom
             }
         };
         reply::add_common_headers(reply.headers_mut(), experimental);
-        debug!(status = reply.status().as_u16(), elapsed_ms = elapsed_ms(started), "request served");
+        debug!(
+            status = reply.status().as_u16(),
+            elapsed_ms = elapsed_ms(started),
+            "request served"
+        );
         reply
     };
     Ok(answer.instrument(span).await)
@@ -72,7 +82,11 @@ fn log_failure(failure: &ApiError) {
     }
 }
 
-async fn handle(context: Arc<Context>, access: &Access, request: Request<Incoming>) -> Result<Reply, ApiError> {
+async fn handle(
+    context: Arc<Context>,
+    access: &Access,
+    request: Request<Incoming>,
+) -> Result<Reply, ApiError> {
     check_framing(&request)?;
     if let Access::Network(names) = access {
         check_host(request.headers(), names)?;
@@ -96,14 +110,23 @@ async fn handle(context: Arc<Context>, access: &Access, request: Request<Incomin
         return Ok(refusal);
     }
     let query = Query::parse(request.uri().query().unwrap_or(""))?;
-    (route.handler)(Call { context, params, query, version, request }).await
+    (route.handler)(Call {
+        context,
+        params,
+        query,
+        version,
+        request,
+    })
+    .await
 }
 
 /// Refuses what could be read in two ways by us and by a proxy in front of us.
 fn check_framing(request: &Request<Incoming>) -> Result<(), ApiError> {
     let headers = request.headers();
     if headers.contains_key("content-length") && headers.contains_key("transfer-encoding") {
-        return Err(ApiError::bad_request("both Content-Length and Transfer-Encoding are given"));
+        return Err(ApiError::bad_request(
+            "both Content-Length and Transfer-Encoding are given",
+        ));
     }
     if request.version() == hyper::Version::HTTP_11 && !headers.contains_key(HOST) {
         return Err(ApiError::bad_request("missing required Host header"));
@@ -127,7 +150,11 @@ fn check_version(version: &str) -> Result<Option<Reply>, ApiError> {
              client to a newer version\n",
             api::MIN_VERSION
         );
-        return Ok(Some(reply::typed(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text)));
+        return Ok(Some(reply::typed(
+            StatusCode::BAD_REQUEST,
+            "text/plain; charset=utf-8",
+            text,
+        )));
     }
     if compare_versions(version, api::MAX_VERSION).is_gt() {
         return Err(ApiError::bad_request(format!(
@@ -141,22 +168,35 @@ fn check_version(version: &str) -> Result<Option<Reply>, ApiError> {
 /// Refuses foreign host names and requests that a page of another site made.
 fn check_host(headers: &HeaderMap, names: &[String]) -> Result<(), ApiError> {
     let forbidden = |what: &str| Err(ApiError::new(StatusCode::FORBIDDEN, what));
-    let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|v: &HeaderValue| v.to_str().ok())
+    };
     let host = text(HOST).unwrap_or("");
     let name = host_name(host);
     let known = name.parse::<IpAddr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
         || names.iter().any(|n| n.eq_ignore_ascii_case(name));
     if !known {
-        return forbidden("the Host header does not name this daemon; use its address or a name given with -H");
+        return forbidden(
+            "the Host header does not name this daemon; use its address or a name given with -H",
+        );
     }
     if let Some(origin) = headers.get(ORIGIN) {
-        let same = origin.to_str().ok().and_then(|o| o.split_once("://")).is_some_and(|(_, o)| o == host);
+        let same = origin
+            .to_str()
+            .ok()
+            .and_then(|o| o.split_once("://"))
+            .is_some_and(|(_, o)| o == host);
         if !same {
             return forbidden("requests from other web sites are refused");
         }
     }
-    if matches!(headers.get("sec-fetch-site").map(HeaderValue::as_bytes), Some(b"cross-site" | b"same-site")) {
+    if matches!(
+        headers.get("sec-fetch-site").map(HeaderValue::as_bytes),
+        Some(b"cross-site" | b"same-site")
+    ) {
         return forbidden("requests from other web sites are refused");
     }
     Ok(())
@@ -175,23 +215,43 @@ mod tests {
     use super::*;
 
     fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
-        list.iter().map(|(n, v)| (n.parse().unwrap(), HeaderValue::from_static(v))).collect()
+        list.iter()
+            .map(|(n, v)| (n.parse().unwrap(), HeaderValue::from_static(v)))
+            .collect()
     }
 
     #[test]
     fn foreign_hosts_and_origins_are_refused() {
         let names = vec!["box".to_owned()];
-        for good in ["127.0.0.1:2375", "[::1]:2375", "localhost:2375", "BOX:2375", "10.0.0.1"] {
+        for good in [
+            "127.0.0.1:2375",
+            "[::1]:2375",
+            "localhost:2375",
+            "BOX:2375",
+            "10.0.0.1",
+        ] {
             let mut map = HeaderMap::new();
             map.insert(HOST, HeaderValue::from_static(good));
             assert!(check_host(&map, &names).is_ok(), "{good}");
         }
-        for bad in ["evil.example.com", "evil.example.com:2375", "", "127.0.0.1.evil.com"] {
+        for bad in [
+            "evil.example.com",
+            "evil.example.com:2375",
+            "",
+            "127.0.0.1.evil.com",
+        ] {
             let mut map = HeaderMap::new();
             map.insert(HOST, HeaderValue::from_static(bad));
-            assert_eq!(check_host(&map, &names).unwrap_err().status, StatusCode::FORBIDDEN, "{bad}");
+            assert_eq!(
+                check_host(&map, &names).unwrap_err().status,
+                StatusCode::FORBIDDEN,
+                "{bad}"
+            );
         }
-        let cross = headers(&[("host", "localhost:1"), ("origin", "http://evil.example.com")]);
+        let cross = headers(&[
+            ("host", "localhost:1"),
+            ("origin", "http://evil.example.com"),
+        ]);
         assert!(check_host(&cross, &names).is_err());
         let same = headers(&[("host", "localhost:1"), ("origin", "http://localhost:1")]);
         assert!(check_host(&same, &names).is_ok());
@@ -203,7 +263,10 @@ mod tests {
     fn versions_out_of_range_are_refused() {
         assert!(check_version("1.24").unwrap().is_none());
         assert!(check_version("1.51").unwrap().is_none());
-        assert_eq!(check_version("1.23").unwrap().unwrap().status(), StatusCode::BAD_REQUEST);
+        assert_eq!(
+            check_version("1.23").unwrap().unwrap().status(),
+            StatusCode::BAD_REQUEST
+        );
         assert_eq!(
             check_version("1.99").unwrap_err().message,
             "client version 1.99 is too new. Maximum supported API version is 1.51"

@@ -16,12 +16,12 @@ use crate::listen::Host;
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The configuration file cannot be used.
-    #[error("unable to configure the Docker daemon with file {path}: {source}")]
+    #[error("unable to configure the Docker daemon with file {path}: {why}")]
     File {
         /// The file.
         path: String,
-        /// Why; part of the text, as dockerd prints it.
-        source: ConfigError,
+        /// Why; in the text itself, as dockerd prints it, hence no source.
+        why: ConfigError,
     },
     /// A setting that is refused.
     #[error("{0}")]
@@ -40,7 +40,14 @@ pub enum Name {
 impl Name {
     /// Reads the program's name.
     pub fn of(program: &str) -> Self {
-        if Path::new(program).file_name().is_some_and(|n| n == "dockerd") { Self::Dockerd } else { Self::Cortend }
+        if Path::new(program)
+            .file_name()
+            .is_some_and(|n| n == "dockerd")
+        {
+            Self::Dockerd
+        } else {
+            Self::Cortend
+        }
     }
 
     /// The name in texts.
@@ -97,12 +104,18 @@ impl Settings {
     pub fn load(name: Name, flags: &Values) -> Result<Self, SettingsError> {
         let named = flags.get("config-file").and_then(|v| v.last());
         let path = named.map_or_else(|| name.default_file(), PathBuf::from);
-        let file = |source| SettingsError::File { path: path.display().to_string(), source };
+        let file = |why| SettingsError::File {
+            path: path.display().to_string(),
+            why,
+        };
         let text = match config_file::read(&path).map_err(file)? {
             Some(text) => text,
             None if named.is_some() => {
                 let why = "no such file or directory".to_owned();
-                return Err(file(ConfigError::Read { path: path.display().to_string(), why }));
+                return Err(file(ConfigError::Read {
+                    path: path.display().to_string(),
+                    why,
+                }));
             }
             None => Vec::new(),
         };
@@ -110,10 +123,18 @@ impl Settings {
         Self::from_values(name, path.clone(), &Reader(&values))
     }
 
-    fn from_values(name: Name, config_file: PathBuf, values: &Reader<'_>) -> Result<Self, SettingsError> {
+    fn from_values(
+        name: Name,
+        config_file: PathBuf,
+        values: &Reader<'_>,
+    ) -> Result<Self, SettingsError> {
         refuse(values)?;
         let engine = engine_config(values)?;
-        let hosts = values.list("host").iter().filter_map(|h| h.parse().ok()).collect::<Vec<Host>>();
+        let hosts = values
+            .list("host")
+            .iter()
+            .filter_map(|h| h.parse().ok())
+            .collect::<Vec<Host>>();
         let default_host = match name {
             Name::Cortend => engine.exec_root.join("corten.sock"),
             Name::Dockerd => PathBuf::from("/var/run/docker.sock"),
@@ -124,7 +145,11 @@ impl Settings {
             (None, Name::Dockerd) => PathBuf::from("/var/run/docker.pid"),
         };
         Ok(Self {
-            hosts: if hosts.is_empty() { vec![Host::Unix(default_host)] } else { hosts },
+            hosts: if hosts.is_empty() {
+                vec![Host::Unix(default_host)]
+            } else {
+                hosts
+            },
             group: values.text("group").map(str::to_owned),
             pidfile,
             config_file,
@@ -170,7 +195,10 @@ fn refused<T>(text: String) -> Result<T, SettingsError> {
 /// Refuses settings without which the daemon would be less safe than asked for.
 fn refuse(values: &Reader<'_>) -> Result<(), SettingsError> {
     for flag in TABLE {
-        let given = values.list(flag.name).iter().any(|v| v != "false" && !v.is_empty());
+        let given = values
+            .list(flag.name)
+            .iter()
+            .any(|v| v != "false" && !v.is_empty());
         if let Effect::Refused(why) = flag.effect
             && given
         {
@@ -182,7 +210,11 @@ fn refuse(values: &Reader<'_>) -> Result<(), SettingsError> {
 
 fn without_effect(values: &Reader<'_>) -> Vec<&'static str> {
     let given = |name: &str| values.0.contains_key(name);
-    TABLE.iter().filter(|f| f.effect == Effect::Accepted && given(f.name)).map(|f| f.name).collect()
+    TABLE
+        .iter()
+        .filter(|f| f.effect == Effect::Accepted && given(f.name))
+        .map(|f| f.name)
+        .collect()
 }
 
 /// Values by name.
@@ -218,7 +250,9 @@ fn engine_config(values: &Reader<'_>) -> Result<EngineConfig, SettingsError> {
     let exec_root = absolute(values.text("exec-root").unwrap_or("/run/corten"))?;
     let mut config = EngineConfig::new(data_root, exec_root);
     config.shim_path = beside("corten-shim");
-    config.init_path = values.owned("init-path").map_or_else(|| beside("corten-init"), PathBuf::from);
+    config.init_path = values
+        .owned("init-path")
+        .map_or_else(|| beside("corten-init"), PathBuf::from);
     config.cgroup_parent = values.owned("cgroup-parent");
     config.bridge = values.owned("bridge");
     config.bip = values.owned("bip");
@@ -239,8 +273,14 @@ fn engine_config(values: &Reader<'_>) -> Result<EngineConfig, SettingsError> {
         config.default_runtime = name;
     }
     config.init = values.flag("init").unwrap_or(false);
-    config.ulimits = values.pairs("default-ulimit").map(|(name, limits)| ulimit(name, &limits)).collect();
-    config.default_shm_size = values.text("default-shm-size").and_then(|n| n.parse().ok()).unwrap_or(0);
+    config.ulimits = values
+        .pairs("default-ulimit")
+        .map(|(name, limits)| ulimit(name, &limits))
+        .collect();
+    config.default_shm_size = values
+        .text("default-shm-size")
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
     config.no_new_privileges = values.flag("no-new-privileges").unwrap_or(false);
     if let Some(seconds) = number(values, "shutdown-timeout")? {
         config.stop_timeout = seconds;
@@ -251,7 +291,10 @@ fn engine_config(values: &Reader<'_>) -> Result<EngineConfig, SettingsError> {
     config.experimental = values.flag("experimental").unwrap_or(false);
     let proxy = |flag: &str, variable: &str| {
         let lower = || std::env::var(variable.to_lowercase());
-        values.owned(flag).or_else(|| std::env::var(variable).or_else(|_| lower()).ok()).unwrap_or_default()
+        values
+            .owned(flag)
+            .or_else(|| std::env::var(variable).or_else(|_| lower()).ok())
+            .unwrap_or_default()
     };
     config.http_proxy = proxy("http-proxy", "HTTP_PROXY");
     config.https_proxy = proxy("https-proxy", "HTTPS_PROXY");
@@ -267,7 +310,9 @@ fn absolute(path: &str) -> Result<PathBuf, SettingsError> {
 fn beside(program: &str) -> PathBuf {
     let own = std::env::current_exe().ok();
     let sibling = own.and_then(|exe| Some(exe.parent()?.join(program)));
-    sibling.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from(program))
+    sibling
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| PathBuf::from(program))
 }
 
 fn number<T: TryFrom<i64>>(values: &Reader<'_>, name: &str) -> Result<Option<T>, SettingsError> {
@@ -285,13 +330,21 @@ fn pools(values: &Reader<'_>) -> Result<Vec<AddressPool>, SettingsError> {
         Ok((base, size)) => Ok(AddressPool { base, size }),
         Err(why) => refused(why),
     };
-    values.list("default-address-pool").iter().map(one).collect()
+    values
+        .list("default-address-pool")
+        .iter()
+        .map(one)
+        .collect()
 }
 
 /// One limit stands for both.
 fn ulimit(name: String, limits: &str) -> Ulimit {
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
-    Ulimit { name, soft: soft.parse().unwrap_or(0), hard: hard.parse().unwrap_or(0) }
+    Ulimit {
+        name,
+        soft: soft.parse().unwrap_or(0),
+        hard: hard.parse().unwrap_or(0),
+    }
 }
 
 #[cfg(test)]
@@ -329,7 +382,14 @@ mod tests {
         assert_eq!(got.hosts.len(), 2);
         assert_eq!(got.level, LevelFilter::DEBUG);
         assert_eq!(got.engine.bip.as_deref(), Some("10.1.0.1/24"));
-        assert_eq!(got.engine.ulimits, [Ulimit { name: "nofile".to_owned(), soft: 1, hard: 2 }]);
+        assert_eq!(
+            got.engine.ulimits,
+            [Ulimit {
+                name: "nofile".to_owned(),
+                soft: 1,
+                hard: 2
+            }]
+        );
         assert_eq!(got.without_effect, ["containerd", "userland-proxy"]);
         assert_eq!(got.pidfile, Path::new("/e/cortend.pid"));
         assert!(!got.containers_survive);
@@ -337,20 +397,34 @@ mod tests {
 
     #[test]
     fn what_cannot_be_kept_is_refused() {
-        assert!(load("--tlsverify", None).unwrap_err().contains("TLS is not yet supported"));
+        assert!(
+            load("--tlsverify", None)
+                .unwrap_err()
+                .contains("TLS is not yet supported")
+        );
         assert!(load("--tlsverify=false", None).is_ok());
         assert!(load("--userns-remap=default", None).is_err());
-        assert_eq!(load("--log-level=foo", None).unwrap_err(), "invalid logging level: foo");
+        assert_eq!(
+            load("--log-level=foo", None).unwrap_err(),
+            "invalid logging level: foo"
+        );
         let error = load("", Some(r#"{"foo":1}"#)).unwrap_err();
-        assert!(error.starts_with("unable to configure the Docker daemon with file /"), "{error}");
-        assert!(error.ends_with("daemon.json: the following directives don't match any configuration option: foo"));
+        assert!(
+            error.starts_with("unable to configure the Docker daemon with file /"),
+            "{error}"
+        );
+        assert!(error.ends_with(
+            "daemon.json: the following directives don't match any configuration option: foo"
+        ));
     }
 
     #[test]
     fn a_named_file_must_exist() {
         let flags = parse("cortend", &["--config-file=/nonexistent/x.json".to_owned()]).unwrap();
         assert_eq!(
-            Settings::load(Name::Cortend, &flags).unwrap_err().to_string(),
+            Settings::load(Name::Cortend, &flags)
+                .unwrap_err()
+                .to_string(),
             "unable to configure the Docker daemon with file /nonexistent/x.json: open /nonexistent/x.json: no such file or directory"
         );
     }

@@ -33,7 +33,9 @@ pub fn handshake_key(call: &Call) -> Result<String, ApiError> {
     if asks && !key.is_empty() && call.header("sec-websocket-version") == "13" {
         return Ok(key.to_owned());
     }
-    Err(ApiError::bad_request("bad request: not a WebSocket handshake of version 13"))
+    Err(ApiError::bad_request(
+        "bad request: not a WebSocket handshake of version 13",
+    ))
 }
 
 /// Answers the handshake and lets the attachment flow.
@@ -60,7 +62,9 @@ async fn flow(connection: Upgraded, attached: Attached, tty: bool) {
     let limits = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(connection), Role::Server, Some(limits)).await;
+    let socket =
+        WebSocketStream::from_raw_socket(TokioIo::new(connection), Role::Server, Some(limits))
+            .await;
     let (mut to_client, mut from_client) = socket.split();
     let (engine_side, ours) = tokio::io::duplex(BUFFER);
     let (engine_reads, engine_writes) = tokio::io::split(engine_side);
@@ -70,7 +74,11 @@ async fn flow(connection: Upgraded, attached: Attached, tty: bool) {
         let mut frames = Unframe::default();
         let mut chunk = vec![0; BUFFER];
         while let Ok(len @ 1..) = output.read(&mut chunk).await {
-            let bytes = if tty { chunk[..len].to_vec() } else { frames.push(&chunk[..len]) };
+            let bytes = if tty {
+                chunk[..len].to_vec()
+            } else {
+                frames.push(&chunk[..len])
+            };
             if !bytes.is_empty() && to_client.send(Message::Binary(bytes.into())).await.is_err() {
                 return;
             }

@@ -72,6 +72,33 @@ impl Containers {
         self.shared.closing.cancel();
         self.shared.drivers.close();
         self.shared.drivers.wait().await;
+        if self.all().iter().all(|c| c.state.running().is_none()) {
+            self.tear_down().await;
+        }
+    }
+
+    /// Takes away what only running containers need: bridge, firewall table, parent of the groups.
+    async fn tear_down(&self) {
+        let shared = Arc::clone(&self.shared);
+        let blocking = shared.blocking.clone();
+        let torn = blocking.heavy(move || {
+            if let Some(network) = &shared.network
+                && let Err(error) = network.destroy()
+            {
+                let error = spec::error::chain(&error);
+                tracing::warn!(error, "failed to remove the default network");
+            }
+            // A parent that the administrator named is not ours to remove.
+            if shared.config.cgroup_parent.is_none()
+                && let Ok(Some(parent)) = shared.cgroups.open(&shared.cgroup_parent)
+            {
+                parent.remove_if_empty();
+            }
+            Ok(())
+        });
+        if let Err(error) = torn.await {
+            tracing::warn!(error = spec::error::chain(&error), "failed to tear down");
+        }
     }
 
     /// Creates a container: record, snapshot and name; nothing runs yet.
@@ -101,8 +128,10 @@ impl Containers {
 
     /// Sends a signal (`None` is KILL) to its first process.
     pub async fn kill(&self, key: &str, signal: Option<&str>) -> Result<()> {
+        let name = self.get(key)?.name.clone();
         let signal = match signal.filter(|s| !s.is_empty()) {
-            Some(text) => self::signal(text)?,
+            Some(text) => self::signal(text)
+                .map_err(|e| Error::invalid(format!("cannot kill container: {name}: {e}")))?,
             None => spec::Signal::KILL,
         };
         self.ask(key, |reply| Command::Kill(signal, reply)).await
@@ -141,7 +170,8 @@ impl Containers {
         if name.trim_start_matches('/').is_empty() {
             return Err(Error::invalid("Neither old nor new names may be empty"));
         }
-        let name = parse_name(name)?;
+        let name = parse_name(name)
+            .map_err(|e| Error::invalid(format!("Error when allocating new name: {e}")))?;
         if handle.container().name == name {
             return Err(Error::invalid(
                 "Renaming a container with the same name as its current name",
@@ -372,5 +402,5 @@ pub fn parse_name(text: &str) -> Result<ContainerName> {
 /// Reads a signal, with Docker's refusal.
 fn signal(text: &str) -> Result<spec::Signal> {
     text.parse()
-        .map_err(|_| Error::invalid(format!("Invalid signal: {text}")))
+        .map_err(|_| Error::invalid(format!("invalid signal: {text}")))
 }

@@ -93,9 +93,6 @@ impl Execs {
         if config.cmd.iter().chain(&config.env).any(|t| t.contains('\0')) {
             return Err(Error::invalid("arguments and environment must not contain a zero byte"));
         }
-        if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
-            return Err(Error::invalid("Cwd must be an absolute path"));
-        }
         DetachScanner::new(config.detach_keys.as_deref())?;
         self.containers.exec_create(container, Arc::new(config)).await
     }
@@ -146,6 +143,9 @@ impl Execs {
         let view = self.inspect(key)?;
         if !view.running {
             return Err(Error::conflict(format!("exec {key} is not running")));
+        }
+        if !view.config.tty {
+            return Ok(());
         }
         self.containers.exec_resize(&view, size).await
     }

@@ -6,7 +6,7 @@ mod transfer;
 
 use std::collections::BTreeMap;
 
-use spec::{Classify, ErrorKind, ImageId, Platform, Reference, Timestamp};
+use spec::{ImageId, Platform, Reference, Timestamp};
 use store::Image;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -237,13 +237,7 @@ impl Images {
     }
 
     fn find(&self, key: &str) -> Result<Image> {
-        self.containers.shared().store.find(key).map_err(|error| {
-            let kind = error.kind();
-            match kind {
-                ErrorKind::NotFound => Error::NoSuchImage { key: key.to_owned() },
-                _ => Error::from(error),
-            }
-        })
+        Ok(self.containers.shared().store.find(key)?)
     }
 
     fn summary(&self, image: &Image) -> ImageSummary {

@@ -283,23 +283,23 @@ pub(crate) fn mask(root: &Root, paths: &[String]) -> Step<()> {
             continue;
         };
         let stat = rustix::fs::fstat(&target).stage(text)?;
-        let cover = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            if empty.is_none() {
-                let attributes = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NOSUID;
-                let options = [("size".to_owned(), Some("0".to_owned()))];
-                empty = Some(sys::mount::create("tmpfs", &options, attributes).stage(text)?);
-            }
-            let one = empty.as_ref().expect("made above");
-            // One empty file system covers all directories; it cannot be written, so it stays empty.
-            sys::mount::copy_fd(one.as_fd(), Reach::Single).or_else(|_| {
-                // Kernels before 6.15 copy attached mounts only.
-                sys::mount::create("tmpfs", &[], Attributes::MOUNT_ATTR_RDONLY)
-            })
-        } else {
-            null_cover(root)
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            let cover = null_cover(root).stage(text)?;
+            sys::mount::attach(cover.as_fd(), target.as_fd()).stage(text)?;
+            continue;
         }
-        .stage(text)?;
+        // One empty file system covers all directories; it cannot be written, so it stays empty. The
+        // first place gets the mount itself: dropping one that was never attached costs the wait for
+        // an RCU grace period.
+        let cover = match &empty {
+            Some(first) => sys::mount::copy_fd(first.as_fd(), Reach::Single).stage(text)?,
+            None => {
+                let attributes = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NOSUID;
+                sys::mount::create("tmpfs", &[], attributes).stage(text)?
+            }
+        };
         sys::mount::attach(cover.as_fd(), target.as_fd()).stage(text)?;
+        empty.get_or_insert(cover);
     }
     Ok(())
 }

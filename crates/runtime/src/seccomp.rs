@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A range tree needs seven comparisons for any call where a list of rules needs hundreds, and the
-//! program of Docker's default profile is a few hundred instructions long. Numbers above the newest
+//! program of Docker's default profile is about 300 instructions long. Numbers above the newest
 //! call that a profile names fail with `ENOSYS`, not with the profile's error: that is what lets a C
 //! library fall back to an older call. See [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html).
 

@@ -140,3 +140,25 @@ fn device_programs_are_accepted_and_obeyed() {
         .unwrap();
     assert!(status.success());
 }
+
+#[test]
+fn groups_made_at_once_below_a_new_parent_can_all_be_joined() {
+    let found = detect();
+    for round in 0..10 {
+        let parent = format!("/corten-sys-tests-{}-{round}", std::process::id());
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let (found, parent) = (&found, &parent);
+                scope.spawn(move || {
+                    let group = Group(found.create(&format!("{parent}/{number}")).unwrap());
+                    let mut child = sleeper();
+                    let joined = group.0.add_pid(pid(&child));
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    joined.unwrap();
+                });
+            }
+        });
+        found.group(&parent).unwrap().remove().unwrap();
+    }
+}

@@ -31,11 +31,16 @@ pub fn from_wire(wire: Wire) -> Config {
         working_dir: wire.working_dir,
         network_disabled: wire.network_disabled,
         mac_address: wire.mac_address,
-        on_build: wire.on_build.map(|list| keep_list(&mut rest, "OnBuild", Some(list))),
+        on_build: wire
+            .on_build
+            .map(|list| keep_list(&mut rest, "OnBuild", Some(list))),
         labels: wire.labels.unwrap_or_default(),
         stop_signal: Some(wire.stop_signal).filter(|s| !s.is_empty()),
         stop_timeout: wire.stop_timeout,
-        shell: wire.shell.map(|list| list.0).filter(|list| !list.is_empty()),
+        shell: wire
+            .shell
+            .map(|list| list.0)
+            .filter(|list| !list.is_empty()),
         rest,
     }
 }

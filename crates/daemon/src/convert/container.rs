@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use api::container::{
-    ContainerJson, ContainerState, EndpointSettings, GraphDriver, MountPoint as WireMount, NetworkSettings, Port,
-    Summary, SummaryHostConfig, SummaryNetworkSettings,
+    ContainerJson, ContainerState, EndpointSettings, GraphDriver, MountPoint as WireMount,
+    NetworkSettings, Port, Summary, SummaryHostConfig, SummaryNetworkSettings,
 };
 use engine::container::{Container, MountPoint, State};
 use engine::containers::{Inspected, Listed};
@@ -18,7 +18,13 @@ pub fn inspect(inspected: &Inspected) -> ContainerJson {
     let container = &*inspected.container;
     // Docker makes these files at the first start and shows no paths before.
     let started = container.last.started_at.is_some() || container.state.running().is_some();
-    let path = |p: &Path| if started { p.display().to_string() } else { String::new() };
+    let path = |p: &Path| {
+        if started {
+            p.display().to_string()
+        } else {
+            String::new()
+        }
+    };
     let log = container.files.log.as_deref();
     ContainerJson {
         id: container.id.to_string(),
@@ -35,9 +41,13 @@ pub fn inspect(inspected: &Inspected) -> ContainerJson {
         restart_count: container.restart_count,
         driver: container.driver.to_owned(),
         platform: container.platform.to_owned(),
-        exec_ids: Some(container.execs.iter().map(ToString::to_string).collect()).filter(|l: &Vec<_>| !l.is_empty()),
+        exec_ids: Some(container.execs.iter().map(ToString::to_string).collect())
+            .filter(|l: &Vec<_>| !l.is_empty()),
         host_config: host_config::to_wire(&container.host),
-        graph_driver: GraphDriver { data: None, name: container.driver.to_owned() },
+        graph_driver: GraphDriver {
+            data: None,
+            name: container.driver.to_owned(),
+        },
         size_rw: inspected.size_rw.map(to_i64),
         size_root_fs: inspected.size_root_fs.map(to_i64),
         mounts: mounts(container),
@@ -73,11 +83,20 @@ fn network_settings(container: &Container) -> NetworkSettings {
     let flat = networks.get("bridge").cloned().unwrap_or_default();
     let sandbox_key = endpoint.map(|e| e.sandbox_key.clone()).unwrap_or_default();
     NetworkSettings {
-        sandbox_id: sandbox_key.rsplit('/').next().unwrap_or_default().to_owned(),
+        sandbox_id: sandbox_key
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         sandbox_key,
         // Nothing is published yet; ports that are only exposed are shown while it runs.
         ports: match container.state.running() {
-            Some(_) => container.config.exposed_ports.iter().map(|p| (p.clone(), None)).collect(),
+            Some(_) => container
+                .config
+                .exposed_ports
+                .iter()
+                .map(|p| (p.clone(), None))
+                .collect(),
             None => BTreeMap::new(),
         },
         endpoint_id: flat.endpoint_id,
@@ -104,11 +123,18 @@ fn networks(container: &Container) -> BTreeMap<String, EndpointSettings> {
             endpoint_id: endpoint.endpoint_id.clone(),
             gateway: endpoint.gateway.clone(),
             ip_address: endpoint.address.clone(),
-            ip_prefix_len: if endpoint.address.is_empty() { 0 } else { endpoint.prefix_len },
+            ip_prefix_len: if endpoint.address.is_empty() {
+                0
+            } else {
+                endpoint.prefix_len
+            },
             ..EndpointSettings::default()
         },
     };
-    let name = container.endpoint.as_ref().map_or(mode, |e| e.network.clone());
+    let name = container
+        .endpoint
+        .as_ref()
+        .map_or(mode, |e| e.network.clone());
     BTreeMap::from([(name, settings)])
 }
 
@@ -118,7 +144,11 @@ fn mounts(container: &Container) -> Vec<WireMount> {
         name: m.name.clone().unwrap_or_default(),
         source: m.source.clone(),
         destination: m.destination.clone(),
-        driver: if m.kind == "volume" { "local".to_owned() } else { String::new() },
+        driver: if m.kind == "volume" {
+            "local".to_owned()
+        } else {
+            String::new()
+        },
         mode: m.mode.clone(),
         rw: m.writable,
         propagation: m.propagation.clone(),
@@ -146,7 +176,9 @@ pub fn summary(listed: &Listed) -> Summary {
             network_mode: host_config::network_mode(&container.host),
             annotations: container.host.annotations.clone(),
         },
-        network_settings: SummaryNetworkSettings { networks: networks(container) },
+        network_settings: SummaryNetworkSettings {
+            networks: networks(container),
+        },
         mounts: mounts(container),
     }
 }
@@ -173,9 +205,18 @@ fn ports(container: &Container) -> Vec<Port> {
     }
     let port = |text: &String| {
         let (number, kind) = text.split_once('/').unwrap_or((text, "tcp"));
-        Some(Port { private_port: number.parse().ok()?, kind: kind.to_owned(), ..Port::default() })
+        Some(Port {
+            private_port: number.parse().ok()?,
+            kind: kind.to_owned(),
+            ..Port::default()
+        })
     };
-    container.config.exposed_ports.iter().filter_map(port).collect()
+    container
+        .config
+        .exposed_ports
+        .iter()
+        .filter_map(port)
+        .collect()
 }
 
 /// Sizes are signed on the wire.

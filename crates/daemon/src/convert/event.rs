@@ -6,14 +6,28 @@ use engine::events::Event;
 /// An event for the wire, with the legacy fields that Docker still prints.
 pub fn to_wire(event: &Event) -> EventMessage {
     let legacy = matches!(event.kind, "container" | "image");
-    let from = event.attributes.get("image").filter(|_| event.kind == "container");
+    let from = event
+        .attributes
+        .get("image")
+        .filter(|_| event.kind == "container");
     EventMessage {
-        status: if legacy { event.action.clone() } else { String::new() },
-        id: if legacy { event.actor.clone() } else { String::new() },
+        status: if legacy {
+            event.action.clone()
+        } else {
+            String::new()
+        },
+        id: if legacy {
+            event.actor.clone()
+        } else {
+            String::new()
+        },
         from: from.cloned().unwrap_or_default(),
         kind: event.kind.to_owned(),
         action: event.action.clone(),
-        actor: Actor { id: event.actor.clone(), attributes: event.attributes.clone() },
+        actor: Actor {
+            id: event.actor.clone(),
+            attributes: event.attributes.clone(),
+        },
         scope: "local".to_owned(),
         time: event.time.unix_seconds(),
         time_nano: event.time.unix_nanos(),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use api::container::{
-    BindOptions, DeviceMapping as WireDevice, HostConfig as Wire, LogConfig as WireLog, Mount as WireMount,
-    NetworkingConfig, PortBinding as WirePort, RestartPolicy as WirePolicy, StringOrList, TmpfsOptions,
-    Ulimit as WireUlimit,
+    BindOptions, DeviceMapping as WireDevice, HostConfig as Wire, LogConfig as WireLog,
+    Mount as WireMount, NetworkingConfig, PortBinding as WirePort, RestartPolicy as WirePolicy,
+    StringOrList, TmpfsOptions, Ulimit as WireUlimit,
 };
 use engine::container::{
-    DeviceMapping, HostConfig, LogConfig, Mount, PortBinding, Resources, Rest, RestartPolicy, Ulimit,
+    DeviceMapping, HostConfig, LogConfig, Mount, PortBinding, Resources, Rest, RestartPolicy,
+    Ulimit,
 };
 use serde_json::Value;
 
@@ -30,7 +31,13 @@ const MASKED: &[&str] = &[
     "/sys/devices/virtual/powercap",
 ];
 /// Docker's paths read-only by default.
-const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: &[&str] = &[
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 /// Bytes of /dev/shm that Docker shows where the user named none.
 const SHM_SIZE: i64 = 64 * 1024 * 1024;
 
@@ -45,7 +52,12 @@ pub fn from_wire(wire: Wire, networking: Option<NetworkingConfig>) -> HostConfig
     }
     HostConfig {
         binds: keep_list(r, "Binds", wire.binds),
-        mounts: wire.mounts.unwrap_or_default().into_iter().map(mount_from_wire).collect(),
+        mounts: wire
+            .mounts
+            .unwrap_or_default()
+            .into_iter()
+            .map(mount_from_wire)
+            .collect(),
         tmpfs: wire.tmpfs.unwrap_or_default(),
         network_mode: wire.network_mode,
         port_bindings: ports_from_wire(wire_ports),
@@ -114,7 +126,11 @@ pub fn resources_from_wire(wire: &Wire) -> Resources {
         path_in_container: d.path_in_container.clone(),
         permissions: d.cgroup_permissions.clone(),
     };
-    let ulimit = |u: &WireUlimit| Ulimit { name: u.name.clone(), soft: u.soft, hard: u.hard };
+    let ulimit = |u: &WireUlimit| Ulimit {
+        name: u.name.clone(),
+        soft: u.soft,
+        hard: u.hard,
+    };
     Resources {
         cpu_shares: wire.cpu_shares,
         memory: wire.memory,
@@ -127,7 +143,13 @@ pub fn resources_from_wire(wire: &Wire) -> Resources {
         cpu_realtime_runtime: wire.cpu_realtime_runtime,
         cpuset_cpus: wire.cpuset_cpus.clone(),
         cpuset_mems: wire.cpuset_mems.clone(),
-        devices: keep_list(r, "Devices", wire.devices.as_ref().map(|l| l.iter().map(device).collect())),
+        devices: keep_list(
+            r,
+            "Devices",
+            wire.devices
+                .as_ref()
+                .map(|l| l.iter().map(device).collect()),
+        ),
         device_cgroup_rules: keep_list(r, "DeviceCgroupRules", wire.device_cgroup_rules.clone()),
         memory_reservation: wire.memory_reservation,
         memory_swap: wire.memory_swap,
@@ -136,29 +158,51 @@ pub fn resources_from_wire(wire: &Wire) -> Resources {
         kernel_memory_tcp: wire.kernel_memory_tcp,
         oom_kill_disable: wire.oom_kill_disable,
         pids_limit: wire.pids_limit,
-        ulimits: keep_list(r, "Ulimits", wire.ulimits.as_ref().map(|l| l.iter().map(ulimit).collect())),
+        ulimits: keep_list(
+            r,
+            "Ulimits",
+            wire.ulimits
+                .as_ref()
+                .map(|l| l.iter().map(ulimit).collect()),
+        ),
         rest,
     }
 }
 
 /// A restart policy for the engine.
 pub fn policy_from_wire(wire: WirePolicy) -> RestartPolicy {
-    RestartPolicy { name: wire.name, maximum_retry_count: wire.maximum_retry_count }
+    RestartPolicy {
+        name: wire.name,
+        maximum_retry_count: wire.maximum_retry_count,
+    }
 }
 
-fn ports_from_wire(wire: Option<BTreeMap<String, Option<Vec<WirePort>>>>) -> BTreeMap<String, Vec<PortBinding>> {
-    let binding = |p: WirePort| PortBinding { host_ip: p.host_ip, host_port: p.host_port };
+fn ports_from_wire(
+    wire: Option<BTreeMap<String, Option<Vec<WirePort>>>>,
+) -> BTreeMap<String, Vec<PortBinding>> {
+    let binding = |p: WirePort| PortBinding {
+        host_ip: p.host_ip,
+        host_port: p.host_port,
+    };
     let list = |l: Option<Vec<WirePort>>| l.unwrap_or_default().into_iter().map(binding).collect();
-    wire.unwrap_or_default().into_iter().map(|(port, l)| (port, list(l))).collect()
+    wire.unwrap_or_default()
+        .into_iter()
+        .map(|(port, l)| (port, list(l)))
+        .collect()
 }
 
 fn endpoints(networking: Option<NetworkingConfig>) -> BTreeMap<String, Rest> {
-    let wanted = networking.and_then(|n| n.endpoints_config).unwrap_or_default();
+    let wanted = networking
+        .and_then(|n| n.endpoints_config)
+        .unwrap_or_default();
     let object = |value: Value| match value {
         Value::Object(map) => map,
         _ => Rest::new(),
     };
-    wanted.into_iter().map(|(name, value)| (name, object(value))).collect()
+    wanted
+        .into_iter()
+        .map(|(name, value)| (name, object(value)))
+        .collect()
 }
 
 fn mount_from_wire(wire: WireMount) -> Mount {
@@ -231,7 +275,11 @@ pub fn to_wire(host: &HostConfig) -> Wire {
     wire.tmpfs = Some(host.tmpfs.clone());
     wire.uts_mode.clone_from(&host.uts_mode);
     wire.userns_mode.clone_from(&host.userns_mode);
-    wire.shm_size = if host.shm_size == 0 { SHM_SIZE } else { host.shm_size };
+    wire.shm_size = if host.shm_size == 0 {
+        SHM_SIZE
+    } else {
+        host.shm_size
+    };
     wire.sysctls = Some(host.sysctls.clone());
     wire.runtime = or(&host.runtime, "corten");
     wire.isolation.clone_from(&host.isolation);
@@ -251,7 +299,11 @@ pub fn network_mode(host: &HostConfig) -> String {
 }
 
 fn or(text: &str, default: &str) -> String {
-    if text.is_empty() { default.to_owned() } else { text.to_owned() }
+    if text.is_empty() {
+        default.to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 fn paths(host: &HostConfig, given: &Option<Vec<String>>, default: &[&str]) -> Vec<String> {
@@ -263,9 +315,16 @@ fn paths(host: &HostConfig, given: &Option<Vec<String>>, default: &[&str]) -> Ve
 }
 
 fn ports_to_wire(host: &HostConfig) -> Option<BTreeMap<String, Option<Vec<WirePort>>>> {
-    let binding = |p: &PortBinding| WirePort { host_ip: p.host_ip.clone(), host_port: p.host_port.clone() };
+    let binding = |p: &PortBinding| WirePort {
+        host_ip: p.host_ip.clone(),
+        host_port: p.host_port.clone(),
+    };
     let list = |l: &Vec<PortBinding>| Some(l.iter().map(binding).collect());
-    let ports: BTreeMap<_, _> = host.port_bindings.iter().map(|(port, l)| (port.clone(), list(l))).collect();
+    let ports: BTreeMap<_, _> = host
+        .port_bindings
+        .iter()
+        .map(|(port, l)| (port.clone(), list(l)))
+        .collect();
     (!ports.is_empty() || host.rest.contains_key("PortBindings")).then_some(ports)
 }
 
@@ -277,7 +336,11 @@ fn resources_to_wire(resources: &Resources) -> Wire {
         path_in_container: d.path_in_container.clone(),
         cgroup_permissions: d.permissions.clone(),
     };
-    let ulimit = |u: &Ulimit| WireUlimit { name: u.name.clone(), hard: u.hard, soft: u.soft };
+    let ulimit = |u: &Ulimit| WireUlimit {
+        name: u.name.clone(),
+        hard: u.hard,
+        soft: u.soft,
+    };
     Wire {
         cpu_shares: resources.cpu_shares,
         memory: resources.memory,
@@ -295,8 +358,16 @@ fn resources_to_wire(resources: &Resources) -> Wire {
         cpu_realtime_runtime: resources.cpu_realtime_runtime,
         cpuset_cpus: resources.cpuset_cpus.clone(),
         cpuset_mems: resources.cpuset_mems.clone(),
-        devices: give_list(rest, "Devices", resources.devices.iter().map(device).collect()),
-        device_cgroup_rules: give_list(rest, "DeviceCgroupRules", resources.device_cgroup_rules.clone()),
+        devices: give_list(
+            rest,
+            "Devices",
+            resources.devices.iter().map(device).collect(),
+        ),
+        device_cgroup_rules: give_list(
+            rest,
+            "DeviceCgroupRules",
+            resources.device_cgroup_rules.clone(),
+        ),
         device_requests: value("DeviceRequests"),
         kernel_memory_tcp: resources.kernel_memory_tcp,
         memory_reservation: resources.memory_reservation,
@@ -304,7 +375,11 @@ fn resources_to_wire(resources: &Resources) -> Wire {
         memory_swappiness: resources.memory_swappiness,
         oom_kill_disable: Some(resources.oom_kill_disable.unwrap_or(false)),
         pids_limit: resources.pids_limit,
-        ulimits: give_list(rest, "Ulimits", resources.ulimits.iter().map(ulimit).collect()),
+        ulimits: give_list(
+            rest,
+            "Ulimits",
+            resources.ulimits.iter().map(ulimit).collect(),
+        ),
         ..Wire::default()
     }
 }
@@ -316,7 +391,11 @@ fn mount_to_wire(mount: &Mount) -> WireMount {
         create_mountpoint: mount.create_mountpoint,
         ..BindOptions::default()
     };
-    let tmpfs = TmpfsOptions { size_bytes: mount.tmpfs_size, mode: mount.tmpfs_mode, options: None };
+    let tmpfs = TmpfsOptions {
+        size_bytes: mount.tmpfs_size,
+        mode: mount.tmpfs_mode,
+        options: None,
+    };
     WireMount {
         kind: mount.kind.clone(),
         source: mount.source.clone(),
@@ -340,7 +419,10 @@ mod tests {
 
     fn round(body: &str) -> String {
         let request = CreateRequest::decode(body.as_bytes()).unwrap();
-        let host = from_wire(request.host_config.unwrap_or_default(), request.networking_config);
+        let host = from_wire(
+            request.host_config.unwrap_or_default(),
+            request.networking_config,
+        );
         String::from_utf8(encode(&to_wire(&host))).unwrap()
     }
 

@@ -1,7 +1,10 @@
 //! Images.
 
 use api::container::GraphDriver;
-use api::image::{DeleteItem, HistoryItem, ImageConfig, ImageInspect, ImageSummary as WireSummary, Metadata, RootFs};
+use api::image::{
+    DeleteItem, HistoryItem, ImageConfig, ImageInspect, ImageSummary as WireSummary, Metadata,
+    RootFs,
+};
 use engine::container::Config;
 use engine::images::{HistoryEntry, ImageRemoval, ImageSummary, ImageView};
 use spec::Timestamp;
@@ -16,7 +19,11 @@ pub fn summary(image: &ImageSummary, virtual_size: bool) -> WireSummary {
         created: image.created.map_or(0, |t| t.unix_seconds()),
         id: image.id.to_string(),
         labels: Some(image.labels.clone()).filter(|l| !l.is_empty()),
-        parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        parent_id: image
+            .parent
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         repo_digests: Some(image.repo_digests.clone()),
         repo_tags: Some(image.repo_tags.clone()),
         shared_size: image.shared_size.map_or(-1, to_i64),
@@ -39,7 +46,11 @@ pub fn inspect(image: &ImageView, legacy: bool, virtual_size: bool) -> ImageInsp
         id: summary.id.to_string(),
         repo_tags: summary.repo_tags.clone(),
         repo_digests: summary.repo_digests.clone(),
-        parent: summary.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        parent: summary
+            .parent
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         comment: image.comment.clone(),
         created: summary.created.map(|t| t.to_string()).unwrap_or_default(),
         docker_version: image.docker_version.clone(),
@@ -54,8 +65,13 @@ pub fn inspect(image: &ImageView, legacy: bool, virtual_size: bool) -> ImageInsp
             data: Some(image.graph.clone()).filter(|g| !g.is_empty()),
             name: "overlay2".to_owned(),
         },
-        root_fs: RootFs { kind: "layers".to_owned(), layers: image.layers.clone() },
-        metadata: Metadata { last_tag_time: image.last_tag_time.unwrap_or(Timestamp::ZERO).to_string() },
+        root_fs: RootFs {
+            kind: "layers".to_owned(),
+            layers: image.layers.clone(),
+        },
+        metadata: Metadata {
+            last_tag_time: image.last_tag_time.unwrap_or(Timestamp::ZERO).to_string(),
+        },
         config: shown.unwrap_or_default(),
     }
 }
@@ -84,7 +100,10 @@ pub fn history(entry: &HistoryEntry) -> HistoryItem {
         comment: entry.comment.clone(),
         created: entry.created.map_or(0, |t| t.unix_seconds()),
         created_by: entry.created_by.clone(),
-        id: entry.id.as_ref().map_or_else(|| "<missing>".to_owned(), ToString::to_string),
+        id: entry
+            .id
+            .as_ref()
+            .map_or_else(|| "<missing>".to_owned(), ToString::to_string),
         size: to_i64(entry.size),
         tags: Some(entry.tags.clone()).filter(|l| !l.is_empty()),
     }
@@ -93,8 +112,14 @@ pub fn history(entry: &HistoryEntry) -> HistoryItem {
 /// A line of what a removal did.
 pub fn removal(removal: &ImageRemoval) -> DeleteItem {
     match removal {
-        ImageRemoval::Untagged(name) => DeleteItem { untagged: Some(name.clone()), deleted: None },
-        ImageRemoval::Deleted(digest) => DeleteItem { untagged: None, deleted: Some(digest.clone()) },
+        ImageRemoval::Untagged(name) => DeleteItem {
+            untagged: Some(name.clone()),
+            deleted: None,
+        },
+        ImageRemoval::Deleted(digest) => DeleteItem {
+            untagged: None,
+            deleted: Some(digest.clone()),
+        },
     }
 }
 
@@ -118,6 +143,9 @@ mod tests {
             removal(&ImageRemoval::Untagged("a:1".to_owned())),
             removal(&ImageRemoval::Deleted("sha256:0".to_owned())),
         ];
-        assert_eq!(encode(&lines), br#"[{"Untagged":"a:1"},{"Deleted":"sha256:0"}]"#);
+        assert_eq!(
+            encode(&lines),
+            br#"[{"Untagged":"a:1"},{"Deleted":"sha256:0"}]"#
+        );
     }
 }

@@ -5,7 +5,10 @@ use engine::networks::NetworkView;
 
 /// A network for the wire.
 pub fn to_wire(view: &NetworkView) -> Network {
-    let subnet = |s: &engine::networks::Subnet| IpamConfig { subnet: s.subnet.clone(), gateway: s.gateway.clone() };
+    let subnet = |s: &engine::networks::Subnet| IpamConfig {
+        subnet: s.subnet.clone(),
+        gateway: s.gateway.clone(),
+    };
     let subnets: Vec<IpamConfig> = view.ipam.iter().map(subnet).collect();
     let member = |m: &engine::networks::NetworkMember| NetworkContainer {
         name: m.name.clone(),
@@ -26,7 +29,11 @@ pub fn to_wire(view: &NetworkView) -> Network {
             options: None,
             config: Some(subnets).filter(|l| !l.is_empty()),
         },
-        containers: view.containers.iter().map(|(id, m)| (id.clone(), member(m))).collect(),
+        containers: view
+            .containers
+            .iter()
+            .map(|(id, m)| (id.clone(), member(m)))
+            .collect(),
         options: view.options.clone(),
         ..Network::default()
     }

@@ -1,7 +1,8 @@
 //! Statistics in Docker's shape.
 
 use api::stats::{
-    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats, ThrottlingData,
+    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,
+    ThrottlingData,
 };
 use engine::containers::{BlockIo, InterfaceCounters, Sample};
 use spec::Timestamp;
@@ -17,23 +18,44 @@ pub enum Label {
 
 /// A sample beside the one before it; all zeros while the container does not run.
 pub fn to_wire(sample: &Sample, before: Option<&Sample>, label: Label) -> Stats {
-    let time = |s: Option<&Sample>| s.and_then(|s| s.read).unwrap_or(Timestamp::ZERO).to_string();
+    let time = |s: Option<&Sample>| {
+        s.and_then(|s| s.read)
+            .unwrap_or(Timestamp::ZERO)
+            .to_string()
+    };
     let named = label == Label::Named;
     let names = Stats {
-        name: if named { format!("/{}", sample.name) } else { String::new() },
-        id: if named { sample.id.clone() } else { String::new() },
+        name: if named {
+            format!("/{}", sample.name)
+        } else {
+            String::new()
+        },
+        id: if named {
+            sample.id.clone()
+        } else {
+            String::new()
+        },
         read: time(Some(sample)),
         preread: time(before),
         ..Stats::default()
     };
     if sample.read.is_none() {
-        return Stats { preread: Timestamp::ZERO.to_string(), ..names };
+        return Stats {
+            preread: Timestamp::ZERO.to_string(),
+            ..names
+        };
     }
     Stats {
-        pids_stats: PidsStats { current: sample.pids_current, limit: sample.pids_limit },
+        pids_stats: PidsStats {
+            current: sample.pids_current,
+            limit: sample.pids_limit,
+        },
         blkio_stats: blkio(&sample.block_io),
         cpu_stats: cpu(sample),
-        precpu_stats: before.filter(|b| b.read.is_some()).map(cpu).unwrap_or_default(),
+        precpu_stats: before
+            .filter(|b| b.read.is_some())
+            .map(cpu)
+            .unwrap_or_default(),
         memory_stats: MemoryStats {
             usage: sample.memory_usage,
             max_usage: sample.memory_max_usage,
@@ -41,7 +63,11 @@ pub fn to_wire(sample: &Sample, before: Option<&Sample>, label: Label) -> Stats 
             failcnt: sample.memory_failures,
             limit: sample.memory_limit,
         },
-        networks: sample.networks.iter().map(|(name, c)| (name.clone(), interface(c))).collect(),
+        networks: sample
+            .networks
+            .iter()
+            .map(|(name, c)| (name.clone(), interface(c)))
+            .collect(),
         ..names
     }
 }
@@ -57,7 +83,11 @@ fn cpu(sample: &Sample) -> CpuStats {
         },
         system_cpu_usage: sample.cpu_system,
         online_cpus: sample.online_cpus,
-        throttling_data: ThrottlingData { periods, throttled_periods, throttled_time },
+        throttling_data: ThrottlingData {
+            periods,
+            throttled_periods,
+            throttled_time,
+        },
     }
 }
 
@@ -105,7 +135,11 @@ mod tests {
 
     #[test]
     fn a_stopped_container_has_zeros_and_null_lists() {
-        let sample = Sample { id: "ab".to_owned(), name: "web".to_owned(), ..Sample::default() };
+        let sample = Sample {
+            id: "ab".to_owned(),
+            name: "web".to_owned(),
+            ..Sample::default()
+        };
         let stats = to_wire(&sample, None, Label::Named);
         assert_eq!(stats.name, "/web");
         assert_eq!(stats.read, "0001-01-01T00:00:00Z");
@@ -114,11 +148,22 @@ mod tests {
 
     #[test]
     fn the_sample_before_is_precpu() {
-        let before = Sample { read: Some(Timestamp::from_unix(1, 0)), cpu_total: 5, ..Sample::default() };
+        let before = Sample {
+            read: Some(Timestamp::from_unix(1, 0)),
+            cpu_total: 5,
+            ..Sample::default()
+        };
         let after = Sample {
             read: Some(Timestamp::from_unix(2, 0)),
             cpu_total: 9,
-            block_io: vec![BlockIo { major: 8, minor: 0, read_bytes: 1, write_bytes: 2, reads: 3, writes: 4 }],
+            block_io: vec![BlockIo {
+                major: 8,
+                minor: 0,
+                read_bytes: 1,
+                write_bytes: 2,
+                reads: 3,
+                writes: 4,
+            }],
             ..Sample::default()
         };
         let stats = to_wire(&after, Some(&before), Label::Bare);
@@ -126,7 +171,10 @@ mod tests {
         assert_eq!(stats.cpu_stats.cpu_usage.total_usage, 9);
         assert_eq!(stats.preread, "1970-01-01T00:00:01Z");
         let bytes = stats.blkio_stats.io_service_bytes_recursive.unwrap();
-        assert_eq!((bytes[0].op.as_str(), bytes[0].value, bytes[1].value), ("read", 1, 2));
+        assert_eq!(
+            (bytes[0].op.as_str(), bytes[0].value, bytes[1].value),
+            ("read", 1, 2)
+        );
         assert_eq!(stats.name, "");
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use api::system::{
-    Commit, Component, FirewallBackend, IndexConfig, Info as WireInfo, Platform, Plugins, RegistryConfig, Runtime,
-    SwarmInfo, Version as WireVersion,
+    Commit, Component, FirewallBackend, IndexConfig, Info as WireInfo, Platform, Plugins,
+    RegistryConfig, Runtime, SwarmInfo, Version as WireVersion,
 };
 use engine::system::{Info, Version};
 
@@ -24,10 +24,19 @@ pub fn version(version: &Version, experimental: bool) -> WireVersion {
         ("MinAPIVersion", api::MIN_VERSION),
         ("Os", &version.os),
     ];
-    let details: BTreeMap<_, _> = details.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let details: BTreeMap<_, _> = details
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
     WireVersion {
-        platform: Platform { name: PRODUCT.to_owned() },
-        components: vec![Component { name: "Engine".to_owned(), version: version.version.clone(), details }],
+        platform: Platform {
+            name: PRODUCT.to_owned(),
+        },
+        components: vec![Component {
+            name: "Engine".to_owned(),
+            version: version.version.clone(),
+            details,
+        }],
         version: version.version.clone(),
         api_version: api::MAX_VERSION.to_owned(),
         min_api_version: api::MIN_VERSION.to_owned(),
@@ -53,7 +62,11 @@ pub fn info(info: &Info, debug: bool) -> WireInfo {
         containers_stopped: info.stopped,
         images: info.images,
         driver: info.driver.clone(),
-        driver_status: info.driver_status.iter().map(|(k, v)| [k.clone(), v.clone()]).collect(),
+        driver_status: info
+            .driver_status
+            .iter()
+            .map(|(k, v)| [k.clone(), v.clone()])
+            .collect(),
         plugins: Plugins {
             volume: info.volume_drivers.clone(),
             network: info.network_drivers.clone(),
@@ -96,15 +109,24 @@ pub fn info(info: &Info, debug: bool) -> WireInfo {
         server_version: config.version.clone(),
         runtimes: runtimes(info),
         default_runtime: config.default_runtime.clone(),
-        swarm: SwarmInfo { local_node_state: "inactive".to_owned(), ..SwarmInfo::default() },
+        swarm: SwarmInfo {
+            local_node_state: "inactive".to_owned(),
+            ..SwarmInfo::default()
+        },
         // Containers always outlive the daemon here.
         live_restore_enabled: true,
         init_binary: "corten-init".to_owned(),
         containerd_commit: Commit::default(),
-        runc_commit: Commit { id: config.commit.clone() },
-        init_commit: Commit { id: config.commit.clone() },
+        runc_commit: Commit {
+            id: config.commit.clone(),
+        },
+        init_commit: Commit {
+            id: config.commit.clone(),
+        },
         security_options: info.security_options.clone(),
-        firewall_backend: FirewallBackend { driver: "nftables".to_owned() },
+        firewall_backend: FirewallBackend {
+            driver: "nftables".to_owned(),
+        },
         warnings: Some(info.warnings.clone()).filter(|w| !w.is_empty()),
         ..WireInfo::default()
     }
@@ -113,7 +135,9 @@ pub fn info(info: &Info, debug: bool) -> WireInfo {
 fn runtimes(info: &Info) -> BTreeMap<String, Runtime> {
     let path = |name: &String| info.config.runtimes.get(name).cloned().unwrap_or_default();
     let names = info.runtimes.iter();
-    names.map(|name| (name.clone(), Runtime { path: path(name) })).collect()
+    names
+        .map(|name| (name.clone(), Runtime { path: path(name) }))
+        .collect()
 }
 
 fn registries(config: &engine::EngineConfig) -> RegistryConfig {
@@ -129,7 +153,10 @@ fn registries(config: &engine::EngineConfig) -> RegistryConfig {
         if registry.contains('/') {
             cidrs.push(registry.clone());
         } else {
-            let index = IndexConfig { name: registry.clone(), ..IndexConfig::default() };
+            let index = IndexConfig {
+                name: registry.clone(),
+                ..IndexConfig::default()
+            };
             index_configs.insert(registry.clone(), index);
         }
     }

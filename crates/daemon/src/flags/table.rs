@@ -1,184 +1,452 @@
 //! All flags of dockerd 28, their keys in `daemon.json`, and what they do here.
 
-use crate::listen::Host;
 use Effect::{Accepted, Refused, Used};
 use Kind::{Bool, Bytes, Int, List, Map, Pool, Text, Ulimit};
 
-/// What values a flag takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// True or false.
-    Bool,
-    /// A whole number.
-    Int,
-    /// Any text.
-    Text,
-    /// A size, `64m`.
-    Bytes,
-    /// Texts, one per flag.
-    List,
-    /// `key=value`, one per flag.
-    Map,
-    /// `name=soft[:hard]`, one per flag.
-    Ulimit,
-    /// `base=…,size=…`, one per flag.
-    Pool,
-    /// Addresses to listen at.
-    Hosts,
-    /// Labels of the daemon.
-    Labels,
-}
+use super::flag::{Effect, Flag, f};
+use super::kind::Kind;
 
-/// What a flag does here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// What it does in dockerd.
-    Used,
-    /// Nothing; the log says so.
-    Accepted,
-    /// The daemon does not start with it: security would be less than was asked for.
-    Refused(&'static str),
-}
-
-/// A flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flag {
-    /// Name after two dashes.
-    pub name: &'static str,
-    /// Letter after one dash.
-    pub letter: Option<char>,
-    /// Key in `daemon.json`; empty when it is not allowed there.
-    pub key: &'static str,
-    /// Its values.
-    pub kind: Kind,
-    /// What it does here.
-    pub effect: Effect,
-    /// Its line of help.
-    pub help: &'static str,
-}
-
-const fn f(name: &'static str, kind: Kind, effect: Effect, help: &'static str) -> Flag {
-    Flag { name, letter: None, key: name, kind, effect, help }
-}
-
-impl Flag {
-    const fn key(mut self, key: &'static str) -> Self {
-        self.key = key;
-        self
-    }
-
-    const fn letter(mut self, letter: char) -> Self {
-        self.letter = Some(letter);
-        self
-    }
-
-    /// The flag as error texts show it.
-    pub fn shown(&self) -> String {
-        match self.letter {
-            Some(letter) => format!("-{letter}, --{}", self.name),
-            None => format!("--{}", self.name),
-        }
-    }
-}
-
-const NO_TLS: Effect = Refused("TLS is not yet supported; listen at a unix socket, or put a proxy in front");
+const NO_TLS: Effect =
+    Refused("TLS is not yet supported; listen at a unix socket, or put a proxy in front");
 const NO_USERNS: Effect = Refused("user namespaces are not yet supported");
 
 /// All flags, sorted as help shows them.
 pub static TABLE: &[Flag] = &[
-    f("add-runtime", Map, Used, "Register an additional OCI compatible runtime").key(""),
-    f("allow-direct-routing", Bool, Accepted, "Allow remote access to published ports on container IP addresses"),
-    f("authorization-plugin", List, Refused("authorization plugins are not yet supported"), "Authorization plugins to load")
-        .key("authorization-plugins"),
+    f(
+        "add-runtime",
+        Map,
+        Used,
+        "Register an additional OCI compatible runtime",
+    )
+    .key(""),
+    f(
+        "allow-direct-routing",
+        Bool,
+        Accepted,
+        "Allow remote access to published ports on container IP addresses",
+    ),
+    f(
+        "authorization-plugin",
+        List,
+        Refused("authorization plugins are not yet supported"),
+        "Authorization plugins to load",
+    )
+    .key("authorization-plugins"),
     f("bip", Text, Used, "IPv4 address for the default bridge"),
-    f("bip6", Text, Accepted, "IPv6 address for the default bridge"),
-    f("bridge", Text, Used, "Attach containers to a network bridge").letter('b'),
-    f("cdi-spec-dir", List, Accepted, "CDI specification directories to use").key("cdi-spec-dirs"),
-    f("cgroup-parent", Text, Used, "Set parent cgroup for all containers"),
+    f(
+        "bip6",
+        Text,
+        Accepted,
+        "IPv6 address for the default bridge",
+    ),
+    f(
+        "bridge",
+        Text,
+        Used,
+        "Attach containers to a network bridge",
+    )
+    .letter('b'),
+    f(
+        "cdi-spec-dir",
+        List,
+        Accepted,
+        "CDI specification directories to use",
+    )
+    .key("cdi-spec-dirs"),
+    f(
+        "cgroup-parent",
+        Text,
+        Used,
+        "Set parent cgroup for all containers",
+    ),
     f("config-file", Text, Used, "Daemon configuration file").key(""),
     f("containerd", Text, Accepted, "containerd grpc address"),
-    f("containerd-namespace", Text, Accepted, "Containerd namespace to use"),
-    f("containerd-plugins-namespace", Text, Accepted, "Containerd namespace to use for plugins")
-        .key("containerd-plugin-namespace"),
-    f("cpu-rt-period", Int, Accepted, "Limit the CPU real-time period in microseconds for the parent cgroup"),
-    f("cpu-rt-runtime", Int, Accepted, "Limit the CPU real-time runtime in microseconds for the parent cgroup"),
-    f("cri-containerd", Bool, Accepted, "start containerd with cri"),
-    f("data-root", Text, Used, "Root directory of persistent state"),
+    f(
+        "containerd-namespace",
+        Text,
+        Accepted,
+        "Containerd namespace to use",
+    ),
+    f(
+        "containerd-plugins-namespace",
+        Text,
+        Accepted,
+        "Containerd namespace to use for plugins",
+    )
+    .key("containerd-plugin-namespace"),
+    f(
+        "cpu-rt-period",
+        Int,
+        Accepted,
+        "Limit the CPU real-time period in microseconds for the parent cgroup",
+    ),
+    f(
+        "cpu-rt-runtime",
+        Int,
+        Accepted,
+        "Limit the CPU real-time runtime in microseconds for the parent cgroup",
+    ),
+    f(
+        "cri-containerd",
+        Bool,
+        Accepted,
+        "start containerd with cri",
+    ),
+    f(
+        "data-root",
+        Text,
+        Used,
+        "Root directory of persistent state",
+    ),
     f("debug", Bool, Used, "Enable debug mode").letter('D'),
-    f("default-address-pool", Pool, Used, "Default address pools for node specific local networks")
-        .key("default-address-pools"),
-    f("default-cgroupns-mode", Text, Accepted, "Default mode for containers cgroup namespace (\"host\" | \"private\")"),
-    f("default-gateway", Text, Accepted, "Default gateway IPv4 address for the default bridge network"),
-    f("default-gateway-v6", Text, Accepted, "Default gateway IPv6 address for the default bridge network"),
-    f("default-ipc-mode", Text, Accepted, "Default mode for containers ipc (\"shareable\" | \"private\")"),
-    f("default-network-opt", List, Accepted, "Default network options").key("default-network-opts"),
-    f("default-runtime", Text, Used, "Default OCI runtime for containers"),
-    f("default-shm-size", Bytes, Used, "Default shm size for containers"),
-    f("default-ulimit", Ulimit, Used, "Default ulimits for containers").key("default-ulimits"),
+    f(
+        "default-address-pool",
+        Pool,
+        Used,
+        "Default address pools for node specific local networks",
+    )
+    .key("default-address-pools"),
+    f(
+        "default-cgroupns-mode",
+        Text,
+        Accepted,
+        "Default mode for containers cgroup namespace (\"host\" | \"private\")",
+    ),
+    f(
+        "default-gateway",
+        Text,
+        Accepted,
+        "Default gateway IPv4 address for the default bridge network",
+    ),
+    f(
+        "default-gateway-v6",
+        Text,
+        Accepted,
+        "Default gateway IPv6 address for the default bridge network",
+    ),
+    f(
+        "default-ipc-mode",
+        Text,
+        Accepted,
+        "Default mode for containers ipc (\"shareable\" | \"private\")",
+    ),
+    f(
+        "default-network-opt",
+        List,
+        Accepted,
+        "Default network options",
+    )
+    .key("default-network-opts"),
+    f(
+        "default-runtime",
+        Text,
+        Used,
+        "Default OCI runtime for containers",
+    ),
+    f(
+        "default-shm-size",
+        Bytes,
+        Used,
+        "Default shm size for containers",
+    ),
+    f(
+        "default-ulimit",
+        Ulimit,
+        Used,
+        "Default ulimits for containers",
+    )
+    .key("default-ulimits"),
     f("dns", List, Used, "DNS server to use"),
     f("dns-opt", List, Used, "DNS options to use").key("dns-opts"),
     f("dns-search", List, Used, "DNS search domains to use"),
     f("exec-opt", List, Accepted, "Runtime execution options").key("exec-opts"),
-    f("exec-root", Text, Used, "Root directory for execution state files"),
+    f(
+        "exec-root",
+        Text,
+        Used,
+        "Root directory for execution state files",
+    ),
     f("experimental", Bool, Used, "Enable experimental features"),
     f("feature", Map, Accepted, "Enable feature in the daemon").key("features"),
-    f("firewall-backend", Text, Accepted, "Firewall backend to use; nftables is the only one"),
-    f("fixed-cidr", Text, Accepted, "IPv4 subnet for the default bridge network"),
-    f("fixed-cidr-v6", Text, Accepted, "IPv6 subnet for the default bridge network"),
+    f(
+        "firewall-backend",
+        Text,
+        Accepted,
+        "Firewall backend to use; nftables is the only one",
+    ),
+    f(
+        "fixed-cidr",
+        Text,
+        Accepted,
+        "IPv4 subnet for the default bridge network",
+    ),
+    f(
+        "fixed-cidr-v6",
+        Text,
+        Accepted,
+        "IPv6 subnet for the default bridge network",
+    ),
     f("group", Text, Used, "Group for the unix socket").letter('G'),
     f("help", Bool, Used, "Print usage").key(""),
-    f("host", Kind::Hosts, Used, "Daemon socket(s) to connect to").letter('H').key("hosts"),
-    f("host-gateway-ip", List, Accepted, "IP addresses that 'host-gateway' in --add-host resolves to")
-        .key("host-gateway-ips"),
-    f("http-proxy", Text, Used, "HTTP proxy URL to use for outgoing traffic"),
-    f("https-proxy", Text, Used, "HTTPS proxy URL to use for outgoing traffic"),
-    f("icc", Bool, Accepted, "Enable inter-container communication for the default bridge network"),
-    f("init", Bool, Used, "Run an init in the container to forward signals and reap processes"),
+    f("host", Kind::Hosts, Used, "Daemon socket(s) to connect to")
+        .letter('H')
+        .key("hosts"),
+    f(
+        "host-gateway-ip",
+        List,
+        Accepted,
+        "IP addresses that 'host-gateway' in --add-host resolves to",
+    )
+    .key("host-gateway-ips"),
+    f(
+        "http-proxy",
+        Text,
+        Used,
+        "HTTP proxy URL to use for outgoing traffic",
+    ),
+    f(
+        "https-proxy",
+        Text,
+        Used,
+        "HTTPS proxy URL to use for outgoing traffic",
+    ),
+    f(
+        "icc",
+        Bool,
+        Accepted,
+        "Enable inter-container communication for the default bridge network",
+    ),
+    f(
+        "init",
+        Bool,
+        Used,
+        "Run an init in the container to forward signals and reap processes",
+    ),
     f("init-path", Text, Used, "Path to the init binary"),
-    f("insecure-registry", List, Used, "Enable insecure registry communication").key("insecure-registries"),
-    f("ip", Text, Accepted, "Host IP for port publishing from the default bridge network"),
-    f("ip-forward", Bool, Accepted, "Enable IP forwarding in system configuration"),
-    f("ip-forward-no-drop", Bool, Accepted, "Do not set the filter-FORWARD policy to DROP when enabling IP forwarding"),
-    f("ip-masq", Bool, Accepted, "Enable IP masquerading for the default bridge network"),
-    f("ip6tables", Bool, Accepted, "Enable addition of ip6tables rules"),
+    f(
+        "insecure-registry",
+        List,
+        Used,
+        "Enable insecure registry communication",
+    )
+    .key("insecure-registries"),
+    f(
+        "ip",
+        Text,
+        Accepted,
+        "Host IP for port publishing from the default bridge network",
+    ),
+    f(
+        "ip-forward",
+        Bool,
+        Accepted,
+        "Enable IP forwarding in system configuration",
+    ),
+    f(
+        "ip-forward-no-drop",
+        Bool,
+        Accepted,
+        "Do not set the filter-FORWARD policy to DROP when enabling IP forwarding",
+    ),
+    f(
+        "ip-masq",
+        Bool,
+        Accepted,
+        "Enable IP masquerading for the default bridge network",
+    ),
+    f(
+        "ip6tables",
+        Bool,
+        Accepted,
+        "Enable addition of ip6tables rules",
+    ),
     f("iptables", Bool, Used, "Enable addition of firewall rules"),
-    f("ipv6", Bool, Accepted, "Enable IPv6 networking for the default bridge network"),
-    f("label", Kind::Labels, Used, "Set key=value labels to the daemon").key("labels"),
-    f("live-restore", Bool, Used, "Keep containers running when the daemon ends; they do unless this is false"),
-    f("log-driver", Text, Used, "Default driver for container logs"),
-    f("log-format", Text, Used, "Set the logging format (\"text\"|\"json\")"),
-    f("log-level", Text, Used, "Set the logging level (\"debug\"|\"info\"|\"warn\"|\"error\"|\"fatal\")").letter('l'),
-    f("log-opt", Map, Used, "Default log driver options for containers").key("log-opts"),
-    f("max-concurrent-downloads", Int, Accepted, "Set the max concurrent downloads"),
-    f("max-concurrent-uploads", Int, Accepted, "Set the max concurrent uploads"),
-    f("max-download-attempts", Int, Accepted, "Set the max download attempts for each pull"),
-    f("metrics-addr", Text, Accepted, "Set default address and port to serve the metrics api on"),
-    f("min-api-version", Text, Accepted, "Minimum API version to serve").key("min-api-version"),
-    f("mtu", Int, Used, "Set the MTU for the default \"bridge\" network"),
-    f("network-control-plane-mtu", Int, Accepted, "Network Control plane MTU"),
-    f("no-new-privileges", Bool, Used, "Set no-new-privileges by default for new containers"),
-    f("no-proxy", Text, Used, "Comma-separated list of hosts or IP addresses for which the proxy is skipped"),
-    f("node-generic-resource", List, Accepted, "Advertise user-defined resource").key("node-generic-resources"),
+    f(
+        "ipv6",
+        Bool,
+        Accepted,
+        "Enable IPv6 networking for the default bridge network",
+    ),
+    f(
+        "label",
+        Kind::Labels,
+        Used,
+        "Set key=value labels to the daemon",
+    )
+    .key("labels"),
+    f(
+        "live-restore",
+        Bool,
+        Used,
+        "Keep containers running when the daemon ends; they do unless this is false",
+    ),
+    f(
+        "log-driver",
+        Text,
+        Used,
+        "Default driver for container logs",
+    ),
+    f(
+        "log-format",
+        Text,
+        Used,
+        "Set the logging format (\"text\"|\"json\")",
+    ),
+    f(
+        "log-level",
+        Text,
+        Used,
+        "Set the logging level (\"debug\"|\"info\"|\"warn\"|\"error\"|\"fatal\")",
+    )
+    .letter('l'),
+    f(
+        "log-opt",
+        Map,
+        Used,
+        "Default log driver options for containers",
+    )
+    .key("log-opts"),
+    f(
+        "max-concurrent-downloads",
+        Int,
+        Accepted,
+        "Set the max concurrent downloads",
+    ),
+    f(
+        "max-concurrent-uploads",
+        Int,
+        Accepted,
+        "Set the max concurrent uploads",
+    ),
+    f(
+        "max-download-attempts",
+        Int,
+        Accepted,
+        "Set the max download attempts for each pull",
+    ),
+    f(
+        "metrics-addr",
+        Text,
+        Accepted,
+        "Set default address and port to serve the metrics api on",
+    ),
+    f(
+        "min-api-version",
+        Text,
+        Accepted,
+        "Minimum API version to serve",
+    )
+    .key("min-api-version"),
+    f(
+        "mtu",
+        Int,
+        Used,
+        "Set the MTU for the default \"bridge\" network",
+    ),
+    f(
+        "network-control-plane-mtu",
+        Int,
+        Accepted,
+        "Network Control plane MTU",
+    ),
+    f(
+        "no-new-privileges",
+        Bool,
+        Used,
+        "Set no-new-privileges by default for new containers",
+    ),
+    f(
+        "no-proxy",
+        Text,
+        Used,
+        "Comma-separated list of hosts or IP addresses for which the proxy is skipped",
+    ),
+    f(
+        "node-generic-resource",
+        List,
+        Accepted,
+        "Advertise user-defined resource",
+    )
+    .key("node-generic-resources"),
     f("pidfile", Text, Used, "Path to use for daemon PID file").letter('p'),
-    f("raw-logs", Bool, Accepted, "Full timestamps without ANSI coloring"),
+    f(
+        "raw-logs",
+        Bool,
+        Accepted,
+        "Full timestamps without ANSI coloring",
+    ),
     f("registry-mirror", List, Used, "Preferred registry mirror").key("registry-mirrors"),
-    f("rootless", Bool, Refused("rootless mode is not yet supported"), "Enable rootless mode").key(""),
-    f("seccomp-profile", Text, Accepted, "Path to seccomp profile; \"unconfined\" disables the default one"),
-    f("selinux-enabled", Bool, Refused("SELinux is not supported"), "Enable selinux support"),
-    f("shutdown-timeout", Int, Used, "Seconds for containers to stop when the daemon stops them"),
+    f(
+        "rootless",
+        Bool,
+        Refused("rootless mode is not yet supported"),
+        "Enable rootless mode",
+    )
+    .key(""),
+    f(
+        "seccomp-profile",
+        Text,
+        Accepted,
+        "Path to seccomp profile; \"unconfined\" disables the default one",
+    ),
+    f(
+        "selinux-enabled",
+        Bool,
+        Refused("SELinux is not supported"),
+        "Enable selinux support",
+    ),
+    f(
+        "shutdown-timeout",
+        Int,
+        Used,
+        "Seconds for containers to stop when the daemon stops them",
+    ),
     f("storage-driver", Text, Used, "Storage driver to use").letter('s'),
     f("storage-opt", List, Accepted, "Storage driver options").key("storage-opts"),
-    f("swarm-default-advertise-addr", Text, Accepted, "Set default address or interface for swarm advertised address"),
+    f(
+        "swarm-default-advertise-addr",
+        Text,
+        Accepted,
+        "Set default address or interface for swarm advertised address",
+    ),
     f("tls", Bool, NO_TLS, "Use TLS; implied by --tlsverify"),
-    f("tlscacert", Text, Accepted, "Trust certs signed only by this CA"),
+    f(
+        "tlscacert",
+        Text,
+        Accepted,
+        "Trust certs signed only by this CA",
+    ),
     f("tlscert", Text, Accepted, "Path to TLS certificate file"),
     f("tlskey", Text, Accepted, "Path to TLS key file"),
     f("tlsverify", Bool, NO_TLS, "Use TLS and verify the remote"),
-    f("userland-proxy", Bool, Accepted, "Use userland proxy for loopback traffic"),
-    f("userland-proxy-path", Text, Accepted, "Path to the userland proxy binary"),
-    f("userns-remap", Text, NO_USERNS, "User/Group setting for user namespaces"),
-    f("validate", Bool, Used, "Validate daemon configuration and exit").key(""),
-    f("version", Bool, Used, "Print version information and quit").letter('v').key(""),
+    f(
+        "userland-proxy",
+        Bool,
+        Accepted,
+        "Use userland proxy for loopback traffic",
+    ),
+    f(
+        "userland-proxy-path",
+        Text,
+        Accepted,
+        "Path to the userland proxy binary",
+    ),
+    f(
+        "userns-remap",
+        Text,
+        NO_USERNS,
+        "User/Group setting for user namespaces",
+    ),
+    f(
+        "validate",
+        Bool,
+        Used,
+        "Validate daemon configuration and exit",
+    )
+    .key(""),
+    f("version", Bool, Used, "Print version information and quit")
+        .letter('v')
+        .key(""),
 ];
 
 /// The flag of a name.
@@ -191,100 +459,6 @@ pub fn by_key(key: &str) -> Option<&'static Flag> {
     TABLE.iter().find(|f| f.key == key && !key.is_empty())
 }
 
-impl Kind {
-    /// Whether each use adds a value.
-    pub fn repeats(self) -> bool {
-        matches!(self, List | Map | Ulimit | Pool | Self::Hosts | Self::Labels)
-    }
-
-    /// Word for the value in help.
-    pub fn word(self) -> &'static str {
-        match self {
-            Bool => "",
-            Int => "int",
-            Text => "string",
-            Bytes => "bytes",
-            List | Self::Hosts | Self::Labels => "list",
-            Map => "map",
-            Ulimit => "ulimit",
-            Pool => "pool-options",
-        }
-    }
-
-    /// Checks a value and brings it to one form.
-    ///
-    /// # Errors
-    ///
-    /// The value has the wrong form; the text is Go's.
-    pub fn check(self, value: &str) -> Result<String, String> {
-        let syntax = |what: &str, part: &str| format!("strconv.Parse{what}: parsing {part:?}: invalid syntax");
-        match self {
-            Bool => match value {
-                "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok("true".to_owned()),
-                "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok("false".to_owned()),
-                _ => Err(syntax("Bool", value)),
-            },
-            Int => value.parse::<i64>().map(|n| n.to_string()).map_err(|_| syntax("Int", value)),
-            Bytes => parse_bytes(value).map(|n| n.to_string()).ok_or_else(|| format!("invalid size: '{value}'")),
-            Self::Hosts => value.parse::<Host>().map(|_| value.to_owned()).map_err(|e| e.to_string()),
-            Self::Labels => match value.split_once('=') {
-                Some((key, text)) if !key.is_empty() && !text.is_empty() => Ok(value.to_owned()),
-                _ => Err(format!("bad attribute format: {value}")),
-            },
-            Ulimit => {
-                let (_, limits) = value.split_once('=').ok_or_else(|| format!("invalid ulimit argument: {value}"))?;
-                for part in limits.splitn(2, ':') {
-                    part.parse::<i64>().map_err(|_| syntax("Int", part))?;
-                }
-                Ok(value.to_owned())
-            }
-            Pool => parse_pool(value).map(|(base, size)| format!("base={base},size={size}")),
-            Text | List | Map => Ok(value.to_owned()),
-        }
-    }
-}
-
-/// Reads a pool of addresses: `base=10.0.0.0/8,size=24`.
-pub fn parse_pool(value: &str) -> Result<(String, u8), String> {
-    let (mut base, mut size) = (None, None);
-    for part in value.split(',') {
-        match part.trim().split_once('=') {
-            Some(("base", text)) => match text.split_once('/') {
-                None => return Err(format!("invalid base prefix {text:?}: netip.ParsePrefix({text:?}): no '/'")),
-                Some((ip, len)) if ip.parse::<std::net::IpAddr>().is_ok() && len.parse::<u8>().is_ok_and(|n| n <= 128) => {
-                    base = Some(text.to_owned());
-                }
-                Some(_) => return Err(format!("invalid base prefix {text:?}")),
-            },
-            Some(("size", text)) => {
-                size = Some(text.parse::<u8>().map_err(|_| format!("invalid size value: {text}"))?);
-            }
-            Some((key, _)) => return Err(format!("unexpected key '{key}' in '{value}'")),
-            None => return Err(format!("invalid field '{part}' must be a key=value pair")),
-        }
-    }
-    match (base, size) {
-        (Some(base), Some(size)) => Ok((base, size)),
-        _ => Err(format!("'{value}' needs base and size")),
-    }
-}
-
-/// Reads a size with an optional unit of 1024: `64m`, `1gb`, `512KiB`.
-pub fn parse_bytes(text: &str) -> Option<i64> {
-    let lower = text.trim().to_lowercase();
-    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
-    let number: i64 = lower[..digits].parse().ok()?;
-    let shift = match lower[digits..].trim() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return None,
-    };
-    number.checked_mul(1 << shift)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,23 +466,15 @@ mod tests {
     #[test]
     fn names_and_keys_are_unique_and_sorted() {
         for pair in TABLE.windows(2) {
-            assert!(pair[0].name < pair[1].name, "{} {}", pair[0].name, pair[1].name);
+            assert!(
+                pair[0].name < pair[1].name,
+                "{} {}",
+                pair[0].name,
+                pair[1].name
+            );
         }
         for flag in TABLE.iter().filter(|f| !f.key.is_empty()) {
             assert_eq!(by_key(flag.key).unwrap().name, flag.name);
         }
-    }
-
-    #[test]
-    fn sizes_and_pools() {
-        assert_eq!(parse_bytes("64m"), Some(64 << 20));
-        assert_eq!(parse_bytes("1GiB"), Some(1 << 30));
-        assert_eq!(parse_bytes("x"), None);
-        assert_eq!(parse_bytes("9999999999t"), None);
-        assert_eq!(parse_pool("base=10.0.0.0/8,size=24"), Ok(("10.0.0.0/8".to_owned(), 24)));
-        assert_eq!(
-            parse_pool("base=foo").unwrap_err(),
-            "invalid base prefix \"foo\": netip.ParsePrefix(\"foo\"): no '/'"
-        );
     }
 }

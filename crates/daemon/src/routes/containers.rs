@@ -6,13 +6,14 @@
 use std::future::Future;
 
 use api::container::{
-    Config as WireConfig, CreateRequest, CreateResponse, HostConfig as WireHostConfig, PruneResponse, TopResponse,
-    UpdateResponse, WaitError, WaitResponse,
+    Config as WireConfig, CreateRequest, CreateResponse, HostConfig as WireHostConfig,
+    PruneResponse, TopResponse, UpdateResponse, WaitError, WaitResponse,
 };
 use api::gojson::{Names, decode, encode_line};
 use bytes::Bytes;
 use engine::containers::{
-    CreateContainer, ListOptions, RemoveOptions, Sizes, StartOptions, StopOptions, TerminalSize, WaitCondition,
+    CreateContainer, ListOptions, RemoveOptions, Sizes, StartOptions, StopOptions, TerminalSize,
+    WaitCondition,
 };
 use futures_util::stream;
 use hyper::StatusCode;
@@ -31,7 +32,10 @@ where
 {
     match tokio::spawn(work).await {
         Ok(result) => Ok(result?),
-        Err(_) => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request's task ended early")),
+        Err(_) => Err(ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the request's task ended early",
+        )),
     }
 }
 
@@ -40,22 +44,84 @@ pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
     let body = call.json_body().await?;
     let request = CreateRequest::decode(&body)?;
     if request.config == WireConfig::default() {
-        return Err(ApiError::bad_request("config cannot be empty in order to create a container"));
+        return Err(ApiError::bad_request(
+            "config cannot be empty in order to create a container",
+        ));
     }
+    refuse_wire(&request)?;
     let name = match call.query.text("name") {
         "" => None,
-        text => Some(text.parse::<ContainerName>().map_err(|_| invalid_name(text))?),
+        text => Some(
+            text.parse::<ContainerName>()
+                .map_err(|_| invalid_name(text))?,
+        ),
     };
     let create = CreateContainer {
         name,
         platform: platform(call.query.text("platform"))?,
         config: config::from_wire(request.config),
-        host: host_config::from_wire(request.host_config.unwrap_or_default(), request.networking_config),
+        host: host_config::from_wire(
+            request.host_config.unwrap_or_default(),
+            request.networking_config,
+        ),
     };
     let engine = call.engine();
     let created = to_the_end(async move { engine.containers.create(create).await }).await?;
-    let response = CreateResponse { id: created.id.to_string(), warnings: created.warnings };
+    let response = CreateResponse {
+        id: created.id.to_string(),
+        warnings: created.warnings,
+    };
     Ok(reply::json(StatusCode::CREATED, &response))
+}
+
+/// Refuses what the engine never sees: ports out of grammar, and devices that drivers would add.
+fn refuse_wire(request: &CreateRequest) -> Result<(), ApiError> {
+    let host = request.host_config.as_ref();
+    let exposed = request
+        .config
+        .exposed_ports
+        .iter()
+        .flat_map(|ports| ports.keys());
+    let published = host.and_then(|h| h.port_bindings.as_ref());
+    for port in exposed.chain(published.iter().flat_map(|ports| ports.keys())) {
+        check_port(port)?;
+    }
+    for binding in published
+        .iter()
+        .flat_map(|ports| ports.values())
+        .flatten()
+        .flatten()
+    {
+        if !binding.host_port.is_empty() {
+            check_port(&binding.host_port)?;
+        }
+    }
+    let wanted = host.and_then(|h| h.device_requests.as_ref());
+    if wanted.is_some_and(|list| list.as_array().is_none_or(|l| !l.is_empty())) {
+        return Err(ApiError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "device requests (--gpus) are not yet supported by Corten",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks `80`, `80/tcp` or a range of ports; the texts are Docker's.
+fn check_port(text: &str) -> Result<(), ApiError> {
+    let (ports, kind) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (from, to) = ports.split_once('-').unwrap_or((ports, ports));
+    match (from.parse::<u16>(), to.parse::<u16>()) {
+        (Ok(from), Ok(to)) if from <= to => {}
+        _ => {
+            return Err(ApiError::bad_request(format!(
+                "invalid port specification: {ports:?}"
+            )));
+        }
+    }
+    if matches!(kind.to_ascii_lowercase().as_str(), "tcp" | "udp" | "sctp") {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!("invalid proto: {kind}")))
 }
 
 fn invalid_name(text: &str) -> ApiError {
@@ -70,7 +136,9 @@ pub fn platform(text: &str) -> Result<Option<Platform>, ApiError> {
     match text {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| {
-            ApiError::bad_request(format!("{text:?}: cannot parse platform specifier: invalid argument"))
+            ApiError::bad_request(format!(
+                "{text:?}: cannot parse platform specifier: invalid argument"
+            ))
         }),
     }
 }
@@ -81,7 +149,11 @@ pub async fn list(call: Call) -> Result<Reply, ApiError> {
     let mut options = ListOptions {
         all: call.query.flag("all"),
         limit: limit.and_then(|n| usize::try_from(n).ok()),
-        sizes: if call.query.flag("size") { Sizes::Compute } else { Sizes::Skip },
+        sizes: if call.query.flag("size") {
+            Sizes::Compute
+        } else {
+            Sizes::Skip
+        },
         filters: call.query.filters()?,
     };
     // The older form of the filters of the same names.
@@ -92,12 +164,18 @@ pub async fn list(call: Call) -> Result<Reply, ApiError> {
         }
     }
     let listed = call.engine().containers.list(options).await?;
-    Ok(reply::ok(&listed.iter().map(container::summary).collect::<Vec<_>>()))
+    Ok(reply::ok(
+        &listed.iter().map(container::summary).collect::<Vec<_>>(),
+    ))
 }
 
 /// `GET /containers/{id}/json`
 pub async fn inspect(call: Call) -> Result<Reply, ApiError> {
-    let sizes = if call.query.flag("size") { Sizes::Compute } else { Sizes::Skip };
+    let sizes = if call.query.flag("size") {
+        Sizes::Compute
+    } else {
+        Sizes::Skip
+    };
     let inspected = call.engine().containers.inspect(call.key(), sizes).await?;
     Ok(reply::ok(&container::inspect(&inspected)))
 }
@@ -112,13 +190,22 @@ pub async fn start(mut call: Call) -> Result<Reply, ApiError> {
     }
     let checkpoint = Some(call.query.text("checkpoint").to_owned()).filter(|c| !c.is_empty());
     let (engine, key) = (call.engine(), call.key().to_owned());
-    to_the_end(async move { engine.containers.start(&key, StartOptions { checkpoint }).await }).await?;
+    to_the_end(async move {
+        engine
+            .containers
+            .start(&key, StartOptions { checkpoint })
+            .await
+    })
+    .await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
 fn stop_options(call: &Call) -> Result<StopOptions, ApiError> {
     let signal = Some(call.query.text("signal").to_owned()).filter(|s| !s.is_empty());
-    Ok(StopOptions { signal, timeout: call.query.number("t")? })
+    Ok(StopOptions {
+        signal,
+        timeout: call.query.number("t")?,
+    })
 }
 
 /// `POST /containers/{id}/stop`
@@ -190,7 +277,9 @@ pub async fn remove(call: Call) -> Result<Reply, ApiError> {
 pub async fn rename(call: Call) -> Result<Reply, ApiError> {
     let name = call.query.text("name").to_owned();
     if name.is_empty() {
-        return Err(ApiError::bad_request("Neither old nor new names may be empty"));
+        return Err(ApiError::bad_request(
+            "Neither old nor new names may be empty",
+        ));
     }
     let (engine, key) = (call.engine(), call.key().to_owned());
     to_the_end(async move { engine.containers.rename(&key, &name).await }).await?;
@@ -199,24 +288,35 @@ pub async fn rename(call: Call) -> Result<Reply, ApiError> {
 
 /// `POST /containers/{id}/update`
 pub async fn update(mut call: Call) -> Result<Reply, ApiError> {
-    const NAMES: Names = Names { whole: "container.UpdateConfig", field_root: "UpdateConfig" };
+    const NAMES: Names = Names {
+        whole: "container.UpdateConfig",
+        field_root: "UpdateConfig",
+    };
     let body = call.json_body().await?;
     let wire: WireHostConfig = decode(&body, NAMES)?;
     let resources = host_config::resources_from_wire(&wire);
-    let policy = Some(host_config::policy_from_wire(wire.restart_policy)).filter(|p| !p.name.is_empty());
+    let policy =
+        Some(host_config::policy_from_wire(wire.restart_policy)).filter(|p| !p.name.is_empty());
     let (engine, key) = (call.engine(), call.key().to_owned());
-    let warnings = to_the_end(async move { engine.containers.update(&key, resources, policy).await }).await?;
-    Ok(reply::ok(&UpdateResponse { warnings: Some(warnings).filter(|w| !w.is_empty()) }))
+    let warnings =
+        to_the_end(async move { engine.containers.update(&key, resources, policy).await }).await?;
+    Ok(reply::ok(&UpdateResponse {
+        warnings: Some(warnings).filter(|w| !w.is_empty()),
+    }))
 }
 
 /// The size of a terminal, from `h` and `w`.
 pub fn terminal_size(call: &Call) -> Result<TerminalSize, ApiError> {
     let number = |name: &str, what: &str| {
         let text = call.query.text(name);
-        text.parse::<u16>()
-            .map_err(|_| ApiError::bad_request(format!("invalid resize {what} {text:?}: invalid syntax")))
+        text.parse::<u16>().map_err(|_| {
+            ApiError::bad_request(format!("invalid resize {what} {text:?}: invalid syntax"))
+        })
     };
-    Ok(TerminalSize { height: number("h", "height")?, width: number("w", "width")? })
+    Ok(TerminalSize {
+        height: number("h", "height")?,
+        width: number("w", "width")?,
+    })
 }
 
 /// `POST /containers/{id}/resize`
@@ -228,8 +328,15 @@ pub async fn resize(call: Call) -> Result<Reply, ApiError> {
 
 /// `GET /containers/{id}/top`
 pub async fn top(call: Call) -> Result<Reply, ApiError> {
-    let top = call.engine().containers.top(call.key(), call.query.text("ps_args")).await?;
-    Ok(reply::ok(&TopResponse { processes: top.processes, titles: top.titles }))
+    let top = call
+        .engine()
+        .containers
+        .top(call.key(), call.query.text("ps_args"))
+        .await?;
+    Ok(reply::ok(&TopResponse {
+        processes: top.processes,
+        titles: top.titles,
+    }))
 }
 
 /// `POST /containers/prune`
@@ -241,4 +348,34 @@ pub async fn prune(call: Call) -> Result<Reply, ApiError> {
         containers_deleted: Some(deleted).filter(|l| !l.is_empty()),
         space_reclaimed: pruned.reclaimed,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_out_of_grammar_are_refused() {
+        for good in ["80", "80/tcp", "1000-1010/udp", "53/SCTP"] {
+            assert!(check_port(good).is_ok(), "{good}");
+        }
+        let text = |port: &str| check_port(port).unwrap_err().message;
+        assert_eq!(text("x/y"), "invalid port specification: \"x\"");
+        assert_eq!(text("99999/tcp"), "invalid port specification: \"99999\"");
+        assert_eq!(text("9-8"), "invalid port specification: \"9-8\"");
+        assert_eq!(text("80/foo"), "invalid proto: foo");
+    }
+
+    #[test]
+    fn device_requests_are_refused_unless_empty() {
+        let request = |body: &str| CreateRequest::decode(body.as_bytes()).unwrap();
+        assert!(refuse_wire(&request(r#"{"HostConfig":{"DeviceRequests":[]}}"#)).is_ok());
+        assert!(
+            refuse_wire(&request(
+                r#"{"HostConfig":{"DeviceRequests":[{"Count":-1}]}}"#
+            ))
+            .is_err()
+        );
+        assert!(refuse_wire(&request(r#"{"ExposedPorts":{"x/y":{}}}"#)).is_err());
+    }
 }

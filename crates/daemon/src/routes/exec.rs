@@ -33,7 +33,10 @@ pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
     };
     let (engine, key) = (call.engine(), call.key().to_owned());
     let id = to_the_end(async move { engine.execs.create(&key, config).await }).await?;
-    Ok(reply::json(StatusCode::CREATED, &IdResponse { id: id.to_string() }))
+    Ok(reply::json(
+        StatusCode::CREATED,
+        &IdResponse { id: id.to_string() },
+    ))
 }
 
 /// `POST /exec/{id}/start`
@@ -49,19 +52,30 @@ pub async fn start(mut call: Call) -> Result<Reply, ApiError> {
     let view = engine.execs.inspect(&key)?;
     let started = tokio::spawn(async move { engine.execs.start(&key, options).await }).await;
     let started = started.map_err(|_| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request's task ended early")
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the request's task ended early",
+        )
     })?;
     match started {
         Ok(Some(attached)) => {
             let tty = attached.tty;
-            Ok(hijack::answer(call, Flow::Attached(attached), tty))
+            Ok(hijack::answer(
+                call,
+                Flow::Attached(Box::new(attached)),
+                tty,
+            ))
         }
         Ok(None) => Ok(reply::empty(StatusCode::OK)),
         // A program that cannot be executed is told on the stream, and its exit code by inspect.
         Err(error) if error.exit_code().is_some() && !request.detach => {
             let text = format!("{}\r\n", spec::error::chain(&error));
             let tty = view.config.tty;
-            let text = if tty { text.into_bytes() } else { frame(1, text.as_bytes()) };
+            let text = if tty {
+                text.into_bytes()
+            } else {
+                frame(1, text.as_bytes())
+            };
             Ok(hijack::answer(call, Flow::Text(text), tty))
         }
         Err(error) => Err(error.into()),
@@ -78,7 +92,11 @@ pub async fn resize(call: Call) -> Result<Reply, ApiError> {
 /// `GET /exec/{id}/json`
 pub async fn inspect(call: Call) -> Result<Reply, ApiError> {
     let view = call.engine().execs.inspect(call.key())?;
-    let (program, arguments) = view.config.cmd.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+    let (program, arguments) = view
+        .config
+        .cmd
+        .split_first()
+        .map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
     Ok(reply::ok(&ExecInspect {
         id: view.id.to_string(),
         running: view.running,

@@ -37,29 +37,43 @@ pub async fn list(call: Call) -> Result<Reply, ApiError> {
 /// `GET /images/{name}/json`
 pub async fn inspect(call: Call) -> Result<Reply, ApiError> {
     let view = call.engine().images.inspect(call.key()).await?;
-    Ok(reply::ok(&image::inspect(&view, !call.at_least("1.50"), !call.at_least("1.44"))))
+    Ok(reply::ok(&image::inspect(
+        &view,
+        !call.at_least("1.50"),
+        !call.at_least("1.44"),
+    )))
 }
 
 /// `GET /images/{name}/history`
 pub async fn history(call: Call) -> Result<Reply, ApiError> {
     let steps = call.engine().images.history(call.key()).await?;
-    Ok(reply::ok(&steps.iter().map(image::history).collect::<Vec<_>>()))
+    Ok(reply::ok(
+        &steps.iter().map(image::history).collect::<Vec<_>>(),
+    ))
 }
 
 /// `POST /images/{name}/tag`
 pub async fn tag(call: Call) -> Result<Reply, ApiError> {
     let (engine, key) = (call.engine(), call.key().to_owned());
-    let (repo, tag) = (call.query.text("repo").to_owned(), call.query.text("tag").to_owned());
+    let (repo, tag) = (
+        call.query.text("repo").to_owned(),
+        call.query.text("tag").to_owned(),
+    );
     to_the_end(async move { engine.images.tag(&key, &repo, &tag).await }).await?;
     Ok(reply::empty(StatusCode::CREATED))
 }
 
 /// `DELETE /images/{name}`
 pub async fn remove(call: Call) -> Result<Reply, ApiError> {
-    let options = RemoveImage { force: call.query.flag("force"), no_prune: call.query.flag("noprune") };
+    let options = RemoveImage {
+        force: call.query.flag("force"),
+        no_prune: call.query.flag("noprune"),
+    };
     let (engine, key) = (call.engine(), call.key().to_owned());
     let removed = to_the_end(async move { engine.images.remove(&key, options).await }).await?;
-    Ok(reply::ok(&removed.iter().map(image::removal).collect::<Vec<_>>()))
+    Ok(reply::ok(
+        &removed.iter().map(image::removal).collect::<Vec<_>>(),
+    ))
 }
 
 /// `POST /images/prune`
@@ -91,9 +105,16 @@ pub async fn load(call: Call) -> Result<Reply, ApiError> {
             return match (&mut work).await {
                 Ok(result) => {
                     result?;
-                    Ok(reply::typed(StatusCode::OK, "application/json", Bytes::new()))
+                    Ok(reply::typed(
+                        StatusCode::OK,
+                        "application/json",
+                        Bytes::new(),
+                    ))
                 }
-                Err(_) => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "loading ended early")),
+                Err(_) => Err(ApiError::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "loading ended early",
+                )),
             };
         }
     };
@@ -120,7 +141,10 @@ pub async fn load(call: Call) -> Result<Reply, ApiError> {
 fn load_line(progress: &LoadProgress) -> JsonMessage {
     match progress {
         LoadProgress::Layer { id, current, total } => {
-            let detail = ProgressDetail { current: *current, total: total.unwrap_or(0) };
+            let detail = ProgressDetail {
+                current: *current,
+                total: total.unwrap_or(0),
+            };
             JsonMessage {
                 status: "Loading layer".to_owned(),
                 progress: bar(detail),
@@ -135,7 +159,10 @@ fn load_line(progress: &LoadProgress) -> JsonMessage {
 }
 
 fn text(stream: String) -> JsonMessage {
-    JsonMessage { stream, ..JsonMessage::default() }
+    JsonMessage {
+        stream,
+        ..JsonMessage::default()
+    }
 }
 
 /// Docker's bar, for clients that print it as it is.
@@ -149,7 +176,12 @@ fn bar(detail: ProgressDetail) -> String {
             value /= 1000.0;
             unit += 1;
         }
-        format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').chars().take(5).collect::<String>()
+        format!("{value:.4}")
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .chars()
+            .take(5)
+            .collect::<String>()
             + units[unit]
     };
     if detail.total == 0 {
@@ -157,7 +189,13 @@ fn bar(detail: ProgressDetail) -> String {
     }
     let full = usize::try_from(detail.current.min(detail.total) * BAR / detail.total).unwrap_or(0);
     let empty = usize::try_from(BAR).unwrap_or(0) - full;
-    format!("[{}>{}] {:>8}/{}", "=".repeat(full), " ".repeat(empty), size(detail.current), size(detail.total))
+    format!(
+        "[{}>{}] {:>8}/{}",
+        "=".repeat(full),
+        " ".repeat(empty),
+        size(detail.current),
+        size(detail.total)
+    )
 }
 
 /// `POST /images/create`: imports the body; pulling is not there yet.
@@ -167,24 +205,40 @@ pub async fn create(call: Call) -> Result<Reply, ApiError> {
     if source.is_empty() {
         let image = query.text("fromImage");
         if image.is_empty() {
-            return Err(ApiError::bad_request("one of fromImage and fromSrc must be given"));
+            return Err(ApiError::bad_request(
+                "one of fromImage and fromSrc must be given",
+            ));
         }
         let tag = query.text("tag");
-        let colon = if tag.is_empty() { "" } else if tag.contains(':') { "@" } else { ":" };
+        let colon = if tag.is_empty() {
+            ""
+        } else if tag.contains(':') {
+            "@"
+        } else {
+            ":"
+        };
         return Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
-            format!("cannot pull {image}{colon}{tag}: pulling is not yet supported by Corten, load or import the image"),
+            format!(
+                "cannot pull {image}{colon}{tag}: pulling is not yet supported by Corten, load or import the image"
+            ),
         ));
     }
     if source != "-" {
         return Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
-            format!("cannot import {source}: importing from a URL is not yet supported by Corten, send the archive"),
+            format!(
+                "cannot import {source}: importing from a URL is not yet supported by Corten, send the archive"
+            ),
         ));
     }
     let (repo, tag) = (query.text("repo"), query.text("tag"));
     let options = ImportImage {
-        reference: if repo.is_empty() || tag.is_empty() { repo.to_owned() } else { format!("{repo}:{tag}") },
+        reference: if repo.is_empty() || tag.is_empty() {
+            repo.to_owned()
+        } else {
+            format!("{repo}:{tag}")
+        },
         message: match query.text("message") {
             "" => "Imported from -".to_owned(),
             message => message.to_owned(),
@@ -194,7 +248,10 @@ pub async fn create(call: Call) -> Result<Reply, ApiError> {
     };
     let engine = call.engine();
     let id = engine.images.import(call.reader(), options).await?;
-    let line = JsonMessage { status: id.to_string(), ..JsonMessage::default() };
+    let line = JsonMessage {
+        status: id.to_string(),
+        ..JsonMessage::default()
+    };
     Ok(reply::ok(&line))
 }
 
@@ -204,11 +261,18 @@ mod tests {
 
     #[test]
     fn progress_lines() {
-        let line = load_line(&LoadProgress::Layer { id: "ab".to_owned(), current: 500, total: Some(1000) });
+        let line = load_line(&LoadProgress::Layer {
+            id: "ab".to_owned(),
+            current: 500,
+            total: Some(1000),
+        });
         let text = String::from_utf8(encode_line(&line)).unwrap();
         assert!(text.starts_with(r#"{"status":"Loading layer","progressDetail":{"current":500,"total":1000},"progress":"[====="#), "{text}");
         assert!(line.progress.ends_with("500B/1kB"), "{}", line.progress);
         let line = load_line(&LoadProgress::Loaded("busybox:latest".to_owned()));
-        assert_eq!(encode_line(&line), b"{\"stream\":\"Loaded image: busybox:latest\\n\"}\n");
+        assert_eq!(
+            encode_line(&line),
+            b"{\"stream\":\"Loaded image: busybox:latest\\n\"}\n"
+        );
     }
 }

@@ -12,7 +12,9 @@ pub async fn list(call: Call) -> Result<Reply, ApiError> {
     let filters = call.query.filters()?;
     filters.only(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
     let networks = call.engine().networks.list(&filters).await?;
-    Ok(reply::ok(&networks.iter().map(network::to_wire).collect::<Vec<_>>()))
+    Ok(reply::ok(
+        &networks.iter().map(network::to_wire).collect::<Vec<_>>(),
+    ))
 }
 
 /// `GET /networks/{id}`

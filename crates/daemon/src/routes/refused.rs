@@ -5,8 +5,8 @@ use hyper::StatusCode;
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::reply::{self, Reply};
-use crate::routes::find;
 use crate::router::split_version;
+use crate::routes::find;
 
 /// Names the route.
 pub async fn route(call: Call) -> Result<Reply, ApiError> {

@@ -24,7 +24,9 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// `GET /containers/{id}/logs`
 pub async fn logs(call: Call) -> Result<Reply, ApiError> {
     let query = &call.query;
-    let since = |name: &str| Ok::<_, ApiError>(timestamp(query.text(name))?.filter(|t| *t > Timestamp::from_unix(0, 0)));
+    let since = |name: &str| {
+        Ok::<_, ApiError>(timestamp(query.text(name))?.filter(|t| *t > Timestamp::from_unix(0, 0)))
+    };
     let options = LogsOptions {
         stdout: query.flag("stdout"),
         stderr: query.flag("stderr"),
@@ -37,7 +39,9 @@ pub async fn logs(call: Call) -> Result<Reply, ApiError> {
         follow: query.flag("follow"),
     };
     if !options.stdout && !options.stderr {
-        return Err(ApiError::bad_request("Bad parameters: you must choose at least one stream"));
+        return Err(ApiError::bad_request(
+            "Bad parameters: you must choose at least one stream",
+        ));
     }
     let log = call.engine().containers.logs(call.key(), options).await?;
     let kind = hijack::content_type(&call, log.tty);
@@ -62,9 +66,17 @@ fn attach_options(call: &Call) -> AttachOptions {
 
 /// `POST /containers/{id}/attach`
 pub async fn attach(call: Call) -> Result<Reply, ApiError> {
-    let attached = call.engine().containers.attach(call.key(), attach_options(&call)).await?;
+    let attached = call
+        .engine()
+        .containers
+        .attach(call.key(), attach_options(&call))
+        .await?;
     let tty = attached.tty;
-    Ok(hijack::answer(call, Flow::Attached(attached), tty))
+    Ok(hijack::answer(
+        call,
+        Flow::Attached(Box::new(attached)),
+        tty,
+    ))
 }
 
 /// `GET /containers/{id}/attach/ws`
@@ -98,19 +110,25 @@ pub async fn stats(call: Call) -> Result<Reply, ApiError> {
 }
 
 /// One line at once and one each second, until the container is gone.
-fn samples(engine: Engine, first: Sample) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send {
+fn samples(
+    engine: Engine,
+    first: Sample,
+) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send {
     let id = first.id.clone();
-    stream::unfold((engine, id, Some(first), None::<Sample>, Instant::now()), |state| async move {
-        let (engine, id, first, before, due) = state;
-        let sample = match first {
-            Some(first) => first,
-            None => {
-                sleep_until(due).await;
-                engine.containers.stats(&id).await.ok()?
-            }
-        };
-        let line = encode_line(&to_wire(&sample, before.as_ref(), Label::Named));
-        let next = (engine, id, None, Some(sample), due + SAMPLE_EVERY);
-        Some((Ok(Bytes::from(line)), next))
-    })
+    stream::unfold(
+        (engine, id, Some(first), None::<Sample>, Instant::now()),
+        |state| async move {
+            let (engine, id, first, before, due) = state;
+            let sample = match first {
+                Some(first) => first,
+                None => {
+                    sleep_until(due).await;
+                    engine.containers.stats(&id).await.ok()?
+                }
+            };
+            let line = encode_line(&to_wire(&sample, before.as_ref(), Label::Named));
+            let next = (engine, id, None, Some(sample), due + SAMPLE_EVERY);
+            Some((Ok(Bytes::from(line)), next))
+        },
+    )
 }

@@ -18,7 +18,10 @@ use crate::reply::{self, Reply};
 pub async fn ping(_: Call) -> Result<Reply, ApiError> {
     let mut reply = reply::typed(StatusCode::OK, "text/plain; charset=utf-8", "OK");
     let headers = reply.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-store, must-revalidate"),
+    );
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     headers.insert("swarm", HeaderValue::from_static("inactive"));
     Ok(reply)
@@ -27,7 +30,10 @@ pub async fn ping(_: Call) -> Result<Reply, ApiError> {
 /// `GET /version`
 pub async fn version(call: Call) -> Result<Reply, ApiError> {
     let version = call.context.engine.system.version();
-    Ok(reply::ok(&system::version(&version, call.context.experimental)))
+    Ok(reply::ok(&system::version(
+        &version,
+        call.context.experimental,
+    )))
 }
 
 /// `GET /info`
@@ -64,14 +70,25 @@ pub async fn events(call: Call) -> Result<Reply, ApiError> {
 pub async fn disk_usage(call: Call) -> Result<Reply, ApiError> {
     let kinds = call.query.all("type");
     for kind in kinds {
-        if !matches!(kind.as_str(), "container" | "image" | "volume" | "build-cache") {
-            return Err(ApiError::bad_request(format!("unknown object type: {kind}")));
+        if !matches!(
+            kind.as_str(),
+            "container" | "image" | "volume" | "build-cache"
+        ) {
+            return Err(ApiError::bad_request(format!(
+                "unknown object type: {kind}"
+            )));
         }
     }
     let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|k| k == kind);
     let usage = call.engine().system.disk_usage().await?;
     let virtual_size = !call.at_least("1.44");
-    let images = || usage.images.iter().map(|i| image::summary(i, virtual_size)).collect();
+    let images = || {
+        usage
+            .images
+            .iter()
+            .map(|i| image::summary(i, virtual_size))
+            .collect()
+    };
     let containers = || usage.containers.iter().map(container::summary).collect();
     Ok(reply::ok(&DiskUsage {
         layers_size: wanted("image").then(|| container::to_i64(usage.layers_size)),
@@ -95,10 +112,16 @@ pub fn timestamp(text: &str) -> Result<Option<Timestamp>, ApiError> {
         return Ok(Some(moment));
     }
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let nanos: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let nanos: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
     match (seconds.parse(), nanos.parse()) {
         (Ok(seconds), Ok(nanos)) => Ok(Some(Timestamp::from_unix(seconds, nanos))),
-        _ => Err(ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
+        _ => Err(ApiError::bad_request(format!(
+            "strconv.ParseInt: parsing {text:?}: invalid syntax"
+        ))),
     }
 }
 
@@ -113,9 +136,16 @@ mod tests {
         assert_eq!(read("5"), Some(Timestamp::from_unix(5, 0)));
         assert_eq!(read("5.5"), Some(Timestamp::from_unix(5, 500_000_000)));
         assert_eq!(read("5.000000001"), Some(Timestamp::from_unix(5, 1)));
-        assert_eq!(read("1970-01-01T00:00:05Z"), Some(Timestamp::from_unix(5, 0)));
+        assert_eq!(
+            read("1970-01-01T00:00:05Z"),
+            Some(Timestamp::from_unix(5, 0))
+        );
         for bad in ["abc", "5.x", "5.-1", "."] {
-            assert_eq!(timestamp(bad).unwrap_err().status, StatusCode::BAD_REQUEST, "{bad}");
+            assert_eq!(
+                timestamp(bad).unwrap_err().status,
+                StatusCode::BAD_REQUEST,
+                "{bad}"
+            );
         }
     }
 }

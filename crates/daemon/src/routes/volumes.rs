@@ -9,7 +9,9 @@ use crate::reply::{self, Reply};
 
 /// `GET /volumes`
 pub async fn list(call: Call) -> Result<Reply, ApiError> {
-    call.query.filters()?.only(&["dangling", "driver", "label", "name"])?;
+    call.query
+        .filters()?
+        .only(&["dangling", "driver", "label", "name"])?;
     Ok(reply::ok(&VolumeList::default()))
 }
 
@@ -21,5 +23,8 @@ pub async fn prune(call: Call) -> Result<Reply, ApiError> {
 
 /// `GET` and `DELETE /volumes/{name}`
 pub async fn none(call: Call) -> Result<Reply, ApiError> {
-    Err(ApiError::new(StatusCode::NOT_FOUND, format!("get {}: no such volume", call.key())))
+    Err(ApiError::new(
+        StatusCode::NOT_FOUND,
+        format!("get {}: no such volume", call.key()),
+    ))
 }

@@ -42,7 +42,11 @@ impl Daemon {
     /// Starts one.
     pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let mut config = EngineConfig::new(dir.path().join("data"), dir.path().join("exec"));
         config.bridge = Some("none".to_owned());
         config.firewall = false;
@@ -55,12 +59,22 @@ impl Daemon {
         let closing = CancellationToken::new();
         let engine = runtime.block_on(async {
             let engine = Engine::open(config).await.unwrap();
-            let context = Context { engine: engine.clone(), experimental: false, debug: AtomicBool::new(false) };
+            let context = Context {
+                engine: engine.clone(),
+                experimental: false,
+                debug: AtomicBool::new(false),
+            };
             let listeners = bind(&Host::Unix(socket.clone()), Some("")).await.unwrap();
             tokio::spawn(server::run(listeners, Arc::new(context), closing.clone()));
             engine
         });
-        Self { socket, runtime: Some(runtime), closing, engine, _dir: dir }
+        Self {
+            socket,
+            runtime: Some(runtime),
+            closing,
+            engine,
+            _dir: dir,
+        }
     }
 
     /// Sends a text and reads until the daemon closes.
@@ -71,7 +85,9 @@ impl Daemon {
     /// Sends bytes and reads until the daemon closes.
     pub fn ask_bytes(&self, request: &[u8]) -> Answer {
         let mut stream = UnixStream::connect(&self.socket).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
         // The daemon may answer and close before everything was sent.
         let mut sender = stream.try_clone().unwrap();
         let bytes = request.to_vec();
@@ -104,7 +120,10 @@ impl Drop for Daemon {
 
 fn split(answer: &[u8]) -> Option<(String, &[u8])> {
     let at = answer.windows(4).position(|w| w == b"\r\n\r\n")?;
-    Some((String::from_utf8_lossy(&answer[..at]).into_owned(), &answer[at + 4..]))
+    Some((
+        String::from_utf8_lossy(&answer[..at]).into_owned(),
+        &answer[at + 4..],
+    ))
 }
 
 /// Whether the announced length has arrived; chunked answers end with the connection.
@@ -113,25 +132,48 @@ fn whole(answer: &[u8]) -> bool {
         return false;
     };
     let lower = head.to_lowercase();
-    let length = lower.lines().find_map(|l| l.strip_prefix("content-length: ")?.parse::<usize>().ok());
+    let length = lower
+        .lines()
+        .find_map(|l| l.strip_prefix("content-length: ")?.parse::<usize>().ok());
     !lower.contains("connection: close") && length.is_some_and(|n| body.len() >= n)
 }
 
 fn take_apart(answer: &[u8]) -> Answer {
     let Some((head, body)) = split(answer) else {
-        return Answer { status: 0, head: String::new(), body: answer.to_vec(), answers: 0 };
+        return Answer {
+            status: 0,
+            head: String::new(),
+            body: answer.to_vec(),
+            answers: 0,
+        };
     };
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0);
     let answers = answer.windows(9).filter(|w| w == b"HTTP/1.1 ").count();
     let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
-    let body = if chunked { unchunk(body) } else { body.to_vec() };
-    Answer { status, head, body, answers }
+    let body = if chunked {
+        unchunk(body)
+    } else {
+        body.to_vec()
+    };
+    Answer {
+        status,
+        head,
+        body,
+        answers,
+    }
 }
 
 fn unchunk(mut body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     while let Some(at) = body.windows(2).position(|w| w == b"\r\n") {
-        let size = std::str::from_utf8(&body[..at]).ok().and_then(|s| usize::from_str_radix(s, 16).ok()).unwrap_or(0);
+        let size = std::str::from_utf8(&body[..at])
+            .ok()
+            .and_then(|s| usize::from_str_radix(s, 16).ok())
+            .unwrap_or(0);
         if size == 0 || body.len() < at + 2 + size {
             break;
         }

@@ -68,19 +68,23 @@ pub(crate) fn exec_id() -> Result<ExecId> {
 
 /// Namespaces of other containers are kept by id, so that a rename does not change the meaning.
 fn join_by_id(shared: &Shared, config: &mut Config, host: &mut HostConfig) -> Result<()> {
-    for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
+    if host.network_mode.starts_with("container:") && !config.hostname.is_empty() {
+        return Err(Error::invalid("conflicting options: hostname and the network mode"));
+    }
+    for (mode, what) in [
+        (&mut host.network_mode, "joining network namespace of container: "),
+        (&mut host.pid_mode, ""),
+        (&mut host.ipc_mode, ""),
+    ] {
         if let Some(key) = mode.strip_prefix("container:") {
             // Not the class "not found": clients would take the image to be what is missing.
-            let found = shared.table().find(key).map_err(|e| Error::invalid(e.to_string()));
+            let found = shared.table().find(key).map_err(|e| Error::invalid(format!("{what}{e}")));
             let id = found?.id;
             *mode = format!("container:{id}");
         }
     }
-    let shared_network = host.network_mode.starts_with("container:");
-    if let Some(key) = host.network_mode.strip_prefix("container:").filter(|_| shared_network)
-        && config.hostname.is_empty()
-    {
-        // Checked before it is filled in: a name of one's own contradicts a shared network.
+    if let Some(key) = host.network_mode.strip_prefix("container:") {
+        // Filled in after validation: a name of one's own contradicts a shared network.
         let other = shared.table().find(key)?.container();
         config.rest.insert(HOSTNAME_OF.to_owned(), other.config.hostname.clone().into());
     }

@@ -362,6 +362,10 @@ impl Driver {
 
     async fn resize(&mut self, exec: Option<ExecId>, size: TerminalSize) -> Result<()> {
         self.admit(Verb::Touch)?;
+        if exec.is_none() && !self.record.config.tty {
+            // As in Docker, the size of a terminal that is not there may be set.
+            return Ok(());
+        }
         let size_of_shim = shim::protocol::ConsoleSize { width: size.width, height: size.height };
         let request = Request::Resize { exec, size: size_of_shim };
         self.call("cannot resize the terminal", request).await?;

@@ -97,17 +97,22 @@ struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn new(shared: &Shared, filters: &'a Filters) -> Result<Self> {
         filters.only(&KNOWN)?;
-        let check = |key: &str, good: &[&str]| match filters.get(key) {
-            Some(values) if !values.iter().all(|v| good.contains(&v.as_str())) => {
-                Err(invalid(key, values))
+        let check = |key: &str, noun: &str, good: &[&str]| {
+            let mut bad = filters.get(key).into_iter().flatten();
+            match bad.find(|v| !good.contains(&v.as_str())) {
+                None => Ok(()),
+                Some(value) => Err(Error::invalid(format!(
+                    "invalid filter '{key}={value}': invalid value for {noun} ({value}): must be one of {}",
+                    good.join(", ")
+                ))),
             }
-            _ => Ok(()),
         };
         check(
             "status",
+            "state",
             &["created", "running", "paused", "restarting", "removing", "exited", "dead"],
         )?;
-        check("health", &["none", "starting", "healthy", "unhealthy"])?;
+        check("health", "health", &["none", "starting", "healthy", "unhealthy"])?;
         let exited = match filters.get("exited") {
             None => None,
             Some(values) => {

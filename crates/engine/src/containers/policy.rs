@@ -94,7 +94,7 @@ pub(super) fn admit(container: &Container, verb: Verb) -> Result<(), Refusal> {
             container.name
         )),
         (Verb::Pause, State::Running(_)) => Ok(()),
-        (Verb::Pause, State::Paused(_)) => conflict(format!("container {id} is already paused")),
+        (Verb::Pause, State::Paused(_)) => conflict(format!("Container {id} is already paused")),
         (Verb::Pause | Verb::Exec | Verb::Touch, State::Restarting) => restarting(),
         (Verb::Pause, State::Created | State::Exited | State::Dead) => not_running(),
         (Verb::Unpause, State::Paused(_)) => Ok(()),
@@ -103,12 +103,15 @@ pub(super) fn admit(container: &Container, verb: Verb) -> Result<(), Refusal> {
             State::Created | State::Running(_) | State::Restarting | State::Exited | State::Dead,
         ) => conflict(format!("Container {id} is not paused")),
         (Verb::Remove, State::Created | State::Exited | State::Dead) => Ok(()),
-        (Verb::Remove, state @ (State::Running(_) | State::Restarting)) => {
-            conflict(cannot_remove(container, state, ""))
-        }
-        (Verb::Remove, state @ State::Paused(_)) => {
-            conflict(cannot_remove(container, state, "unpause and then "))
-        }
+        (Verb::Remove, state @ (State::Running(_) | State::Restarting)) => conflict(format!(
+            "cannot remove container \"{}\": container is {}: stop the container before removing or force remove",
+            container.name,
+            state.status()
+        )),
+        (Verb::Remove, State::Paused(_)) => conflict(format!(
+            "cannot remove container \"{}\": container is paused and must be unpaused first",
+            container.name
+        )),
         (
             Verb::RemoveForce,
             State::Created
@@ -127,7 +130,8 @@ pub(super) fn admit(container: &Container, verb: Verb) -> Result<(), Refusal> {
         )),
         (Verb::Exec, State::Running(_)) => Ok(()),
         (Verb::Exec, State::Paused(_)) => {
-            conflict(format!("container {id} is paused, unpause the container before exec"))
+            let name = &container.name;
+            conflict(format!("Container {name} is paused, unpause the container before exec"))
         }
         (Verb::Exec | Verb::Touch, State::Created | State::Exited | State::Dead) => not_running(),
         (Verb::Touch, State::Running(_) | State::Paused(_)) => Ok(()),
@@ -141,13 +145,6 @@ pub(super) fn admit(container: &Container, verb: Verb) -> Result<(), Refusal> {
             | State::Dead,
         ) => Ok(()),
     }
-}
-
-fn cannot_remove(container: &Container, state: &State, first: &str) -> String {
-    let (name, status) = (&container.name, state.status());
-    format!(
-        "cannot remove container \"/{name}\": container is {status}: {first}stop the container before removing or force remove"
-    )
 }
 
 /// First wait before a restart.

@@ -60,7 +60,7 @@ fn texts_clients_match_on() {
     let running = Container { state: states().remove(1), ..sample() };
     assert_eq!(
         admit(&running, Verb::Remove).unwrap_err().message,
-        "cannot remove container \"/web\": container is running: stop the container before removing or force remove"
+        "cannot remove container \"web\": container is running: stop the container before removing or force remove"
     );
     assert!(
         admit(&sample(), Verb::Exec).unwrap_err().message.ends_with("is not running")

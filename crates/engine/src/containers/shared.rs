@@ -72,7 +72,11 @@ impl Shared {
                 ulimits: config.ulimits.clone(),
                 no_new_privileges: config.no_new_privileges,
             },
-            facts: HostFacts { cpus, capabilities: layers.capabilities },
+            facts: HostFacts {
+                cpus,
+                blkio_weight: weighs_block_io(),
+                capabilities: layers.capabilities,
+            },
             config,
             store: layers.store,
             network: layers.network,
@@ -161,6 +165,13 @@ impl Shared {
             execs: Vec::new(),
         }
     }
+}
+
+/// Whether a file for weights exists: in v1 beside the other files of the controller.
+fn weighs_block_io() -> bool {
+    ["blkio/blkio.weight", "blkio/blkio.bfq.weight", "cgroup.controllers"]
+        .iter()
+        .any(|file| std::path::Path::new("/sys/fs/cgroup").join(file).exists())
 }
 
 /// Binds as inspect shows them; a tmpfs is shown in the settings only, as in Docker.

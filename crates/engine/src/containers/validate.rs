@@ -18,6 +18,8 @@ const MIN_MEMORY: i64 = 6 * 1024 * 1024;
 pub(super) struct HostFacts {
     /// CPUs on line.
     pub(super) cpus: usize,
+    /// The kernel can weigh block I/O.
+    pub(super) blkio_weight: bool,
     /// Names of capabilities that exist.
     pub(super) capabilities: Vec<String>,
 }
@@ -84,9 +86,10 @@ fn process(config: &Config, warnings: &mut Vec<String>) -> Result<()> {
     if let Some(signal) = config.stop_signal.as_deref().filter(|s| !s.is_empty()) {
         super::signal(signal)?;
     }
+    // The kernel takes 64 bytes. Docker takes any characters; those that end a line would forge
+    // entries of /etc/hosts.
     for text in [&config.hostname, &config.domainname] {
-        let good = |c: u8| c.is_ascii_alphanumeric() || b"-._".contains(&c);
-        if text.len() > 64 || !text.bytes().all(good) {
+        if text.len() > 64 || text.bytes().any(|c| c.is_ascii_control()) {
             return Err(Error::invalid(format!("invalid hostname: {text}")));
         }
     }
@@ -160,11 +163,16 @@ pub(super) fn resources(r: &mut Resources, facts: &HostFacts) -> Result<Vec<Stri
         return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
     }
     cpus(r, facts)?;
+    let mut warnings = Vec::new();
+    if r.blkio_weight > 0 && !facts.blkio_weight {
+        warnings.push(
+            "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
+                .to_owned(),
+        );
+        r.blkio_weight = 0;
+    }
     if r.blkio_weight > 0 && !(10..=1000).contains(&r.blkio_weight) {
         return refuse("Range of blkio weight is from 10 to 1000");
-    }
-    if let Some(limit) = r.pids_limit.filter(|n| *n < -1) {
-        return refuse(&format!("invalid pids limit: {limit}"));
     }
     for limit in &r.ulimits {
         ulimit(limit)?;
@@ -175,7 +183,7 @@ pub(super) fn resources(r: &mut Resources, facts: &HostFacts) -> Result<Vec<Stri
     if r.cgroup_parent.split('/').any(|part| part == "..") || r.cgroup_parent.contains('\0') {
         return refuse(&format!("invalid cgroup parent: {}", r.cgroup_parent));
     }
-    Ok(Vec::new())
+    Ok(warnings)
 }
 
 fn ulimit(limit: &crate::container::Ulimit) -> Result<()> {
@@ -396,7 +404,9 @@ fn not_yet(config: &Config, host: &HostConfig, warnings: &mut Vec<String>) -> Re
         "default" | "bridge" | "host" | "none" => Ok(()),
         mode if mode.starts_with("container:") => Ok(()),
         // Not the class "not found": clients would take the image to be what is missing, and pull.
-        other => Err(Error::invalid(format!("network {other} not found"))),
+        other => Err(Error::invalid(format!(
+            "failed to set up container networking: network {other} not found"
+        ))),
     }
 }
 

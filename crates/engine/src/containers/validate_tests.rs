@@ -4,7 +4,7 @@ use super::*;
 use crate::container::{PortBinding, Ulimit};
 
 fn facts() -> HostFacts {
-    HostFacts { cpus: 2, capabilities: oci::all_capabilities(u64::MAX) }
+    HostFacts { cpus: 2, blkio_weight: true, capabilities: oci::all_capabilities(u64::MAX) }
 }
 
 fn refusal(edit: impl FnOnce(&mut Config, &mut HostConfig)) -> String {
@@ -45,8 +45,8 @@ fn wrong_words() {
     );
     assert_eq!(refusal(|_, h| h.oom_score_adj = 2000), "Invalid value 2000, range for oom score adj is [-1000, 1000]");
     assert!(refusal(|c, _| c.working_dir = "x".into()).contains("needs to be an absolute path"));
-    assert_eq!(refusal(|c, _| c.stop_signal = Some("FOO".into())), "Invalid signal: FOO");
-    assert_eq!(refusal(|_, h| h.network_mode = "mine".into()), "network mine not found");
+    assert_eq!(refusal(|c, _| c.stop_signal = Some("FOO".into())), "invalid signal: FOO");
+    assert_eq!(refusal(|_, h| h.network_mode = "mine".into()), "failed to set up container networking: network mine not found");
     assert!(refusal(|_, h| h.extra_hosts = vec!["a:b".into()]).contains("add-host"));
     assert!(refusal(|_, h| h.runtime = "mine".into()).contains("runtime name: mine"));
 }

@@ -20,7 +20,7 @@ pub(super) async fn remove(
     let image = images.find(key)?;
     let users = users(images, image.id);
     let named = named(key, &image);
-    let plan = plan(&image, named, &users, options.force)?;
+    let plan = plan(&image, named.map(|name| (name, key)), &users, options.force)?;
     let mut done = Vec::new();
     for reference in &plan.untag {
         untag(images, reference).await?;
@@ -49,7 +49,7 @@ struct Plan {
 /// Decides, in Docker's words where it must not be.
 fn plan(
     image: &Image,
-    named: Option<Reference>,
+    named: Option<(Reference, &str)>,
     users: &[Arc<Container>],
     force: bool,
 ) -> Result<Plan> {
@@ -57,7 +57,7 @@ fn plan(
     let all = || image.references.iter().chain(&image.repo_digests).cloned().collect::<Vec<_>>();
     let running = users.iter().find(|c| c.state.running().is_some());
     let stopped = users.first();
-    if let Some(name) = named {
+    if let Some((name, as_written)) = named {
         // Digests of the same repository go with its last tag.
         let others = image.references.iter().filter(|r| **r != name).count();
         if others > 0 {
@@ -65,8 +65,7 @@ fn plan(
         }
         if let Some(user) = stopped.filter(|_| !force) {
             return Err(Error::conflict(format!(
-                "conflict: unable to remove repository reference \"{}\" (must force) - container {} is using its referenced image {short}",
-                name.familiar(),
+                "conflict: unable to remove repository reference \"{as_written}\" (must force) - container {} is using its referenced image {short}",
                 user.id.short()
             )));
         }
@@ -166,14 +165,14 @@ mod tests {
     }
 
     fn refused(image: &Image, name: Option<&str>, users: &[Arc<Container>], force: bool) -> String {
-        let named = name.map(|n| n.parse().unwrap());
+        let named = name.map(|n| (n.parse().unwrap(), n));
         plan(image, named, users, force).unwrap_err().to_string()
     }
 
     #[test]
     fn one_of_several_names_goes_alone() {
         let image = image(&["a:1", "b:1"]);
-        let plan = plan(&image, Some("a:1".parse().unwrap()), &[], false).unwrap();
+        let plan = plan(&image, Some(("a:1".parse().unwrap(), "a:1")), &[], false).unwrap();
         assert_eq!((plan.untag.len(), plan.delete), (1, false));
         assert!(refused(&image, None, &[], false).ends_with("image is referenced in multiple repositories"));
         assert!(super::plan(&image, None, &[], true).unwrap().delete);
@@ -191,7 +190,7 @@ mod tests {
         );
         assert!(refused(&image, None, &[Arc::clone(&stopped)], false).contains("(must be forced)"));
         assert!(refused(&image, None, &[Arc::clone(&running)], true).contains("(cannot be forced)"));
-        let forced = plan(&image, Some("a:1".parse().unwrap()), &[running], true).unwrap();
+        let forced = plan(&image, Some(("a:1".parse().unwrap(), "a:1")), &[running], true).unwrap();
         assert!(!forced.delete);
         assert!(plan(&image, None, &[stopped], true).unwrap().delete);
     }

@@ -47,7 +47,8 @@ pub(crate) fn parse_bind(text: &str) -> Result<Bind> {
     if source.is_empty() || target.is_empty() {
         return Err(bad(""));
     }
-    check_target(target).map_err(|why| bad(&format!(": {why}")))?;
+    check_target(target)
+        .map_err(|why| bad(&format!(": invalid mount config for type \"bind\": {why}")))?;
     if !source.starts_with('/') {
         return Err(Error::unsupported(format!(
             "named volumes are not yet supported: {source}"
@@ -117,8 +118,7 @@ pub(crate) fn binds(host: &HostConfig) -> Result<Vec<Bind>> {
         }
     }
     for (target, text) in &host.tmpfs {
-        check_target(target)
-            .map_err(|why| Error::invalid(format!("invalid mount config for type \"tmpfs\": {why}")))?;
+        check_target(target).map_err(Error::invalid)?;
         tmpfs::options(text)?;
     }
     Ok(binds)
@@ -133,7 +133,7 @@ fn long_form(mount: &container::Mount) -> Result<Option<Bind>> {
         "volume" | "image" | "cluster" => {
             return Err(Error::unsupported(format!("mounts of type {kind} are not yet supported")));
         }
-        _ => return Err(Error::invalid(format!("mount type unknown: \"{kind}\""))),
+        _ => return Err(bad("mount type unknown")),
     }
     if mount.target.is_empty() {
         return Err(bad("field Target must not be empty"));

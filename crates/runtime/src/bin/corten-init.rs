@@ -3,47 +3,97 @@
 //! Starts the program, hands it every signal, reaps whatever is orphaned to it, and ends as the
 //! program ended. The engine mounts this binary read-only at `/sbin/docker-init`.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, reason = "its only way to say why it could not start the program")]
+#![expect(
+    clippy::print_stderr,
+    reason = "its only way to say why it could not start the program"
+)]
 
-use std::ffi::OsString;
-use std::io::ErrorKind;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use sys::signal::Fork;
 
 /// `SIGCHLD`.
 const CHILD_ENDED: i32 = 17;
+
+/// Where programs are looked for when the environment does not tell.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
     if args.first().is_some_and(|first| first == "--") {
         args.remove(0);
     }
-    let Some((program, rest)) = args.split_first() else {
+    if args.is_empty() {
         eprintln!("corten-init: no program to start");
         return ExitCode::from(125);
-    };
-    // An ignored SIGCHLD would be inherited, and no child could ever be waited for.
-    sys::signal::reset_dispositions();
-    if let Err(error) = sys::signal::block_all() {
-        eprintln!("corten-init: {error}");
-        return ExitCode::from(125);
     }
-    // A group of its own lets a terminal's keys reach the program and its children only.
-    let child = match Command::new(program).args(rest).process_group(0).spawn() {
-        Ok(child) => child,
+    match start(&args) {
+        Ok(pid) => serve(pid),
         Err(error) => {
-            eprintln!("corten-init: exec {} failed: {error}", program.to_string_lossy());
-            return ExitCode::from(if error.kind() == ErrorKind::NotFound { 127 } else { 126 });
+            eprintln!("corten-init: {error}: {}", error.errno());
+            ExitCode::from(125)
         }
+    }
+}
+
+/// Starts the program.
+fn start(args: &[OsString]) -> sys::Result<Pid> {
+    // An ignored SIGCHLD would be inherited, and no child could ever be waited for. Blocked signals
+    // are kept for the loop below, also those that the kernel hides from a first process.
+    sys::signal::reset_dispositions();
+    sys::signal::block_all()?;
+    // Not clone3, which the default filter of system calls hides.
+    match sys::signal::fork()? {
+        Fork::Parent(pid) => {
+            Ok(Pid::from_raw(pid).expect("the kernel returns positive process ids"))
+        }
+        Fork::Child => {
+            // A group of its own lets a terminal's keys reach the program and its children only.
+            // Without a terminal there is nothing to hand over.
+            let _ = rustix::process::setpgid(None, None);
+            let _ = rustix::termios::tcsetpgrp(std::io::stdin(), rustix::process::getpid());
+            let _ = sys::signal::unblock_all();
+            let errno = execute(args);
+            eprintln!(
+                "corten-init: exec {} failed: {errno}",
+                args[0].to_string_lossy()
+            );
+            sys::process::exit(if errno == Errno::NOENT { 127 } else { 126 })
+        }
+    }
+}
+
+/// Becomes the program, found as a shell would find it; returns the failure.
+fn execute(args: &[OsString]) -> Errno {
+    let strings = |list: Vec<Vec<u8>>| -> Vec<CString> {
+        // None has a zero byte: they came from strings that end with one.
+        list.into_iter().flat_map(CString::new).collect()
     };
-    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
-        return ExitCode::from(125);
-    };
-    // Without a terminal there is nothing to hand over.
-    let _ = rustix::termios::tcsetpgrp(std::io::stdin(), pid);
-    serve(pid)
+    let argv = strings(args.iter().map(|arg| arg.as_bytes().to_vec()).collect());
+    let variable =
+        |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+    let env = strings(std::env::vars_os().map(variable).collect());
+    let name = args[0].as_bytes();
+    if name.contains(&b'/') {
+        return sys::process::execute(&argv[0], &argv, &env);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let mut result = Errno::NOENT;
+    for dir in path.as_bytes().split(|c| *c == b':') {
+        let candidate = strings(vec![[dir, b"/", name].concat()]);
+        match candidate
+            .first()
+            .map(|path| sys::process::execute(path, &argv, &env))
+        {
+            None | Some(Errno::NOENT | Errno::NOTDIR) => {}
+            Some(errno) => result = errno,
+        }
+    }
+    result
 }
 
 /// Forwards signals until the program has ended.

@@ -355,3 +355,50 @@ fn decides_as_libseccomp_does() {
         }
     }
 }
+
+#[test]
+fn far_targets_are_reached() {
+    // A condition for every other call makes a program of thousands of instructions.
+    let names = spec::seccomp::default_profile::<&str>(&[]).syscalls[0]
+        .names
+        .clone();
+    let rule = |(index, name): (usize, &String)| {
+        let arg = SeccompArg {
+            index: 3,
+            value: index as u64,
+            op: "SCMP_CMP_GE".to_owned(),
+            ..SeccompArg::default()
+        };
+        SeccompRule {
+            names: vec![name.clone()],
+            action: "SCMP_ACT_ALLOW".to_owned(),
+            args: if index % 2 == 0 {
+                vec![arg]
+            } else {
+                Vec::new()
+            },
+            ..SeccompRule::default()
+        }
+    };
+    let profile = LinuxSeccomp {
+        default_action: "SCMP_ACT_ERRNO".to_owned(),
+        syscalls: names.iter().enumerate().map(rule).collect(),
+        ..LinuxSeccomp::default()
+    };
+    let program = compile(&profile).unwrap();
+    assert!(program.len() > 1000, "{}", program.len());
+    for (index, name) in names.iter().enumerate() {
+        let Some(number) = Architecture::NATIVE.number(name) else {
+            continue;
+        };
+        for (value, allowed) in [
+            (index as u64, true),
+            (u64::MAX, true),
+            (0, index % 2 == 1 || index == 0),
+        ] {
+            let want = if allowed { ALLOW } else { EPERM };
+            let args = [0, 0, 0, value, 0, 0];
+            assert_eq!(run(&program, X86_64, number, args), want, "{name} {value}");
+        }
+    }
+}

@@ -112,9 +112,9 @@ fn long_names_come_from_pax_gnu_and_prefix() {
         file(b"short", b""),
     ]
     .concat();
-    assert_eq!(names(&gnu), [long.clone()]);
+    assert_eq!(names(&gnu), [long.as_str()]);
     let by_pax = [pax(&[("path", long.as_bytes())]), file(b"short", b"")].concat();
-    assert_eq!(names(&by_pax), [long.clone()]);
+    assert_eq!(names(&by_pax), [long.as_str()]);
     let by_prefix = with_data(
         header(b'0', b"name", 0, |block| {
             block[345..351].copy_from_slice(b"prefix")

@@ -7,59 +7,42 @@
 //! Attributes of directories are set when everything is unpacked: files made in them change their
 //! times, and a set-group-id bit would be inherited.
 
-use std::collections::HashMap;
+mod attributes;
+mod parents;
+
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::rc::Rc;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use sys::root::{Dir, GuestPath, Kind, Metadata, Root, Times};
+use sys::root::{Dir, GuestPath, Kind, Metadata};
+
+pub(crate) use attributes::{OPAQUE, RootEntry};
 
 use super::{Limits, Unpacked, bad_tar};
 use crate::tar::{Entries, Entry, EntryKind};
 use crate::{Error, Result};
-
-/// The attribute by which overlayfs knows that a directory hides those below it.
-pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
+use attributes::{
+    Attributes, CAPABILITY, attributes, failed, failed_entry, is_absent, kept_xattrs, refused,
+    set_opaque, set_xattr,
+};
+use parents::Parents;
 
 const WHITEOUT: &[u8] = b".wh.";
 const WHITEOUT_META: &[u8] = b".wh..wh.";
 const WHITEOUT_OPAQUE: &[u8] = b".wh..wh..opq";
-/// Mode of directories that entries lie in but no entry makes.
-const IMPLIED: u32 = 0o755;
-/// Directories kept open: parents of coming entries are mostly parents of past ones.
-const CACHE: usize = 128;
 /// The kernel's bound on a path.
 const MAX_PATH: usize = 4095;
-
-/// Attributes that an archive gives to the root directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RootEntry {
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mtime: i64,
-    pub(crate) mtime_nanos: u32,
-}
 
 /// Objects in a directory tree and bytes of those that are no directories, hard links once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tree {
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Attributes {
-    mode: Mode,
-    uid: u32,
-    gid: u32,
-    times: Times,
 }
 
 struct PendingDir {
@@ -70,22 +53,17 @@ struct PendingDir {
 
 /// A layer being unpacked.
 pub(super) struct Applier<'l> {
-    root: Root,
+    parents: Parents,
     limits: &'l Limits,
-    parents: HashMap<Vec<u8>, Rc<Dir>>,
-    last: Option<(Vec<u8>, Rc<Dir>)>,
     pending: Vec<PendingDir>,
     result: Unpacked,
 }
 
 impl<'l> Applier<'l> {
     pub(super) fn new(directory: &Path, limits: &'l Limits) -> Result<Self> {
-        let root = Root::open(directory).map_err(failed(|| "open the layer".to_owned()))?;
         Ok(Self {
-            root,
+            parents: Parents::new(directory)?,
             limits,
-            parents: HashMap::new(),
-            last: None,
             pending: Vec::new(),
             result: Unpacked {
                 diff_id: None,
@@ -123,7 +101,7 @@ impl<'l> Applier<'l> {
             return self.whiteout(entry, parent, name);
         }
         let name = OsStr::from_bytes(name);
-        let dir = self.parent(parent, entry)?;
+        let dir = self.parents.find(parent, entry)?;
         match &entry.kind {
             EntryKind::Directory => self.directory(entry, &path, &dir, name, attributes),
             EntryKind::File => self.file(entry, &dir, name, attributes, archive),
@@ -167,10 +145,10 @@ impl<'l> Applier<'l> {
 
     /// Sets the attributes of directories and says what was made.
     pub(super) fn finish(mut self) -> Result<Unpacked> {
-        self.forget();
+        self.parents.forget();
         for pending in std::mem::take(&mut self.pending) {
             // A later entry may have replaced the directory, or an earlier part of its path.
-            let Ok(dir) = self.root.open_dir(&pending.path) else {
+            let Ok(dir) = self.parents.root().open_dir(&pending.path) else {
                 continue;
             };
             let context = || format!("set attributes of directory `{}`", pending.path);
@@ -186,6 +164,9 @@ impl<'l> Applier<'l> {
             dir.set_own(uid, gid, mode, Some(times))
                 .map_err(failed(context))?;
         }
+        if let Some(tree) = &mut self.result.tree {
+            tree.objects += self.parents.made();
+        }
         Ok(self.result)
     }
 
@@ -197,7 +178,8 @@ impl<'l> Applier<'l> {
             ));
         }
         let dir = self
-            .root
+            .parents
+            .root()
             .open_dir(&GuestPath::root())
             .map_err(failed_entry(entry))?;
         for (attribute, value) in kept_xattrs(entry) {
@@ -316,7 +298,7 @@ impl<'l> Applier<'l> {
         let target_name = OsStr::from_bytes(target_name);
         let missing = || refused(entry, &format!("its target `{target}` is not in the layer"));
         let path = GuestPath::confined(target_parent).map_err(|_| missing())?;
-        let from = match self.root.open_dir(&path) {
+        let from = match self.parents.root().open_dir(&path) {
             Ok(dir) => dir,
             Err(error) if is_absent(&error) => return Err(missing()),
             Err(error) => return Err(failed_entry(entry)(error)),
@@ -360,12 +342,13 @@ impl<'l> Applier<'l> {
         self.make(entry, dir, name, |dir| {
             dir.mknod(name, kind, Mode::RUSR, rdev)
         })?;
+        self.count(0);
         self.special_attributes(entry, dir, name, attributes, Some(attributes.mode))
     }
 
     fn whiteout(&mut self, entry: &Entry, parent: &[u8], name: &[u8]) -> Result<()> {
         if name == WHITEOUT_OPAQUE {
-            let dir = self.parent(parent, entry)?;
+            let dir = self.parents.find(parent, entry)?;
             self.result.opaque_root |= parent.is_empty();
             return set_opaque(&dir).map_err(failed_entry(entry));
         }
@@ -378,7 +361,7 @@ impl<'l> Applier<'l> {
             return Err(refused(entry, "this whiteout hides no name"));
         }
         let hidden = OsStr::from_bytes(hidden);
-        let dir = self.parent(parent, entry)?;
+        let dir = self.parents.find(parent, entry)?;
         match dir.find(hidden).map_err(failed_entry(entry))? {
             // A whiteout hides what lies below this layer, not what this layer has itself.
             Some(there) if there.kind == Kind::Directory => {
@@ -435,84 +418,10 @@ impl<'l> Applier<'l> {
     fn clear(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, there: &Metadata) -> Result<()> {
         if matches!(there.kind, Kind::Directory | Kind::Symlink) {
             // Paths that led through it lead elsewhere now.
-            self.forget();
+            self.parents.forget();
         }
         self.discount(there);
         dir.remove_all(name).map_err(failed_entry(entry))
-    }
-
-    fn forget(&mut self) {
-        self.last = None;
-        self.parents.clear();
-    }
-
-    /// The directory that an entry lies in, made where the archive has no entry for it.
-    fn parent(&mut self, path: &[u8], entry: &Entry) -> Result<Rc<Dir>> {
-        if let Some((last, dir)) = &self.last
-            && last == path
-        {
-            return Ok(Rc::clone(dir));
-        }
-        let dir = match self.parents.get(path) {
-            Some(dir) => Rc::clone(dir),
-            None => {
-                let guest = GuestPath::confined(path)
-                    .map_err(|error| refused(entry, &error.to_string()))?;
-                let dir = match self.root.open_dir(&guest) {
-                    Ok(dir) => dir,
-                    Err(error) if is_absent(&error) => self.make_parents(&guest, entry)?,
-                    Err(error) => return Err(failed_entry(entry)(error)),
-                };
-                if self.parents.len() >= CACHE {
-                    self.parents.clear();
-                }
-                let dir = Rc::new(dir);
-                self.parents.insert(path.to_vec(), Rc::clone(&dir));
-                dir
-            }
-        };
-        self.last = Some((path.to_vec(), Rc::clone(&dir)));
-        Ok(dir)
-    }
-
-    /// Makes the directories of a path one by one; each is resolved inside the root again.
-    fn make_parents(&mut self, path: &GuestPath, entry: &Entry) -> Result<Dir> {
-        let bytes = path.relative().as_bytes();
-        let ends = bytes
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| **c == b'/')
-            .map(|(at, _)| at);
-        for end in ends.chain([bytes.len()]) {
-            let prefix = GuestPath::confined(&bytes[..end])
-                .map_err(|error| refused(entry, &error.to_string()))?;
-            let (dir, name) = self.root.parent(&prefix).map_err(failed_entry(entry))?;
-            match dir.find(name).map_err(failed_entry(entry))? {
-                None => {
-                    let mode = Mode::from_raw_mode(IMPLIED);
-                    dir.mkdir(name, mode).map_err(failed_entry(entry))?;
-                    self.count(0);
-                    self.imply(&dir, name, entry)?;
-                }
-                Some(there) if there.is_whiteout() => {
-                    dir.unlink(name).map_err(failed_entry(entry))?;
-                    dir.mkdir(name, Mode::from_raw_mode(IMPLIED))
-                        .map_err(failed_entry(entry))?;
-                    let made = self.imply(&dir, name, entry)?;
-                    set_opaque(&made).map_err(failed_entry(entry))?;
-                }
-                Some(_) => {}
-            }
-        }
-        self.root.open_dir(path).map_err(failed_entry(entry))
-    }
-
-    // The process's umask may have taken bits away.
-    fn imply(&self, dir: &Dir, name: &OsStr, entry: &Entry) -> Result<Dir> {
-        let made = dir.open_dir(name).map_err(failed_entry(entry))?;
-        made.set_own(0, 0, Mode::from_raw_mode(IMPLIED), None)
-            .map_err(failed_entry(entry))?;
-        Ok(made)
     }
 
     fn special_attributes(
@@ -559,92 +468,4 @@ fn write_sparse(
         }
     }
     Ok(())
-}
-
-const CAPABILITY: &str = "security.capability";
-
-fn attributes(entry: &Entry) -> Result<Attributes> {
-    let id = |what: &str, value: u64| match u32::try_from(value) {
-        // 2³²−1 means "leave it" to the kernel and nobody to anyone else.
-        Ok(id) if id != u32::MAX => Ok(id),
-        _ => Err(refused(
-            entry,
-            &format!("its {what} {value} is out of range"),
-        )),
-    };
-    Ok(Attributes {
-        mode: Mode::from_raw_mode(entry.mode),
-        uid: id("owner", entry.uid)?,
-        gid: id("group", entry.gid)?,
-        times: Times {
-            accessed: entry.mtime,
-            modified: entry.mtime,
-        },
-    })
-}
-
-/// The attributes that an image may set: never overlayfs's own, nor labels of this host's policy.
-fn kept_xattrs(entry: &Entry) -> impl Iterator<Item = (&OsStr, &[u8])> {
-    entry.xattrs.iter().filter_map(|(name, value)| {
-        let kept = match name.as_slice() {
-            b"security.capability" => true,
-            name if name.starts_with(b"trusted.overlay.") => false,
-            name if name.starts_with(b"user.overlay.") => false,
-            name => {
-                name.starts_with(b"user.")
-                    || name.starts_with(b"trusted.")
-                    || name.starts_with(b"system.posix_acl_")
-            }
-        };
-        kept.then(|| (OsStr::from_bytes(name), value.as_slice()))
-    })
-}
-
-/// A file system without attributes loses them, as with Docker; every other failure counts.
-fn set_xattr(entry: &Entry, done: sys::Result<()>) -> Result<()> {
-    match done {
-        Err(error) if matches!(error.errno(), Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
-        done => done.map_err(failed_entry(entry)),
-    }
-}
-
-fn set_opaque(dir: &Dir) -> sys::Result<()> {
-    sys::xattr::set(dir.as_fd(), OsStr::new(OPAQUE), b"y")
-}
-
-fn is_absent(error: &sys::Error) -> bool {
-    matches!(error.errno(), Errno::NOENT | Errno::NOTDIR)
-}
-
-fn shown(entry: &Entry) -> String {
-    let end = entry.path.len().min(200);
-    String::from_utf8_lossy(&entry.path[..end]).into_owned()
-}
-
-fn refused(entry: &Entry, why: &str) -> Error {
-    Error::BadArchive {
-        what: format!("entry `{}` is refused: {why}", shown(entry)),
-        source: None,
-    }
-}
-
-fn failed(action: impl FnOnce() -> String) -> impl FnOnce(sys::Error) -> Error {
-    move |source| Error::Sys {
-        action: action(),
-        source,
-    }
-}
-
-fn failed_entry(entry: &Entry) -> impl FnOnce(sys::Error) -> Error + '_ {
-    move |source| match source.errno() {
-        // These are the archive's fault, not the machine's.
-        Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::NOENT => Error::BadArchive {
-            what: format!("entry `{}` cannot be made", shown(entry)),
-            source: Some(Box::new(source)),
-        },
-        _ => Error::Sys {
-            action: format!("unpack entry `{}`", shown(entry)),
-            source,
-        },
-    }
 }

@@ -246,6 +246,7 @@ fn tar_07_special_files_are_made_and_never_opened() {
         !exists(&tree.join("white")),
         "a device 0:0 would be a whiteout to overlayfs"
     );
+    place.assert_sound();
     let out_of_range = Tar::new().entry(node(b'3', b"far", (5000, 0))).finish();
     assert!(place.import(&out_of_range).is_err());
 }

@@ -215,3 +215,87 @@ fn fsck_finds_what_was_changed() {
     std::fs::remove_dir_all(root.join("layers").join(&hex)).unwrap();
     check("is gone");
 }
+
+/// Where the killed child keeps its store; only set for that child.
+const CHILD: &str = "CORTEN_STORE_KILLED_CHILD";
+
+/// Loads, tags, removes and prepares without end, until it is killed.
+#[test]
+fn child_that_is_killed() {
+    let Some(root) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let store = Store::open(std::path::Path::new(&root)).unwrap();
+    for round in 0u64.. {
+        let lease = store.lease("child");
+        let files = (0..50).fold(Tar::new(), |tar, n| tar.file(&format!("d{n}/f"), b"data"));
+        let base = files.clone().finish();
+        let own = files.file("round", &round.to_le_bytes()).finish();
+        let config = config(&[&base, &own], &round.to_string());
+        let archive = docker_save(&[&base, &own], &config, &["app:latest", "app:other"]);
+        store
+            .load(&lease, &mut &archive[..], &Default::default(), &|_| ())
+            .unwrap();
+        let id = id_of(&config);
+        let key = format!("c{round}");
+        store
+            .prepare(&lease, &key, id, &PrepareOptions::default())
+            .unwrap();
+        if let Some(image) = store.dangling().first() {
+            store.remove_image(image.id).unwrap();
+        }
+        store.remove_snapshot(&key).unwrap();
+        // Whoever reads this knows that the image is acknowledged.
+        std::fs::write(
+            std::path::Path::new(&root).join("../acknowledged"),
+            id.to_string(),
+        )
+        .unwrap();
+    }
+}
+
+#[test]
+fn killed_at_any_moment_the_store_is_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    let acknowledged = dir.path().join("acknowledged");
+    for round in 0..15u64 {
+        drop(std::fs::remove_file(&acknowledged));
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "recovery::child_that_is_killed", "--nocapture"])
+            .env(CHILD, &root)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !acknowledged.exists() {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the child loads nothing"
+            );
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "the child ended by itself"
+            );
+            std::thread::yield_now();
+        }
+        // Different moments of the following rounds: the work itself is the clock.
+        for _ in 0..round * 40_000 {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = Store::open(&root).unwrap();
+        assert_eq!(store.problems(), []);
+        let problems = store.fsck().unwrap();
+        assert!(problems.is_empty(), "{problems:#?}");
+        let image = store.find("app").unwrap();
+        assert_eq!(image.config.rootfs.diff_ids.len(), 2);
+        for key in store.snapshots() {
+            store.snapshot(&key).unwrap();
+            store.remove_snapshot(&key).unwrap();
+        }
+        let layers = std::fs::read_dir(root.join("layers")).unwrap().count();
+        assert!(layers <= 1 + store.images().len(), "{layers} layers");
+    }
+}

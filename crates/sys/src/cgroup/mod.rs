@@ -426,7 +426,12 @@ impl Dir {
             return Ok(());
         };
         for file in ["cpuset.cpus", "cpuset.mems"] {
-            let value = read(parent, file)?;
+            let mut value = read(parent, file)?;
+            if value.trim().is_empty() && parent != self.hierarchy.mountpoint {
+                // Somebody has just made it and not come to filling it.
+                self.prepare(parent)?;
+                value = read(parent, file)?;
+            }
             write(dir, file, value.trim())?;
         }
         Ok(())

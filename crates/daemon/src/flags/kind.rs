@@ -1,0 +1,172 @@
+//! What values flags take, and how a value is checked.
+
+use Kind::{Bool, Bytes, Int, List, Map, Pool, Text, Ulimit};
+
+use crate::listen::Host;
+
+/// What values a flag takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// True or false.
+    Bool,
+    /// A whole number.
+    Int,
+    /// Any text.
+    Text,
+    /// A size, `64m`.
+    Bytes,
+    /// Texts, one per flag.
+    List,
+    /// `key=value`, one per flag.
+    Map,
+    /// `name=soft[:hard]`, one per flag.
+    Ulimit,
+    /// `base=…,size=…`, one per flag.
+    Pool,
+    /// Addresses to listen at.
+    Hosts,
+    /// Labels of the daemon.
+    Labels,
+}
+
+impl Kind {
+    /// Whether each use adds a value.
+    pub fn repeats(self) -> bool {
+        matches!(
+            self,
+            List | Map | Ulimit | Pool | Self::Hosts | Self::Labels
+        )
+    }
+
+    /// Word for the value in help.
+    pub fn word(self) -> &'static str {
+        match self {
+            Bool => "",
+            Int => "int",
+            Text => "string",
+            Bytes => "bytes",
+            List | Self::Hosts | Self::Labels => "list",
+            Map => "map",
+            Ulimit => "ulimit",
+            Pool => "pool-options",
+        }
+    }
+
+    /// Checks a value and brings it to one form.
+    ///
+    /// # Errors
+    ///
+    /// The value has the wrong form; the text is Go's.
+    pub fn check(self, value: &str) -> Result<String, String> {
+        let syntax = |what: &str, part: &str| {
+            format!("strconv.Parse{what}: parsing {part:?}: invalid syntax")
+        };
+        match self {
+            Bool => match value {
+                "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok("true".to_owned()),
+                "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok("false".to_owned()),
+                _ => Err(syntax("Bool", value)),
+            },
+            Int => value
+                .parse::<i64>()
+                .map(|n| n.to_string())
+                .map_err(|_| syntax("Int", value)),
+            Bytes => parse_bytes(value)
+                .map(|n| n.to_string())
+                .ok_or_else(|| format!("invalid size: '{value}'")),
+            Self::Hosts => value
+                .parse::<Host>()
+                .map(|_| value.to_owned())
+                .map_err(|e| e.to_string()),
+            Self::Labels => match value.split_once('=') {
+                Some((key, text)) if !key.is_empty() && !text.is_empty() => Ok(value.to_owned()),
+                _ => Err(format!("bad attribute format: {value}")),
+            },
+            Ulimit => {
+                let (_, limits) = value
+                    .split_once('=')
+                    .ok_or_else(|| format!("invalid ulimit argument: {value}"))?;
+                for part in limits.splitn(2, ':') {
+                    part.parse::<i64>().map_err(|_| syntax("Int", part))?;
+                }
+                Ok(value.to_owned())
+            }
+            Pool => parse_pool(value).map(|(base, size)| format!("base={base},size={size}")),
+            Text | List | Map => Ok(value.to_owned()),
+        }
+    }
+}
+
+/// Reads a pool of addresses: `base=10.0.0.0/8,size=24`.
+pub fn parse_pool(value: &str) -> Result<(String, u8), String> {
+    let (mut base, mut size) = (None, None);
+    for part in value.split(',') {
+        match part.trim().split_once('=') {
+            Some(("base", text)) => match text.split_once('/') {
+                None => {
+                    return Err(format!(
+                        "invalid base prefix {text:?}: netip.ParsePrefix({text:?}): no '/'"
+                    ));
+                }
+                Some((ip, len))
+                    if ip.parse::<std::net::IpAddr>().is_ok()
+                        && len.parse::<u8>().is_ok_and(|n| n <= 128) =>
+                {
+                    base = Some(text.to_owned());
+                }
+                Some(_) => return Err(format!("invalid base prefix {text:?}")),
+            },
+            Some(("size", text)) => {
+                size = Some(
+                    text.parse::<u8>()
+                        .map_err(|_| format!("invalid size value: {text}"))?,
+                );
+            }
+            Some((key, _)) => return Err(format!("unexpected key '{key}' in '{value}'")),
+            None => return Err(format!("invalid field '{part}' must be a key=value pair")),
+        }
+    }
+    match (base, size) {
+        (Some(base), Some(size)) => Ok((base, size)),
+        _ => Err(format!("'{value}' needs base and size")),
+    }
+}
+
+/// Reads a size with an optional unit of 1024: `64m`, `1gb`, `512KiB`.
+pub fn parse_bytes(text: &str) -> Option<i64> {
+    let lower = text.trim().to_lowercase();
+    let digits = lower
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(lower.len());
+    let number: i64 = lower[..digits].parse().ok()?;
+    let shift = match lower[digits..].trim() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_pools() {
+        assert_eq!(parse_bytes("64m"), Some(64 << 20));
+        assert_eq!(parse_bytes("1GiB"), Some(1 << 30));
+        assert_eq!(parse_bytes("x"), None);
+        assert_eq!(parse_bytes("9999999999t"), None);
+        assert_eq!(
+            parse_pool("base=10.0.0.0/8,size=24"),
+            Ok(("10.0.0.0/8".to_owned(), 24))
+        );
+        assert_eq!(
+            parse_pool("base=foo").unwrap_err(),
+            "invalid base prefix \"foo\": netip.ParsePrefix(\"foo\"): no '/'"
+        );
+    }
+}
