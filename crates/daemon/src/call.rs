@@ -8,12 +8,13 @@ use bytes::Bytes;
 use engine::Engine;
 use futures_util::TryStreamExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode};
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
+use crate::body::SharedBody;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::router::compare_versions;
@@ -51,7 +52,7 @@ pub struct Call {
     /// API version in use.
     pub version: String,
     /// The request itself.
-    pub request: Request<Incoming>,
+    pub request: Request<SharedBody>,
 }
 
 impl Call {

@@ -5,6 +5,7 @@
 //! behind in [`hijack`] and [`websocket`].
 #![forbid(unsafe_code)]
 
+pub mod body;
 pub mod call;
 pub mod config_file;
 pub mod convert;

@@ -6,11 +6,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{HOST, HeaderValue, LOCATION, ORIGIN};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use tracing::{Instrument, debug, error, info, info_span};
 
+use crate::body::SharedBody;
 use crate::call::{Call, Context};
 use crate::error::ApiError;
 use crate::query::{Plus, Query, unescape};
@@ -40,6 +41,8 @@ pub async fn serve(
     let span = info_span!("request", method = %request.method(), route = request.uri().path());
     let experimental = context.experimental;
     let started = std::time::Instant::now();
+    let request = request.map(SharedBody::new);
+    let unread = request.body().clone();
     let answer = async {
         let handled = AssertUnwindSafe(handle(context, &access, request))
             .catch_unwind()
@@ -58,6 +61,11 @@ pub async fn serve(
                 ))
             }
         };
+        if reply.body().size_hint().exact().is_some()
+            && reply.status() != StatusCode::SWITCHING_PROTOCOLS
+        {
+            unread.drain().await;
+        }
         reply::add_common_headers(reply.headers_mut(), experimental);
         debug!(
             status = reply.status().as_u16(),
@@ -85,7 +93,7 @@ fn log_failure(failure: &ApiError) {
 async fn handle(
     context: Arc<Context>,
     access: &Access,
-    request: Request<Incoming>,
+    request: Request<SharedBody>,
 ) -> Result<Reply, ApiError> {
     check_framing(&request)?;
     if let Access::Network(names) = access {
@@ -121,7 +129,7 @@ async fn handle(
 }
 
 /// Refuses what could be read in two ways by us and by a proxy in front of us.
-fn check_framing(request: &Request<Incoming>) -> Result<(), ApiError> {
+fn check_framing(request: &Request<SharedBody>) -> Result<(), ApiError> {
     let headers = request.headers();
     if headers.contains_key("content-length") && headers.contains_key("transfer-encoding") {
         return Err(ApiError::bad_request(

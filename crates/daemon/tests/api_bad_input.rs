@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/harness.rs"]
 mod harness;
 
 use harness::{Answer, Daemon};
@@ -168,6 +169,25 @@ fn docker_texts_of_writes() {
             (status, want),
             "{path} {body}"
         );
+    }
+}
+
+/// A client that sends head and body apart must get the answer, not a broken pipe.
+#[test]
+fn refusals_wait_for_the_body() {
+    let daemon = Daemon::start();
+    for path in [
+        "/volumes/create",
+        "/nope",
+        "/containers/nope/start",
+        "/images/create",
+    ] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n{JSON}Content-Length: 200000\r\n\r\n"
+        );
+        let answer = daemon.ask_in_pieces(&[head.as_bytes(), &[b'a'; 100_000], &[b'a'; 100_000]]);
+        assert!(answer.sent, "{path}");
+        assert!(answer.status >= 400, "{path}: {}", answer.status);
     }
 }
 

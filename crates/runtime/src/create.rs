@@ -246,7 +246,7 @@ fn refuse_unsupported(spec: &Spec) -> Result<(), Error> {
 }
 
 /// Wraps an account in the words that Docker's users know.
-pub(crate) fn in_init(cause: WireError) -> WireError {
+fn in_init(cause: WireError) -> WireError {
     WireError {
         exit_code: cause.exit_code,
         source: Some(Box::new(cause.clone())),

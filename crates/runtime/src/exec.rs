@@ -21,7 +21,7 @@ use sys::cgroup::{Cgroup, Unified};
 use sys::process::{Cloned, Namespaces, Parent, SingleThreaded};
 use sys::root::Root;
 
-use crate::create::{Orphan, in_init};
+use crate::create::Orphan;
 use crate::process::Setting;
 use crate::step::{Stage, Step};
 use crate::sync::{self, Report};
@@ -151,9 +151,7 @@ impl Told {
             }
         };
         match error {
-            Some(source) => Err(Error::Init {
-                source: in_init(source),
-            }),
+            Some(source) => Err(Error::Init { source }),
             None => Err(Error::Died {
                 status: "no report".to_owned(),
             }),

@@ -124,6 +124,22 @@ fn plain(errno: Errno) -> String {
     }
 }
 
+/// Tells why the working directory cannot be entered, in runc's words, which clients look for.
+pub(crate) fn cannot_enter(path: &str, errno: Errno) -> WireError {
+    let missing = errno == Errno::NOENT;
+    let kind = if missing {
+        ErrorKind::NotFound
+    } else {
+        ErrorKind::InvalidArgument
+    };
+    let reason = plain(errno);
+    let text = format!("chdir to cwd (\"{path}\") set in config.json failed: {reason}");
+    WireError {
+        exit_code: Some(if missing { NOT_FOUND } else { CANNOT_RUN }),
+        ..WireError::new(kind, text)
+    }
+}
+
 /// Tells why `execve` of an existing file failed, after looking into the file.
 pub(crate) fn explain(name: &str, path: &Path, errno: Errno) -> WireError {
     let code = if errno == Errno::NOENT {

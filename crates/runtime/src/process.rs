@@ -171,7 +171,7 @@ fn limits(process: &Process, warnings: &mut Vec<String>) -> Step<()> {
 
 fn enter(cwd: &str) -> Step<()> {
     let path = if cwd.is_empty() { "/" } else { cwd };
-    rustix::process::chdir(path).stage(|| format!("failed to enter the working directory `{path}`"))
+    rustix::process::chdir(path).map_err(|errno| launch::cannot_enter(path, errno))
 }
 
 /// A descriptor of the host among those inherited could have been entered by name; the kernel tells.

@@ -293,10 +293,12 @@ fn run_container(global: &Global, flags: &Flags, id: &str) -> Result<u8, CliErro
         }
         return started;
     }
+    // From now on: a signal that ended this process would leave the record behind.
+    sys::signal::block_all().map_err(kernel("block signals"))?;
     let (dir, created) = make(global, flags, id, Orphan::Kill)?;
     let record = dir.load()?;
     let status = created.start().map_err(CliError::from).and_then(|started| {
-        let ended = super::relay::wait(&started.pidfd, started.console.as_ref())
+        let ended = super::relay::wait(started.pid, &started.pidfd, started.console.as_ref())
             .map_err(kernel("wait for the container"))?;
         Ok(u8::try_from(ended.code() & 0xff).unwrap_or(255))
     });

@@ -51,7 +51,7 @@ pub(super) fn exec(global: &Global, flags: &Flags) -> Result<u8, CliError> {
     if flags.detach {
         return Ok(0);
     }
-    let ended = relay::wait(&executed.pidfd, executed.console.as_ref())
+    let ended = relay::wait(executed.pid, &executed.pidfd, executed.console.as_ref())
         .map_err(kernel("wait for the process"))?;
     Ok(u8::try_from(ended.code() & 0xff).unwrap_or(255))
 }

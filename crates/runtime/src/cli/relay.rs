@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 use rustix::termios::{OptionalActions, Termios};
 use sys::process::Ended;
 
@@ -32,13 +33,26 @@ impl Drop for Raw {
     }
 }
 
-/// Waits until a process has ended and all its output has been passed on.
-pub(crate) fn wait(pidfd: &OwnedFd, console: Option<&OwnedFd>) -> sys::Result<Ended> {
+/// Waits until a process has ended and all its output has been passed on. Without a terminal, whose
+/// keys are signals enough, the signals of this process are passed on, too; it is best to block them
+/// before.
+pub(crate) fn wait(pid: Pid, pidfd: &OwnedFd, console: Option<&OwnedFd>) -> sys::Result<Ended> {
     if let Some(console) = console {
         let _raw = Raw::new();
         relay(console);
+        return sys::process::reap(pidfd.as_fd());
     }
-    sys::process::reap(pidfd.as_fd())
+    sys::signal::block_all()?;
+    loop {
+        // Before waiting: it may have ended before the signals were blocked.
+        if let Some(ended) = sys::process::try_reap(pidfd.as_fd())? {
+            return Ok(ended);
+        }
+        let signal = sys::sigwait::next()?;
+        if signal != Signal::CHILD.as_raw() {
+            sys::process::signal(pid.as_raw_nonzero().get(), signal)?;
+        }
+    }
 }
 
 /// Passes bytes between the caller's standard files and a terminal until its other end is closed.

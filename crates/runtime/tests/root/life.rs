@@ -46,6 +46,9 @@ fn every_state_in_turn() {
         .unwrap()
         .parse()
         .unwrap();
+    // What the image could reach through /proc/self/exe is not the file on the host.
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    assert!(exe.to_str().unwrap().starts_with("/memfd:"), "{exe:?}");
     assert!(refused(&bundle, &["create", id]).contains("already exists"));
     ok(&bundle, &["start", id]);
     assert_eq!(bundle.status(), "running");
@@ -192,4 +195,37 @@ fn nothing_is_made_of_a_wrong_specification() {
     bundle.spec.hooks = None;
     bundle.spec.process.as_mut().unwrap().args.clear();
     assert!(bundle.fails().contains("no command specified"));
+}
+
+#[test]
+fn a_signal_to_the_runtime_in_the_foreground_reaches_the_container() {
+    let bundle = sleeping();
+    let mut run = bundle
+        .command(&["run", &bundle.id])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let record = bundle
+        .dir
+        .path()
+        .join("state")
+        .join(&bundle.id)
+        .join("state.json");
+    wait_for("the container to be recorded", || record.exists());
+    wait_for("the container to run", || bundle.status() == "running");
+    // The default action of a signal does not end a first process; an unhandled one is not lost.
+    let pid = i32::try_from(run.id()).unwrap();
+    let first = || -> Option<i32> {
+        let record: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&record).ok()?).ok()?;
+        i32::try_from(record["pid"].as_i64()?).ok()
+    };
+    let program = format!("/proc/{}/exe", first().unwrap());
+    wait_for("execve", || {
+        std::fs::read_link(&program).is_ok_and(|exe| exe.ends_with("bin/probe"))
+    });
+    sys::process::signal(pid, 15).unwrap();
+    sys::process::signal(first().unwrap(), 9).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(137));
+    bundle.assert_nothing_left();
 }

@@ -130,6 +130,9 @@ fn dispatch(global: &mut Global) -> Result<u8, CliError> {
             }
             Value(command) => {
                 let name = command.to_string_lossy().into_owned();
+                if matches!(name.as_str(), "create" | "run" | "exec") {
+                    run_from_memory()?;
+                }
                 return commands::run(global, &name, &mut parser);
             }
             other => return Err(usage(other.unexpected())),
@@ -137,6 +140,29 @@ fn dispatch(global: &mut Global) -> Result<u8, CliError> {
     }
     print(HELP);
     Ok(0)
+}
+
+/// Goes on in a sealed copy of this program: a process born in a container shows its program as
+/// /proc/self/exe until `execve`, and an image could have the original overwritten through it
+/// (CVE-2019-5736).
+fn run_from_memory() -> Result<(), CliError> {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::process::CommandExt;
+    let fail = |source| CliError::File {
+        action: "copy into memory",
+        path: PathBuf::from("/proc/self/exe"),
+        source,
+    };
+    if sys::memfd::running_sealed().map_err(fail)? {
+        return Ok(());
+    }
+    let copy = sys::memfd::copy_of_self("corten-runtime").map_err(fail)?;
+    let mut args = std::env::args_os();
+    let mut command = std::process::Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd()));
+    if let Some(own) = args.next() {
+        command.arg0(own);
+    }
+    Err(fail(command.args(args).exec()))
 }
 
 impl Global {

@@ -36,6 +36,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// How many answers came.
     pub answers: usize,
+    /// Whether all of the request could be sent.
+    pub sent: bool,
 }
 
 impl Daemon {
@@ -84,15 +86,26 @@ impl Daemon {
 
     /// Sends bytes and reads until the daemon closes.
     pub fn ask_bytes(&self, request: &[u8]) -> Answer {
+        self.ask_in_pieces(&[request])
+    }
+
+    /// Sends pieces with pauses between them and reads until the daemon closes.
+    pub fn ask_in_pieces(&self, pieces: &[&[u8]]) -> Answer {
         let mut stream = UnixStream::connect(&self.socket).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
         // The daemon may answer and close before everything was sent.
         let mut sender = stream.try_clone().unwrap();
-        let bytes = request.to_vec();
+        let pieces: Vec<Vec<u8>> = pieces.iter().map(|p| p.to_vec()).collect();
         let sending = std::thread::spawn(move || {
-            sender.write_all(&bytes).ok();
+            pieces.iter().enumerate().all(|(at, piece)| {
+                if at > 0 {
+                    // What is tested is that the daemon waits for the rest.
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                sender.write_all(piece).is_ok()
+            })
         });
         let mut answer = Vec::new();
         let mut chunk = [0; 64 * 1024];
@@ -103,8 +116,11 @@ impl Daemon {
             }
         }
         stream.shutdown(Shutdown::Both).ok();
-        sending.join().unwrap();
-        take_apart(&answer)
+        let sent = sending.join().unwrap();
+        Answer {
+            sent,
+            ..take_apart(&answer)
+        }
     }
 }
 
@@ -145,6 +161,7 @@ fn take_apart(answer: &[u8]) -> Answer {
             head: String::new(),
             body: answer.to_vec(),
             answers: 0,
+            sent: false,
         };
     };
     let status = head
@@ -164,6 +181,7 @@ fn take_apart(answer: &[u8]) -> Answer {
         head,
         body,
         answers,
+        sent: false,
     }
 }
 
