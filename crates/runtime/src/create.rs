@@ -158,7 +158,10 @@ pub fn create(request: Create<'_>) -> Result<Created, Error> {
         into.as_ref().map(AsFd::as_fd),
         Parent::Caller,
     );
-    plan.leave_pid(single, joined_pid.as_ref())?;
+    // The child cannot go back: for it the namespace it was born in is its own.
+    if !matches!(cloned, Ok(Cloned::Child)) {
+        plan.leave_pid(single, joined_pid.as_ref())?;
+    }
     let (pid, pidfd) = match cloned.map_err(kernel("clone the container's process"))? {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
         Cloned::Child => {

@@ -28,7 +28,9 @@ fn ends_as_the_program_ends() {
 fn started(command: &mut Command) -> (Child, String) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     (child, line.trim().to_owned())
 }
 
@@ -54,9 +56,18 @@ fn orphans_are_reaped_by_the_first_process() {
     let script = "(sleep 0.01 &) ; sleep 0.3; for d in /proc/[0-9]*/stat; do read -r l < $d && \
                   case $l in *\\ Z\\ *) echo zombie ;; esac; done; echo $$";
     let output = Command::new("unshare")
-        .args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_corten-init")])
+        .args([
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            env!("CARGO_BIN_EXE_corten-init"),
+        ])
         .args(["sh", "-c", script])
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "2", "{output:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "2",
+        "{output:?}"
+    );
 }

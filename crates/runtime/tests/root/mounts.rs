@@ -88,10 +88,10 @@ fn a_missing_source_is_named() {
 fn a_read_only_root_with_a_new_working_directory() {
     let mut bundle = Bundle::new();
     bundle.spec.root.as_mut().unwrap().readonly = true;
-    bundle.spec.process.as_mut().unwrap().cwd = "/work/here".to_owned();
+    bundle.spec.process.as_mut().unwrap().cwd = "/made/here".to_owned();
     bundle.env("PROBE_PATHS=/tmp:/dev");
     let seen = bundle.run();
-    assert_eq!(seen.cwd, "/work/here");
+    assert_eq!(seen.cwd, "/made/here");
     assert_eq!(seen.paths["/tmp"].write, EROFS);
     assert_eq!(seen.paths["/dev"].write, 0);
 }

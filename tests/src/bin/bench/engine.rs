@@ -42,9 +42,7 @@ impl Engine {
     /// The dockerd to compare with: a program to start, or a socket.
     pub(crate) fn reference(place: &str) -> Result<Self> {
         let path = PathBuf::from(place.strip_prefix("unix://").unwrap_or(place));
-        let meta = path
-            .metadata()
-            .with_context(|| format!("no dockerd at {place}"))?;
+        let meta = path.metadata().with_context(|| format!("no dockerd at {place}"))?;
         if meta.is_file() {
             return Self::start(&path);
         }
@@ -58,9 +56,7 @@ impl Engine {
 
     /// Starts a dockerd in network and mount namespaces of its own, with its data on memory.
     fn start(program: &Path) -> Result<Self> {
-        let roots = tempfile::Builder::new()
-            .prefix("cb-")
-            .tempdir_in("/dev/shm")?;
+        let roots = tempfile::Builder::new().prefix("cb-").tempdir_in("/dev/shm")?;
         let root = roots.path().display();
         let socket = roots.path().join("s");
         let dir = program.parent().unwrap_or(program).display();

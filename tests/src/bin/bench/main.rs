@@ -40,11 +40,7 @@ impl Options {
     }
 
     fn wants(&self, name: &str) -> bool {
-        self.names.is_empty()
-            || self
-                .names
-                .iter()
-                .any(|wanted| name.contains(wanted.as_str()))
+        self.names.is_empty() || self.names.iter().any(|wanted| name.contains(wanted.as_str()))
     }
 }
 

@@ -1,5 +1,8 @@
 //! The measurements: each is one round on one engine and returns one value or several.
 
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -84,10 +87,7 @@ fn call(
 
 fn create(connection: &mut Connection, body: &Value) -> Result<String> {
     let created = call(connection, "POST", "/containers/create", Some(body))?;
-    Ok(created["Id"]
-        .as_str()
-        .context("create gave no id")?
-        .to_owned())
+    Ok(created["Id"].as_str().context("create gave no id")?.to_owned())
 }
 
 fn start(connection: &mut Connection, id: &str) -> Result<()> {
@@ -165,10 +165,7 @@ fn crowd(engine: &Engine) -> Result<Vec<f64>> {
     };
     let ids: Result<Vec<Vec<String>>> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..8).map(|_| scope.spawn(worker)).collect();
-        workers
-            .into_iter()
-            .map(|w| w.join().expect("a worker does not panic"))
-            .collect()
+        workers.into_iter().map(|w| w.join().expect("a worker does not panic")).collect()
     });
     let time = millis(begin.elapsed());
     let mut connection = Connection::open(&engine.socket)?;
@@ -213,7 +210,7 @@ fn log_read(engine: &Engine) -> Result<Vec<f64>> {
 }
 
 /// An archive as `docker save` writes it, with many files.
-fn archive() -> Vec<u8> {
+fn archive() -> std::io::Result<File> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut data = vec![0u8; FILE_SIZE];
     let mut layer = Tarball::default();
@@ -236,19 +233,27 @@ fn archive() -> Vec<u8> {
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", Digest::of(&layer).hex())]},
     });
     let manifest = json!([{"Config": "config.json", "RepoTags": ["e2e/large:latest"], "Layers": ["layer.tar"]}]);
-    Tarball::default()
+    let archive = Tarball::default()
         .file("layer.tar", 0o644, &layer)
         .file("config.json", 0o644, config.to_string().as_bytes())
         .file("manifest.json", 0o644, manifest.to_string().as_bytes())
-        .finish()
+        .finish();
+    // Not kept in memory: a large process starts others more slowly, which is measured too.
+    let mut file = tempfile::tempfile_in("/dev/shm")?;
+    file.write_all(&archive)?;
+    Ok(file)
 }
 
 fn load(engine: &Engine) -> Result<Vec<f64>> {
-    static ARCHIVE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
-    let archive = ARCHIVE.get_or_init(archive);
+    static ARCHIVE: OnceLock<std::io::Result<File>> = OnceLock::new();
+    let Ok(file) = ARCHIVE.get_or_init(archive) else {
+        bail!("no room for the archive")
+    };
+    let mut file = file;
+    file.rewind()?;
     let begin = Instant::now();
     let mut connection = Connection::open(&engine.socket)?;
-    let answer = connection.upload("POST", "/images/load?quiet=1", archive.as_slice())?;
+    let answer = connection.upload("POST", "/images/load?quiet=1", file)?;
     let time = millis(begin.elapsed());
     if answer.status != 200 || answer.text().contains("\"error\"") {
         bail!("load: {} {}", answer.status, answer.text());
@@ -281,12 +286,8 @@ fn client_call(engine: &Engine) -> Result<Vec<f64>> {
 /// The memory of an engine's own processes, in kB; those in containers do not count.
 fn own_memory(engine: &Engine) -> u64 {
     let of_container = |process: &host::Process| process.command.starts_with("sleep ");
-    let own = engine
-        .processes()
-        .into_iter()
-        .filter(|process| !of_container(process));
-    own.filter_map(|process| host::memory_kb(process.pid, "Pss:"))
-        .sum()
+    let own = engine.processes().into_iter().filter(|process| !of_container(process));
+    own.filter_map(|process| host::memory_kb(process.pid, "Pss:")).sum()
 }
 
 fn memory(engine: &Engine) -> Result<Vec<f64>> {
