@@ -47,6 +47,7 @@ impl Names {
 #[derive(Debug)]
 pub struct Daemon {
     roots: TempDir,
+    data_root: PathBuf,
     flags: Vec<String>,
     wrapper: Vec<String>,
     token: String,
@@ -63,14 +64,25 @@ impl Daemon {
 
     /// Starts a daemon with further flags.
     pub fn start_with(flags: &[&str]) -> Result<Self> {
+        Self::start_at(None, flags)
+    }
+
+    /// Starts a daemon whose data root is a directory of the test's, as on a disk of its own.
+    pub fn start_on(data_root: &Path) -> Result<Self> {
+        Self::start_at(Some(data_root), &[])
+    }
+
+    fn start_at(data_root: Option<&Path>, flags: &[&str]) -> Result<Self> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let roots = tempfile::Builder::new()
             .prefix("ce-")
             .tempdir_in(root_parent())
             .context("making temporary roots")?;
+        let data_root = data_root.map_or_else(|| roots.path().join("d"), Path::to_path_buf);
         let mut daemon = Self {
-            names: Names::of(&roots.path().join("d")),
+            names: Names::of(&data_root),
+            data_root,
             token: format!("{TOKEN}={}-{number}", std::process::id()),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             wrapper: Vec::new(),
@@ -147,7 +159,7 @@ impl Daemon {
 
     /// Where persistent state is kept.
     pub fn data_root(&self) -> PathBuf {
-        self.roots.path().join("d")
+        self.data_root.clone()
     }
 
     /// Where the state of running things is kept.
@@ -155,7 +167,7 @@ impl Daemon {
         self.roots.path().join("x")
     }
 
-    /// The directory that holds both, and nothing else.
+    /// The directory that holds what is temporary; the data root too, unless a test gave one.
     pub fn roots(&self) -> &Path {
         self.roots.path()
     }
@@ -314,7 +326,7 @@ impl Drop for Daemon {
 }
 
 /// Where temporary roots are made: memory where it can be had, and a short path always.
-fn root_parent() -> PathBuf {
+pub(crate) fn root_parent() -> PathBuf {
     if let Some(dir) = std::env::var_os("CORTEN_E2E_ROOT") {
         return dir.into();
     }

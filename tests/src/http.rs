@@ -123,6 +123,16 @@ impl Connection {
     /// Reads one answer.
     pub fn answer(&mut self, method: &str) -> io::Result<Response> {
         let (status, headers) = self.read_head()?;
+        self.body(method, status, headers)
+    }
+
+    /// Reads what follows a head.
+    pub fn body(
+        &mut self,
+        method: &str,
+        status: u16,
+        headers: Vec<(String, String)>,
+    ) -> io::Result<Response> {
         let mut response = Response {
             status,
             headers,

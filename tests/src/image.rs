@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
+use spec::Digest;
 
 use crate::http::Connection;
 use crate::tarball::Tarball;
@@ -60,6 +62,25 @@ fn find_busybox() -> Result<PathBuf> {
         }
     }
     bail!("no busybox here: `apt-get install busybox-static`, or `cargo xtask test`")
+}
+
+/// A `docker save` archive of one image with these layers, lowest first.
+pub fn saved(reference: &str, layers: &[Vec<u8>]) -> Vec<u8> {
+    let diffs: Vec<String> =
+        layers.iter().map(|layer| format!("sha256:{}", Digest::of(layer).hex())).collect();
+    let names: Vec<String> = (0..layers.len()).map(|number| format!("{number}.tar")).collect();
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]},
+        "rootfs": {"type": "layers", "diff_ids": diffs},
+    });
+    let manifest = json!([{"Config": "config.json", "RepoTags": [reference], "Layers": names}]);
+    let mut tar = Tarball::default();
+    for (name, layer) in names.iter().zip(layers) {
+        tar = tar.file(name, 0o644, layer);
+    }
+    tar.file("config.json", 0o644, config.to_string().as_bytes())
+        .file("manifest.json", 0o644, manifest.to_string().as_bytes())
+        .finish()
 }
 
 /// Imports the image, unless the engine has it.

@@ -22,7 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("daemon", &["spec", "sys", "api", "engine"]),
     ("cli", &["spec", "api"]),
     ("hello", &[]),
-    ("tests", &["spec", "store"]),
+    ("tests", &["spec", "store", "sys"]),
     ("xtask", &[]),
 ];
 

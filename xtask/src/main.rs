@@ -4,11 +4,13 @@
 //! benchmarks) is a binary of the `tests` crate, which the task builds and runs.
 #![forbid(unsafe_code)]
 
+mod cpio;
 mod install;
 mod layers;
 mod packages;
 mod run;
 mod tidy;
+mod vm;
 mod words;
 
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ Usage: cargo xtask TASK
   bench [--dockerd PATH|unix:///SOCKET] [ARG]
                                measure cortend, and a dockerd beside it
   fuzz                         build the fuzz targets and run each for some seconds (needs nightly)
+  vm-test [--debug | --bin-dir DIR] [SECTION]
+                               boot the distribution's kernel with cgroup v2 in QEMU, test in it
 ";
 
 fn main() -> ExitCode {
@@ -50,6 +54,7 @@ fn task() -> Result<()> {
         Some((&"install", rest)) => install::run(rest),
         Some((&"bench", rest)) => run::bench(rest),
         Some((&"fuzz", _)) => run::fuzz(),
+        Some((&"vm-test", rest)) => vm::test(rest),
         Some((&("help" | "--help" | "-h"), _)) | None => {
             run::say(USAGE);
             Ok(())

@@ -60,6 +60,25 @@ pub(crate) const BENCH: &[Package] = &[Package {
     why: "the image that is measured",
 }];
 
+/// What the virtual machine needs.
+pub(crate) const VM: &[Package] = &[
+    Package {
+        name: "busybox-static",
+        witnesses: &["/bin/busybox", "/usr/bin/busybox"],
+        why: "all programs of the guest",
+    },
+    Package {
+        name: "kmod",
+        witnesses: &["/sbin/depmod", "/usr/sbin/depmod"],
+        why: "the order of the guest's modules",
+    },
+    Package {
+        name: "qemu-system-x86",
+        witnesses: &["/usr/bin/qemu-system-x86_64"],
+        why: "the virtual machine",
+    },
+];
+
 /// Installs those that are missing, and says which and why.
 pub(crate) fn install(packages: &[Package]) -> Result<()> {
     let missing: Vec<&Package> = packages

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::packages;
 
 /// The crates whose binaries make up a running Corten.
-const PRODUCT: &[&str] = &["cli", "daemon", "runtime", "shim"];
+pub(crate) const PRODUCT: &[&str] = &["cli", "daemon", "runtime", "shim"];
 
 /// The root directory of the workspace.
 pub(crate) fn root() -> PathBuf {

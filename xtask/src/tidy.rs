@@ -154,8 +154,7 @@ fn check_source(source: &Source) -> Vec<String> {
     let alone_in_bin = path
         .rsplit_once('/')
         .is_some_and(|(dir, _)| dir.ends_with("/src/bin"));
-    let is_root =
-        alone_in_bin || path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs");
+    let is_root = alone_in_bin || path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs");
     if is_root && !in_sys && !path.starts_with("fuzz/") && !text.contains("#![forbid(unsafe_code)]")
     {
         complain(1, "a crate root without `#![forbid(unsafe_code)]`".into());

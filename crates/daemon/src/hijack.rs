@@ -2,13 +2,18 @@
 //!
 //! A client that asks for an upgrade gets `101 UPGRADED` and the raw connection, with whatever it
 //! sent early; half-closing it ends the container's input only. A client that does not ask gets a
-//! 200 answer whose body is the output, and its request's body is the input.
+//! 200 answer and then the same plain stream, as from Docker: the connection is seized from the HTTP
+//! machinery. Only one that sends its input as a chunked body gets the output as one, too.
 
+use std::pin::Pin;
+
+use bytes::Bytes;
 use engine::streams::Attached;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::{HeaderMap, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
 use tokio_util::io::ReaderStream;
 use tracing::debug;
 
@@ -43,22 +48,50 @@ fn wants_upgrade(headers: &HeaderMap) -> bool {
     has(CONNECTION, "upgrade") && headers.contains_key(UPGRADE)
 }
 
+/// A flow that is still to be made.
+pub struct Later(Pin<Box<dyn Future<Output = Flow> + Send>>);
+
+impl std::fmt::Debug for Later {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Later")
+    }
+}
+
 /// What flows once the connection is a plain stream.
 #[derive(Debug)]
 pub enum Flow {
     /// An attachment.
     Attached(Box<Attached>),
+    /// What a task makes once the client has been told that its stream begins.
+    Later(Later),
     /// A last message; it is already framed as the client expects.
     Text(Vec<u8>),
 }
 
 impl Flow {
+    /// A flow that `make` makes after the head of the answer was sent.
+    ///
+    /// Clients that read the head with a buffer of their own and the stream without it (docker-py)
+    /// lose what arrives together with the head.
+    pub fn later(make: impl Future<Output = Self> + Send + 'static) -> Self {
+        Self::Later(Later(Box::pin(make)))
+    }
+
+    /// The flow itself, made now if it was still to be made.
+    async fn made(mut self) -> Self {
+        while let Self::Later(Later(make)) = self {
+            self = make.await;
+        }
+        self
+    }
+
     async fn run<R, W>(self, reader: R, mut writer: W)
     where
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
-        match self {
+        match self.made().await {
+            Self::Later(_) => {}
             Self::Attached(attached) => match attached.run(reader, writer).await {
                 Ok(ended) => debug!(?ended, "attachment ended"),
                 Err(error) => debug!(error = spec::error::chain(&error), "attachment failed"),
@@ -73,8 +106,42 @@ impl Flow {
     }
 }
 
+/// A connection's way out of HTTP; an extension of each of its requests.
+#[derive(Debug, Clone)]
+pub struct Seizer(mpsc::Sender<Seizure>);
+
+impl Seizer {
+    /// Makes the two ends: for requests, and for whoever drives the connection.
+    pub fn new() -> (Self, mpsc::Receiver<Seizure>) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Self(sender), receiver)
+    }
+}
+
+/// What a seized connection is to carry.
+#[derive(Debug)]
+pub struct Seizure {
+    flow: Flow,
+}
+
+impl Seizure {
+    /// Answers and carries the flow; `early` are bytes that were read behind the request.
+    pub async fn run<S>(self, mut stream: S, early: Bytes)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {RAW}\r\n\r\n");
+        if stream.write_all(head.as_bytes()).await.is_err() {
+            drop(self.flow.made().await);
+            return;
+        }
+        let (reader, writer) = tokio::io::split(stream);
+        self.flow.run(std::io::Cursor::new(early).chain(reader), writer).await;
+    }
+}
+
 /// Answers with a stream of either kind.
-pub fn answer(mut call: Call, flow: Flow, tty: bool) -> Reply {
+pub async fn answer(mut call: Call, flow: Flow, tty: bool) -> Reply {
     let kind = content_type(&call, tty);
     if wants_upgrade(call.request.headers()) {
         let upgrade = hyper::upgrade::on(&mut call.request);
@@ -84,11 +151,25 @@ pub fn answer(mut call: Call, flow: Flow, tty: bool) -> Reply {
                     let (reader, writer) = tokio::io::split(TokioIo::new(connection));
                     flow.run(reader, writer).await;
                 }
-                Err(error) => debug!(%error, "client left before its connection was upgraded"),
+                Err(error) => {
+                    debug!(%error, "client left before its connection was upgraded");
+                    // What it asked for is done all the same, as for a client that leaves later.
+                    drop(flow.made().await);
+                }
             }
         });
         return switching(kind);
     }
+    let chunked = call.request.headers().contains_key(TRANSFER_ENCODING);
+    let seizer = call.request.extensions().get::<Seizer>().filter(|_| !chunked);
+    let flow = match seizer {
+        Some(seizer) => match seizer.0.try_send(Seizure { flow }) {
+            // The connection is taken away under this request.
+            Ok(()) => std::future::pending().await,
+            Err(refused) => refused.into_inner().flow,
+        },
+        None => flow,
+    };
     let (writer, output) = tokio::io::duplex(BUFFER);
     let input = call.reader();
     tokio::spawn(flow.run(input, writer));

@@ -110,7 +110,7 @@ routes! {
     GET "/plugins/privileges" Refused => refused::route;
     POST "/plugins/pull" Refused => refused::route;
     POST "/plugins/create" Refused => refused::route;
-    GET "/plugins/{name...}/json" Refused => refused::route;
+    GET "/plugins/{name...}/json" Partial("there are none") => refused::no_plugin;
     POST "/plugins/{name...}/enable" Refused => refused::route;
     POST "/plugins/{name...}/disable" Refused => refused::route;
     POST "/plugins/{name...}/push" Refused => refused::route;

@@ -1,5 +1,6 @@
 //! Listeners and connections: bounded in number, in time and in the size of their heads.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::call::Context;
+use crate::hijack::Seizer;
 use crate::service::{Access, serve};
 
 /// Time a client has to send the head of a request.
@@ -111,9 +113,12 @@ impl Server {
 
     async fn connection(self, stream: Box<dyn Connection>, access: Access) {
         let context = self.context;
-        let service =
-            service_fn(move |request| serve(Arc::clone(&context), access.clone(), request));
-        let connection = http1::Builder::new()
+        let (seizer, mut seizures) = Seizer::new();
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(seizer.clone());
+            serve(Arc::clone(&context), access.clone(), request)
+        });
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD)
@@ -121,13 +126,22 @@ impl Server {
             .title_case_headers(true)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+        let seized = tokio::select! {
+            ended = &mut connection => Err(ended),
+            seizure = seizures.recv() => Ok(seizure),
             () = self.closing.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.as_mut().await
+                Pin::new(&mut connection).graceful_shutdown();
+                Err((&mut connection).await)
             }
+        };
+        let ended = match seized {
+            Ok(seizure) => {
+                if let (Some(seizure), Some(parts)) = (seizure, connection.into_parts()) {
+                    seizure.run(parts.io.into_inner(), parts.read_buf).await;
+                }
+                Ok(())
+            }
+            Err(ended) => ended,
         };
         if let Err(error) = ended {
             debug!(%error, "connection ended");

@@ -13,9 +13,11 @@ mod driver;
 mod ended;
 mod endpoint;
 mod etc;
+mod limits;
 mod list;
 mod log_options;
 mod merge;
+mod minor;
 mod name;
 mod policy;
 mod prune;
@@ -31,6 +33,7 @@ mod table;
 mod top;
 mod update;
 mod validate;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -149,7 +152,9 @@ impl Containers {
 
     /// Registers a wait; when it returns, nothing that happens later is missed.
     pub async fn wait(&self, key: &str, condition: WaitCondition) -> Result<Waiter> {
-        let receiver = self.ask(key, |reply| Command::Wait(condition, reply)).await?;
+        let receiver = self
+            .ask(key, |reply| Command::Wait(condition, reply))
+            .await?;
         let future = Box::pin(async move {
             receiver.await.unwrap_or_else(|_| WaitOutcome {
                 exit_code: -1,
@@ -193,12 +198,16 @@ impl Containers {
         restart_policy: Option<RestartPolicy>,
     ) -> Result<Vec<String>> {
         let resources = Box::new(resources);
-        self.ask(key, |reply| Command::Update(resources, restart_policy, reply)).await
+        self.ask(key, |reply| {
+            Command::Update(resources, restart_policy, reply)
+        })
+        .await
     }
 
     /// Changes the size of its terminal.
     pub async fn resize(&self, key: &str, size: TerminalSize) -> Result<()> {
-        self.ask(key, |reply| Command::Resize(None, size, reply)).await
+        self.ask(key, |reply| Command::Resize(None, size, reply))
+            .await
     }
 
     /// Attaches to its standard streams.
@@ -214,7 +223,10 @@ impl Containers {
                 stderr: options.stderr,
             };
             let (ours, theirs) = stream_pair()?;
-            ask(&handle, key, |reply| Command::Attach(theirs, streams, reply)).await?;
+            ask(&handle, key, |reply| {
+                Command::Attach(theirs, streams, reply)
+            })
+            .await?;
             attached = attached.with_stream(ours)?;
             if streams.stdin {
                 let (events, told) = (self.shared.events.clone(), Arc::clone(&container));
@@ -237,16 +249,25 @@ impl Containers {
     pub async fn logs(&self, key: &str, options: LogsOptions) -> Result<LogStream> {
         let handle = self.find(key)?;
         if !(options.stdout || options.stderr) {
-            return Err(Error::invalid("Bad parameters: you must choose at least one stream"));
+            return Err(Error::invalid(
+                "Bad parameters: you must choose at least one stream",
+            ));
         }
         self.read_log(&handle, &options)
     }
 
     fn read_log(&self, handle: &Handle, options: &LogsOptions) -> Result<LogStream> {
         let Some(path) = handle.container().files.log.clone() else {
-            return Err(Error::unsupported("configured logging driver does not support reading"));
+            return Err(Error::unsupported(
+                "configured logging driver does not support reading",
+            ));
         };
-        LogStream::open(path, options, handle.view.clone(), self.shared.blocking.clone())
+        LogStream::open(
+            path,
+            options,
+            handle.view.clone(),
+            self.shared.blocking.clone(),
+        )
     }
 
     /// Lists its processes, columns as `ps` with these arguments would show (`-ef` by default).
@@ -275,7 +296,11 @@ impl Containers {
             Sizes::Skip => (None, None),
             Sizes::Compute => list::sizes(&self.shared, &container).await?,
         };
-        Ok(Inspected { container, size_rw, size_root_fs })
+        Ok(Inspected {
+            container,
+            size_rw,
+            size_root_fs,
+        })
     }
 
     /// The latest snapshot; an id, a unique prefix of it, or a name.
@@ -327,8 +352,15 @@ impl Containers {
         config: Arc<crate::execs::ExecConfig>,
     ) -> Result<spec::ExecId> {
         let id = exec_id()?;
-        self.ask(key, |reply| Command::ExecCreate(id, config, reply)).await?;
+        self.ask(key, |reply| Command::ExecCreate(id, config, reply))
+            .await?;
         Ok(id)
+    }
+
+    /// Whether an exec could be run in its container now.
+    pub(crate) fn admits_exec(&self, view: &crate::execs::ExecView) -> Result<()> {
+        let container = self.get(&view.container.to_string())?;
+        Ok(policy::admit(&container, policy::Verb::Exec)?)
     }
 
     /// Runs an exec; the stream is the supervisor's end of its pair.
@@ -342,8 +374,15 @@ impl Containers {
         if console_size.is_some() {
             Arc::make_mut(&mut config).console_size = console_size;
         }
-        let exec = Box::new(command::ExecStart { id: view.id, config, stream });
-        self.ask(&view.container.to_string(), |reply| Command::ExecStart(exec, reply)).await
+        let exec = Box::new(command::ExecStart {
+            id: view.id,
+            config,
+            stream,
+        });
+        self.ask(&view.container.to_string(), |reply| {
+            Command::ExecStart(exec, reply)
+        })
+        .await
     }
 
     /// Changes the size of an exec's terminal.
@@ -353,7 +392,8 @@ impl Containers {
         size: TerminalSize,
     ) -> Result<()> {
         let key = view.container.to_string();
-        self.ask(&key, |reply| Command::Resize(Some(view.id), size, reply)).await
+        self.ask(&key, |reply| Command::Resize(Some(view.id), size, reply))
+            .await
     }
 }
 
@@ -363,9 +403,15 @@ async fn ask<T>(
     key: &str,
     command: impl FnOnce(Reply<T>) -> Command,
 ) -> Result<T> {
-    let gone = || Error::NoSuchContainer { key: key.to_owned() };
+    let gone = || Error::NoSuchContainer {
+        key: key.to_owned(),
+    };
     let (reply, answer) = oneshot::channel();
-    handle.commands.send(command(reply)).await.map_err(|_| gone())?;
+    handle
+        .commands
+        .send(command(reply))
+        .await
+        .map_err(|_| gone())?;
     // A driver that ends leaves its last commands unanswered: the container is gone.
     answer.await.map_err(|_| gone())?
 }

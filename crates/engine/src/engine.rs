@@ -57,8 +57,10 @@ impl Engine {
             blocking.heavy(move || open_layers(&config)).await?
         };
         let events = Events::new();
-        let zygote = Zygote::start(config.shim_path.clone())
-            .map_err(|source| Error::Task { what: "failed to start the spawner".into(), source })?;
+        let zygote = Zygote::start(config.shim_path.clone()).map_err(|source| Error::Task {
+            what: "failed to start the spawner".into(),
+            source,
+        })?;
         let shared = Arc::new(Shared::new(Layers {
             cgroup_parent: cgroup_parent(&config),
             config,
@@ -86,11 +88,17 @@ impl Engine {
     /// Ends the driver tasks and the spawner; containers keep running unless they are to be stopped.
     pub async fn shutdown(&self, running: AtShutdown) {
         if running == AtShutdown::Stop {
-            let stops = self.containers.all().into_iter().filter(|c| c.state.running().is_some());
+            let stops = self
+                .containers
+                .all()
+                .into_iter()
+                .filter(|c| c.state.running().is_some());
             let stops = stops.map(|c| {
                 let containers = self.containers.clone();
                 async move {
-                    let stopped = containers.stop(&c.id.to_string(), StopOptions::default()).await;
+                    let stopped = containers
+                        .stop(&c.id.to_string(), StopOptions::default())
+                        .await;
                     if let Err(error) = stopped {
                         let error = spec::error::chain(&error);
                         tracing::warn!(container = %c.id, error, "failed to stop at shutdown");
@@ -122,9 +130,15 @@ struct Opened {
 }
 
 fn check(config: &EngineConfig) -> Result<()> {
-    for (path, what) in [(&config.data_root, "data root"), (&config.exec_root, "exec root")] {
+    for (path, what) in [
+        (&config.data_root, "data root"),
+        (&config.exec_root, "exec root"),
+    ] {
         if !path.is_absolute() {
-            return Err(Error::invalid(format!("{what} must be an absolute path: {}", path.display())));
+            return Err(Error::invalid(format!(
+                "{what} must be an absolute path: {}",
+                path.display()
+            )));
         }
     }
     match config.storage_driver.as_deref() {
@@ -201,7 +215,12 @@ fn open_network(config: &EngineConfig) -> Result<Option<Network>> {
         settings.pools = config
             .address_pools
             .iter()
-            .map(|pool| Ok(network::AddressPool { base: pool.base.parse()?, size: pool.size }))
+            .map(|pool| {
+                Ok(network::AddressPool {
+                    base: pool.base.parse()?,
+                    size: pool.size,
+                })
+            })
             .collect::<Result<_>>()?;
     }
     settings.mtu = config.mtu.unwrap_or(0);
@@ -233,7 +252,11 @@ fn identity(data_root: &Path) -> Result<String> {
     let uuid = std::fs::read_to_string(source)
         .map_err(|e| Error::io(format!("failed to read `{source}`"), e))?;
     let uuid = uuid.trim().to_owned();
-    sys::fs::replace(&path, uuid.as_bytes(), 0o600, sys::fs::Durability::Unsynced)
-        .map_err(|source| Error::System { what: "failed to keep the engine's identity".into(), source })?;
+    sys::fs::replace(&path, uuid.as_bytes(), 0o600, sys::fs::Durability::Synced).map_err(
+        |source| Error::System {
+            what: "failed to keep the engine's identity".into(),
+            source,
+        },
+    )?;
     Ok(uuid)
 }

@@ -111,12 +111,18 @@ impl Error {
 
     /// A refusal of any class.
     pub fn refused(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self::Refused { kind, message: message.into() }
+        Self::Refused {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// Wraps an I/O failure.
     pub fn io(what: impl Into<String>, source: std::io::Error) -> Self {
-        Self::Io { what: what.into(), source }
+        Self::Io {
+            what: what.into(),
+            source,
+        }
     }
 
     /// Exit code that the failure stands for in Docker's client, where it defines one.

@@ -70,7 +70,10 @@ impl Events {
     pub(crate) fn new() -> Self {
         let (live, _) = broadcast::channel(QUEUE);
         Self {
-            shared: Arc::new(Shared { past: Mutex::default(), live }),
+            shared: Arc::new(Shared {
+                past: Mutex::default(),
+                live,
+            }),
         }
     }
 
@@ -110,8 +113,20 @@ impl Events {
     /// An unknown filter.
     pub fn subscribe(&self, query: EventsQuery) -> Result<EventStream> {
         query.filters.only(&[
-            "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin",
-            "scope", "secret", "service", "type", "volume",
+            "config",
+            "container",
+            "daemon",
+            "event",
+            "image",
+            "label",
+            "network",
+            "node",
+            "plugin",
+            "scope",
+            "secret",
+            "service",
+            "type",
+            "volume",
         ])?;
         let past = self.shared.past.lock().expect("no panics while held");
         let live = self.shared.live.subscribe();
@@ -146,12 +161,10 @@ impl EventStream {
         loop {
             let received = match self.deadline {
                 None => self.live.recv().await,
-                Some(deadline) => {
-                    match tokio::time::timeout_at(deadline, self.live.recv()).await {
-                        Ok(received) => received,
-                        Err(_) => return None,
-                    }
-                }
+                Some(deadline) => match tokio::time::timeout_at(deadline, self.live.recv()).await {
+                    Ok(received) => received,
+                    Err(_) => return None,
+                },
             };
             match received {
                 Ok(event) if matches(&self.filters, &event) => return Some((*event).clone()),
@@ -171,11 +184,16 @@ fn matches(filters: &Filters, event: &Event) -> bool {
     // `health_status: healthy` is found as `health_status`, `exec_create: sh` as `exec_create`.
     let action = |wanted: &str| {
         event.action == wanted
-            || event.action.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(':'))
+            || event
+                .action
+                .strip_prefix(wanted)
+                .is_some_and(|rest| rest.starts_with(':'))
     };
     let actor = |kind: &str, wanted: &str| {
         event.kind == kind
-            && (event.actor == wanted || attribute("name") == wanted || prefix_of(wanted, &event.actor))
+            && (event.actor == wanted
+                || attribute("name") == wanted
+                || prefix_of(wanted, &event.actor))
     };
     let image = |wanted: &str| {
         let of = |text: &str| text == wanted || text.split(':').next() == Some(wanted);
@@ -186,7 +204,8 @@ fn matches(filters: &Filters, event: &Event) -> bool {
         && filters.allows("type", event.kind)
         && filters.allows("scope", "local")
         && filters.allows_if("container", |w| {
-            actor("container", w) || (event.kind == "network" && prefix_of(w, attribute("container")))
+            actor("container", w)
+                || (event.kind == "network" && prefix_of(w, attribute("container")))
         })
         && filters.allows_if("network", |w| actor("network", w))
         && filters.allows_if("volume", |w| actor("volume", w))
@@ -207,13 +226,20 @@ mod tests {
     use super::*;
 
     fn attributes(list: &[(&str, &str)]) -> BTreeMap<String, String> {
-        list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        list.iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[tokio::test]
     async fn past_is_replayed_and_live_follows_without_gap() {
         let events = Events::new();
-        events.emit("container", "create", "aa11", attributes(&[("name", "web")]));
+        events.emit(
+            "container",
+            "create",
+            "aa11",
+            attributes(&[("name", "web")]),
+        );
         let mut stream = events
             .subscribe(EventsQuery {
                 since: Some(Timestamp::ZERO),

@@ -90,11 +90,20 @@ impl Execs {
         if config.cmd.is_empty() {
             return Err(Error::invalid("No exec command specified"));
         }
-        if config.cmd.iter().chain(&config.env).any(|t| t.contains('\0')) {
-            return Err(Error::invalid("arguments and environment must not contain a zero byte"));
+        if config
+            .cmd
+            .iter()
+            .chain(&config.env)
+            .any(|t| t.contains('\0'))
+        {
+            return Err(Error::invalid(
+                "arguments and environment must not contain a zero byte",
+            ));
         }
         DetachScanner::new(config.detach_keys.as_deref())?;
-        self.containers.exec_create(container, Arc::new(config)).await
+        self.containers
+            .exec_create(container, Arc::new(config))
+            .await
     }
 
     /// Starts it; returns once the process has been executed, with its streams unless detached.
@@ -105,7 +114,9 @@ impl Execs {
         let view = self.inspect(key)?;
         let config = &view.config;
         if options.detach {
-            self.containers.exec_start(&view, options.console_size, None).await?;
+            self.containers
+                .exec_start(&view, options.console_size, None)
+                .await?;
             return Ok(None);
         }
         let streams = Streams {
@@ -116,7 +127,11 @@ impl Execs {
         let attached = Attached::new(config.tty);
         let (ours, theirs) = containers::stream_pair()?;
         let stream = Some((theirs, streams));
-        match self.containers.exec_start(&view, options.console_size, stream).await {
+        match self
+            .containers
+            .exec_start(&view, options.console_size, stream)
+            .await
+        {
             Ok(()) => {}
             Err(error @ Error::Task { .. }) => {
                 let text = format!("{}\r\n", spec::error::chain(&error));
@@ -148,6 +163,16 @@ impl Execs {
             return Ok(());
         }
         self.containers.exec_resize(&view, size).await
+    }
+
+    /// What is known of an exec that may be started: its container runs and is not paused.
+    ///
+    /// This can still tell what is wrong in an answer of its own; `start` may only be able to
+    /// tell it on the stream.
+    pub fn startable(&self, key: &str) -> Result<ExecView> {
+        let view = self.inspect(key)?;
+        self.containers.admits_exec(&view)?;
+        Ok(view)
     }
 
     /// What is known of it.

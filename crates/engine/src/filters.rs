@@ -31,7 +31,8 @@ impl Filters {
 
     /// Whether a key is not filtered or any wanted value satisfies the test.
     pub fn allows_if(&self, key: &str, test: impl Fn(&str) -> bool) -> bool {
-        self.get(key).is_none_or(|values| values.iter().any(|v| test(v)))
+        self.get(key)
+            .is_none_or(|values| values.iter().any(|v| test(v)))
     }
 
     /// Whether every wanted label is present: `key`, or `key=value`.

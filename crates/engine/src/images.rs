@@ -176,7 +176,12 @@ impl Images {
             os_version: config.os_version.clone(),
             config: Some(of_config),
             docker_version: config.docker_version.clone(),
-            layers: config.rootfs.diff_ids.iter().map(ToString::to_string).collect(),
+            layers: config
+                .rootfs
+                .diff_ids
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             graph: BTreeMap::new(),
             last_tag_time: image.last_tagged,
         })
@@ -205,7 +210,10 @@ impl Images {
         let reference = reference(repository, tag)?;
         let shared = self.containers.shared();
         let (store, named) = (shared.store.clone(), reference.clone());
-        shared.blocking.heavy(move || Ok(store.tag(image.id, &named)?)).await?;
+        shared
+            .blocking
+            .heavy(move || Ok(store.tag(image.id, &named)?))
+            .await?;
         self.emit(image.id, "tag", &reference.familiar());
         Ok(())
     }
@@ -241,7 +249,12 @@ impl Images {
     }
 
     fn summary(&self, image: &Image) -> ImageSummary {
-        let users = self.containers.all().iter().filter(|c| c.image == image.id).count();
+        let users = self
+            .containers
+            .all()
+            .iter()
+            .filter(|c| c.image == image.id)
+            .count();
         ImageSummary {
             id: image.id,
             parent: None,
@@ -258,10 +271,15 @@ impl Images {
     /// Tells that something happened to an image.
     fn emit(&self, id: ImageId, action: &str, name: &str) {
         let shared = self.containers.shared();
-        let mut attributes =
-            shared.store.image(id).map(|i| i.config.config.labels.clone()).unwrap_or_default();
+        let mut attributes = shared
+            .store
+            .image(id)
+            .map(|i| i.config.config.labels.clone())
+            .unwrap_or_default();
         attributes.insert("name".to_owned(), name.to_owned());
-        shared.events.emit("image", action, id.to_string(), attributes);
+        shared
+            .events
+            .emit("image", action, id.to_string(), attributes);
     }
 }
 
@@ -270,7 +288,13 @@ fn reference(repository: &str, tag: &str) -> Result<Reference> {
     let refuse = |e: spec::reference::InvalidReference| Error::invalid(e.to_string());
     let bare = Reference::parse_bare(repository).map_err(refuse)?;
     if bare.digest().is_some() {
-        return Err(Error::invalid("refusing to create a tag with a digest reference"));
+        return Err(Error::invalid(
+            "refusing to create a tag with a digest reference",
+        ));
     }
-    if tag.is_empty() { Ok(bare.or_latest()) } else { bare.with_tag(tag).map_err(refuse) }
+    if tag.is_empty() {
+        Ok(bare.or_latest())
+    } else {
+        bare.with_tag(tag).map_err(refuse)
+    }
 }

@@ -89,13 +89,17 @@ impl Networks {
         if let Some(found) = exact {
             return Ok(found.clone());
         }
-        let mut by_prefix = all.iter().filter(|n| !key.is_empty() && n.id.starts_with(key));
+        let mut by_prefix = all
+            .iter()
+            .filter(|n| !key.is_empty() && n.id.starts_with(key));
         match (by_prefix.next(), by_prefix.next()) {
             (Some(one), None) => Ok(one.clone()),
-            (Some(_), Some(_)) => {
-                Err(Error::invalid(format!("network {key} is ambiguous (2 matches found on ID prefix)")))
-            }
-            (None, _) => Err(Error::NoSuchNetwork { key: key.to_owned() }),
+            (Some(_), Some(_)) => Err(Error::invalid(format!(
+                "network {key} is ambiguous (2 matches found on ID prefix)"
+            ))),
+            (None, _) => Err(Error::NoSuchNetwork {
+                key: key.to_owned(),
+            }),
         }
     }
 

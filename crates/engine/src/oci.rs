@@ -28,18 +28,18 @@ pub(crate) use security::{SeccompChoice, Security};
 
 /// Paths that Docker hides from containers that are not privileged.
 pub(crate) const MASKED_PATHS: [&str; 12] = [
-    "/proc/acpi",
     "/proc/asound",
+    "/proc/acpi",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
+    "/proc/sched_debug",
+    "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 
 /// Paths that Docker makes read-only.
@@ -66,6 +66,8 @@ pub(crate) struct Input<'a> {
     pub(crate) cgroups_path: String,
     /// Namespaces of other processes to join, by kind; `None` as path keeps the host's.
     pub(crate) joined: Joined,
+    /// Host directories for volumes, with the paths they are seen at.
+    pub(crate) volumes: &'a [(String, String)],
     /// What the host has.
     pub(crate) facts: &'a Facts,
     /// What the daemon does where a container says nothing.
@@ -153,11 +155,19 @@ fn own_uts(input: &Input<'_>) -> bool {
 }
 
 fn hostname(input: &Input<'_>) -> String {
-    if own_uts(input) { input.config.hostname.clone() } else { String::new() }
+    if own_uts(input) {
+        input.config.hostname.clone()
+    } else {
+        String::new()
+    }
 }
 
 fn domainname(input: &Input<'_>) -> String {
-    if own_uts(input) { input.config.domainname.clone() } else { String::new() }
+    if own_uts(input) {
+        input.config.domainname.clone()
+    } else {
+        String::new()
+    }
 }
 
 fn linux(input: &Input<'_>, security: &Security) -> Result<Linux> {
@@ -197,7 +207,10 @@ fn namespaces(joined: &Joined) -> Vec<Namespace> {
         match source {
             Source::New => list.push(Namespace::new(kind)),
             Source::Host => {}
-            Source::Path(path) => list.push(Namespace { kind, path: Some(path.clone()) }),
+            Source::Path(path) => list.push(Namespace {
+                kind,
+                path: Some(path.clone()),
+            }),
         }
     }
     list
@@ -207,8 +220,14 @@ fn namespaces(joined: &Joined) -> Vec<Namespace> {
 fn sysctls(input: &Input<'_>) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     if input.joined.network == Source::New {
-        all.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        all.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        all.insert(
+            "net.ipv4.ip_unprivileged_port_start".to_owned(),
+            "0".to_owned(),
+        );
+        all.insert(
+            "net.ipv4.ping_group_range".to_owned(),
+            "0 2147483647".to_owned(),
+        );
     }
     for (key, value) in &input.host.sysctls {
         check_sysctl(key, &input.joined)?;
@@ -235,24 +254,39 @@ pub(crate) fn check_sysctl(key: &str, joined: &Joined) -> Result<()> {
         "fs.mqueue.",
     ];
     let refuse = |place: &str| {
-        Err(Error::invalid(format!("sysctl \"{key}\" not allowed in host {place} namespace")))
+        Err(Error::invalid(format!(
+            "sysctl \"{key}\" not allowed in host {place} namespace"
+        )))
     };
-    let ipc = IPC.iter().any(|known| {
-        key == *known || (known.ends_with('.') && key.starts_with(known))
-    });
-    if key.split('.').any(|part| part.is_empty() || part.contains('/') || part == "..") {
+    let ipc = IPC
+        .iter()
+        .any(|known| key == *known || (known.ends_with('.') && key.starts_with(known)));
+    if key
+        .split('.')
+        .any(|part| part.is_empty() || part.contains('/') || part == "..")
+    {
         return Err(Error::invalid(format!("invalid sysctl \"{key}\"")));
     }
     if ipc {
-        return if joined.ipc == Source::Host { refuse("ipc") } else { Ok(()) };
+        return if joined.ipc == Source::Host {
+            refuse("ipc")
+        } else {
+            Ok(())
+        };
     }
     if key.starts_with("net.") {
-        return if joined.network == Source::Host { refuse("network") } else { Ok(()) };
+        return if joined.network == Source::Host {
+            refuse("network")
+        } else {
+            Ok(())
+        };
     }
     if key == "kernel.domainname" && joined.uts != Source::Host {
         return Ok(());
     }
-    Err(Error::invalid(format!("sysctl \"{key}\" is not in a separate kernel namespace")))
+    Err(Error::invalid(format!(
+        "sysctl \"{key}\" is not in a separate kernel namespace"
+    )))
 }
 
 #[cfg(test)]

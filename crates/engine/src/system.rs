@@ -90,7 +90,10 @@ pub struct Info {
 
 /// Which limits a host can enforce.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of the host")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the host"
+)]
 pub struct HostLimits {
     /// Memory.
     pub memory: bool,
@@ -139,7 +142,11 @@ pub struct DiskUsage {
 impl System {
     /// Makes the service; the identity is kept in the data root.
     pub(crate) fn new(containers: Containers, images: Images, id: String) -> Self {
-        Self { containers, images, id }
+        Self {
+            containers,
+            images,
+            id,
+        }
     }
 
     /// Everything `info` shows.
@@ -178,7 +185,9 @@ impl System {
             limits,
             ipv4_forwarding: facts.ipv4_forwarding,
             open_files: facts.open_files,
-            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+            tasks: tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks(),
             event_listeners: shared.events.listeners(),
             system_time: clock::now(),
             kernel_version: kernel_release(),
@@ -188,7 +197,10 @@ impl System {
             architecture: std::env::consts::ARCH.to_owned(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory: memory_total(),
-            host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host_name: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
             security_options: names(&["name=seccomp,profile=builtin", "name=cgroupns"]),
             runtimes,
             config,
@@ -214,24 +226,41 @@ impl System {
 
     /// What is on disk and how much of it could come back.
     pub async fn disk_usage(&self) -> Result<DiskUsage> {
-        let options = ListOptions { all: true, sizes: Sizes::Compute, ..ListOptions::default() };
+        let options = ListOptions {
+            all: true,
+            sizes: Sizes::Compute,
+            ..ListOptions::default()
+        };
         let containers = self.containers.list(options).await?;
-        let images = ListImages { shared_size: true, ..ListImages::default() };
+        let images = ListImages {
+            shared_size: true,
+            ..ListImages::default()
+        };
         let images = self.images.list(images).await?;
         let shared = Arc::clone(self.containers.shared());
         let blocking = shared.blocking.clone();
-        let layers_size =
-            blocking.heavy(move || Ok(shared.store.disk_usage()?.layers_size)).await?;
+        let layers_size = blocking
+            .heavy(move || Ok(shared.store.disk_usage()?.layers_size))
+            .await?;
         let mut used_images: Vec<ImageId> = containers.iter().map(|c| c.container.image).collect();
         used_images.sort_unstable();
         used_images.dedup();
-        Ok(DiskUsage { layers_size, images, containers, used_images })
+        Ok(DiskUsage {
+            layers_size,
+            images,
+            containers,
+            used_images,
+        })
     }
 }
 
 fn limits(shared: &crate::containers::Shared) -> HostLimits {
     let has = |name: &str| {
-        shared.cgroups.hierarchies().iter().any(|h| h.controllers.iter().any(|c| c == name))
+        shared
+            .cgroups
+            .hierarchies()
+            .iter()
+            .any(|h| h.controllers.iter().any(|c| c == name))
     };
     let v1 = matches!(shared.cgroups.version(), CgroupVersion::V1);
     let file = |path: &str| std::path::Path::new("/sys/fs/cgroup").join(path).exists();
@@ -302,7 +331,8 @@ impl HostFacts {
         Self {
             ipv4_forwarding: text("/proc/sys/net/ipv4/ip_forward").trim() == "1",
             open_files: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
-            operating_system: os_release(&release, "PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned()),
+            operating_system: os_release(&release, "PRETTY_NAME")
+                .unwrap_or_else(|| "Linux".to_owned()),
             os_version: os_release(&release, "VERSION_ID").unwrap_or_default(),
         }
     }
@@ -316,13 +346,17 @@ fn os_release(text: &str, key: &str) -> Option<String> {
 }
 
 fn kernel_release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Bytes of memory of the host.
 pub(crate) fn memory_total() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit.max(1)))
+    info.totalram
+        .saturating_mul(u64::from(info.mem_unit.max(1)))
 }
 
 #[cfg(test)]
@@ -332,7 +366,10 @@ mod tests {
     #[test]
     fn os_release_is_read_without_quotes() {
         let text = "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_ID='12'\n";
-        assert_eq!(os_release(text, "PRETTY_NAME").unwrap(), "Debian GNU/Linux 12");
+        assert_eq!(
+            os_release(text, "PRETTY_NAME").unwrap(),
+            "Debian GNU/Linux 12"
+        );
         assert_eq!(os_release(text, "VERSION_ID").unwrap(), "12");
         assert_eq!(os_release(text, "VERSION"), None);
     }

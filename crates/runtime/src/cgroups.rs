@@ -189,7 +189,8 @@ pub(crate) fn mount(
         };
         return sys::mount::attach(mount.as_fd(), target.as_fd()).stage(|| "cgroup2");
     }
-    let options = [("mode".to_owned(), Some("755".to_owned()))];
+    let options = [("source", "cgroup"), ("mode", "755")]
+        .map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
     let writable = plan.set & !Attributes::MOUNT_ATTR_RDONLY;
     let top = sys::mount::create("tmpfs", &options, writable).stage(|| "tmpfs")?;
     sys::mount::attach(top.as_fd(), target.as_fd()).stage(|| "tmpfs")?;

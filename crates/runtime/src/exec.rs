@@ -254,6 +254,8 @@ impl Added<'_> {
         sys::signal::reset_dispositions();
         sys::signal::unblock_all().stage(|| "failed to unblock signals")?;
         rustix::process::setsid().stage(|| "failed to make a session")?;
+        let mut warnings = Vec::new();
+        process::join_keyring(self.request.cgroup, &mut warnings)?;
         let own_stdio = matches!(self.request.stdio, Stdio::Files { .. });
         let console = match std::mem::replace(&mut self.request.stdio, Stdio::Inherit) {
             Stdio::Files {
@@ -277,7 +279,6 @@ impl Added<'_> {
             terminal: console.as_ref().map(|c| &c.slave),
             own_stdio,
         };
-        let mut warnings = Vec::new();
         let prepared = process::prepare(self.request.process, &setting, &mut warnings)?;
         let filter =
             init::choose_filter(self.request.seccomp, self.request.profile, None, &prepared)?;

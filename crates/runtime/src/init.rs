@@ -100,6 +100,7 @@ impl Init<'_> {
         }
         self.namespaces()?;
         rustix::process::setsid().stage(|| "failed to make a session")?;
+        process::join_keyring(self.cgroup, warnings)?;
         self.oom_score(warnings)?;
         sysctl::apply(&self.linux.sysctl, self.own)?;
 

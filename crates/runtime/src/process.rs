@@ -7,10 +7,12 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use spec::runtime::Process;
 use spec::{ErrorKind, WireError};
 use sys::caps::{CapSet, Sets};
+use sys::cgroup::Cgroup;
 use sys::root::Root;
 
 use crate::create::Orphan;
@@ -94,6 +96,22 @@ pub(crate) fn prepare(
         sets,
         no_new_privileges: process.no_new_privileges,
     })
+}
+
+/// Leaves the keys of whoever started the daemon for a keyring of the container, which all of its
+/// processes share. It is called like the last part of the group's path, as runc calls it.
+pub(crate) fn join_keyring(cgroup: &Cgroup, warnings: &mut Vec<String>) -> Step<()> {
+    let id = cgroup.path().rsplit('/').next().unwrap_or("");
+    let name = CString::new(format!("_ses.{id}"))
+        .map_err(|_| invalid("the path of the control group contains a zero byte"))?;
+    match sys::keyring::join_session(&name) {
+        // No keys to reach for the container either.
+        Err(e) if matches!(e.errno(), Errno::NOSYS | Errno::PERM) => {
+            warnings.push(format!("the container has no keyring of its own: {e}"));
+            Ok(())
+        }
+        other => other.stage(|| "failed to make a keyring"),
+    }
 }
 
 /// Of variables that are set twice, the later one counts; the kernel would pass both.

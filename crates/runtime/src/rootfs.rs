@@ -14,7 +14,9 @@
 //! A process of another container may share a volume and swap names while this runs: every target is
 //! a descriptor from a lookup that cannot leave the root, and is mounted on by descriptor.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -22,13 +24,16 @@ use rustix::io::Errno;
 use spec::Rootfs;
 use spec::runtime::Mount;
 use sys::mount::{Attributes, Change, Propagation, Reach};
-use sys::root::{GuestPath, Root};
+use sys::root::{Dir, GuestPath, Root};
 
 use crate::mounts::{self, Kind, Plan};
 use crate::step::{Stage, Step, invalid};
 
 /// Mode of directories made as mount points.
 const DIR_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// Most links to nothing that are followed for one path.
+const MAX_LINKS: usize = 40;
 
 /// File system types as statfs(2) tells them.
 const PROC_MAGIC: i64 = 0x9fa0;
@@ -133,7 +138,7 @@ fn mount_new(root: &Root, mount: &Mount, plan: &Plan) -> Step<()> {
             ));
         }
     }
-    if !mount.source.is_empty() && !kernel_view {
+    if !mount.source.is_empty() {
         data.push(("source".to_owned(), Some(mount.source.clone())));
     }
     let made = sys::mount::create(&mount.kind, &data, plan.set).stage(|| "failed to make it")?;
@@ -218,6 +223,53 @@ fn mount_bind(root: &Root, bundle: &Path, mount: &Mount, plan: &Plan, reach: Rea
     sys::mount::attach(copy.as_fd(), target.as_fd()).stage(|| "failed to attach it")
 }
 
+/// Makes a directory inside the root and opens it. Where a link of the image leads nowhere, as
+/// `/var/run -> /run` without a `/run`, the place it leads to is made.
+pub(crate) fn make_dir(root: &Root, path: &GuestPath) -> Step<Dir> {
+    let text = || format!("failed to make the directory `{path}`");
+    let mut path = path.clone();
+    for _ in 0..MAX_LINKS {
+        match root.mkdir_all(&path, DIR_MODE) {
+            Ok(dir) => return Ok(dir),
+            Err(e) if matches!(e.errno(), Errno::NOENT | Errno::NOTDIR | Errno::EXIST) => {
+                match lead_on(root, &path).stage(text)? {
+                    Some(next) => path = next,
+                    None => return Err(e).stage(text),
+                }
+            }
+            Err(e) => return Err(e).stage(text),
+        }
+    }
+    Err(invalid("too many levels of symbolic links")).stage(text)
+}
+
+/// Replaces the first name of a path that is a link to nothing by what the link says.
+fn lead_on(root: &Root, path: &GuestPath) -> Step<Option<GuestPath>> {
+    let names: Vec<_> = path.relative().as_bytes().split(|c| *c == b'/').collect();
+    for count in 1..=names.len() {
+        let prefix = guest_bytes(&names[..count])?;
+        if root.resolve(&prefix).is_ok() {
+            continue;
+        }
+        let (Some((parent, _)), Ok(link)) = (prefix.split(), root.resolve_no_follow(&prefix)) else {
+            return Ok(None);
+        };
+        let target = match rustix::fs::readlinkat(&link, "", Vec::new()) {
+            Ok(target) => target.into_bytes(),
+            Err(_) => return Ok(None),
+        };
+        let start = if target.starts_with(b"/") { Vec::new() } else { vec![parent.relative().as_bytes()] };
+        let parts: Vec<&[u8]> =
+            start.into_iter().chain([target.as_slice()]).chain(names[count..].iter().copied()).collect();
+        return guest_bytes(&parts).map(Some);
+    }
+    Ok(None)
+}
+
+fn guest_bytes(parts: &[&[u8]]) -> Step<GuestPath> {
+    GuestPath::new(OsStr::from_bytes(&parts.join(&b'/'))).stage(|| "invalid path")
+}
+
 /// Finds a directory inside the root, making what is missing.
 pub(crate) fn ensure_dir(root: &Root, path: &GuestPath) -> Step<OwnedFd> {
     match root.resolve(path) {
@@ -225,8 +277,7 @@ pub(crate) fn ensure_dir(root: &Root, path: &GuestPath) -> Step<OwnedFd> {
         Err(e) if e.errno() == Errno::NOENT => {}
         Err(e) => return Err(e).stage(|| "failed to look for the mount point"),
     }
-    root.mkdir_all(path, DIR_MODE)
-        .stage(|| "failed to make the mount point")?;
+    make_dir(root, path)?;
     root.resolve(path)
         .stage(|| "failed to look for the mount point")
 }
@@ -241,9 +292,7 @@ pub(crate) fn ensure_file(root: &Root, path: &GuestPath) -> Step<OwnedFd> {
     let Some((parent, name)) = path.split() else {
         return Err(invalid("a file cannot be mounted at `/`"));
     };
-    let dir = root
-        .mkdir_all(&parent, DIR_MODE)
-        .stage(|| "failed to make the mount point")?;
+    let dir = make_dir(root, &parent)?;
     // mknod never follows a link in the last name, as opening with O_CREAT would.
     match rustix::fs::mknodat(
         dir.as_fd(),
@@ -295,7 +344,9 @@ pub(crate) fn mask(root: &Root, paths: &[String]) -> Step<()> {
             Some(first) => sys::mount::copy_fd(first.as_fd(), Reach::Single).stage(text)?,
             None => {
                 let attributes = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NOSUID;
-                sys::mount::create("tmpfs", &[], attributes).stage(text)?
+                let source = ("source".to_owned(), Some("tmpfs".to_owned()));
+                let options = [source, ("ro".to_owned(), None)];
+                sys::mount::create("tmpfs", &options, attributes).stage(text)?
             }
         };
         sys::mount::attach(cover.as_fd(), target.as_fd()).stage(text)?;
@@ -347,7 +398,7 @@ pub(crate) fn ensure_cwd(root: &Root, cwd: &str) -> Step<()> {
         Ok(_) => Ok(()),
         // What is wrong with it otherwise is told when it is entered.
         Err(e) if e.errno() != Errno::NOENT => Ok(()),
-        Err(_) => root.mkdir_all(&path, DIR_MODE).map(drop).stage(text),
+        Err(_) => make_dir(root, &path).map(drop).stage(text),
     }
 }
 

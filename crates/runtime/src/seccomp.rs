@@ -140,7 +140,7 @@ fn decide(
     let mut calls: BTreeMap<u32, Decision> = BTreeMap::new();
     for rule in &profile.syscalls {
         let ret = action(&rule.action, rule.errno_ret)?;
-        let conditions = conditions(rule)?;
+        let conditions = conditions(rule, arch)?;
         for number in rule.names.iter().filter_map(|name| arch.number(name)) {
             let call = calls.entry(number).or_insert_with(|| Decision {
                 rules: Vec::new(),
@@ -156,7 +156,7 @@ fn decide(
     Ok(calls)
 }
 
-fn conditions(rule: &SeccompRule) -> Result<Vec<Condition>, SeccompError> {
+fn conditions(rule: &SeccompRule, arch: Architecture) -> Result<Vec<Condition>, SeccompError> {
     rule.args
         .iter()
         .map(|arg| {
@@ -189,6 +189,7 @@ fn conditions(rule: &SeccompRule) -> Result<Vec<Condition>, SeccompError> {
             };
             Ok(Condition {
                 argument: arg.index,
+                wide: arch.is_wide(),
                 operator,
                 value,
             })

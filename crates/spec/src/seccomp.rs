@@ -112,6 +112,22 @@ const NAMESPACE_FLAGS: u64 = 0x7E02_0000;
 /// `UNAME26`, both, and the query.
 const PERSONALITIES: [u64; 5] = [0x0, 0x0008, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
+/// Address families that `socket` may be asked for, as mask and value: 0 to 37, 39, and 41 to 63.
+/// AF_ALG (38) and AF_VSOCK (40) stay closed.
+///
+/// The masks leave the upper half of the argument out, because the kernel does: a comparison of all
+/// 64 bits, as Docker has it, takes 2^32 + 38 for a family above 40, and the kernel for AF_ALG.
+const FAMILIES: [(u64, u64); 8] = [
+    (0xffff_ffe0, 0),
+    (0xffff_fffc, 32),
+    (0xffff_fffe, 36),
+    (0xffff_ffff, 39),
+    (0xffff_ffff, 41),
+    (0xffff_fffe, 42),
+    (0xffff_fffc, 44),
+    (0xffff_fff0, 48),
+];
+
 /// `ENOSYS`: what a C library takes as "use `clone` instead".
 const ENOSYS: u32 = 38;
 
@@ -122,13 +138,8 @@ const SOCKETCALL: &str = "socketcall";
 pub fn default_profile<S: AsRef<str>>(caps: &[S]) -> LinuxSeccomp {
     let has = |name: &str| caps.iter().any(|cap| cap.as_ref() == name);
     let mut syscalls = vec![allow(ALWAYS), allow(TRACING), allow(OF_THIS_MACHINE)];
-    // Address families 38 (AF_ALG) and 40 (AF_VSOCK) stay closed.
-    for (value, op) in [
-        (38, "SCMP_CMP_LT"),
-        (39, "SCMP_CMP_EQ"),
-        (40, "SCMP_CMP_GT"),
-    ] {
-        syscalls.push(allow_if("socket", value, 0, op));
+    for (mask, value) in FAMILIES {
+        syscalls.push(allow_if("socket", mask, value, "SCMP_CMP_MASKED_EQ"));
     }
     for value in PERSONALITIES {
         syscalls.push(allow_if("personality", value, 0, "SCMP_CMP_EQ"));

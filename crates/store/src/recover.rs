@@ -10,7 +10,7 @@ use spec::{DiffId, Digest, ImageId};
 use crate::layout::{Layout, VERSION};
 use crate::record::{self, ImageRecord, LayerRecord, MAX_CONFIG, NameRecord, SnapshotRecord};
 use crate::store::{ImageEntry, NameEntry, Problem, State, io};
-use crate::{Result, trash};
+use crate::{Result, snapshots, trash};
 
 struct Recovery<'l> {
     layout: &'l Layout,
@@ -174,6 +174,8 @@ impl Recovery<'_> {
                 Ok(record) => {
                     self.state.snapshots.insert(record.key.clone(), record);
                 }
+                // Its record was never synced, and it is not meant to outlive the host's going down.
+                Err(_) if snapshots::is_volatile(&path) => trash::discard(self.layout, &path)?,
                 // It holds what a container wrote: nothing here may move it away.
                 Err(what) => self.report(&path, format!("its record {what}")),
             }

@@ -1,7 +1,9 @@
 //! Snapshots: the writable layers of containers.
 //!
-//! Nothing here is synced: a container that a power cut took is created again, and what it wrote is
-//! the kernel's to keep. A snapshot's record is written last, so one without a record is half-made.
+//! What a container wrote is as durable as its own syncs; that the snapshot is there is durable when
+//! [`Store::prepare`] returns, unless it is volatile. A snapshot's record is written last, so one
+//! without a record is half-made. A volatile one carries a mark, made before its record: a power cut
+//! may leave it with an empty record, and then it is known to be nobody's loss.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::DirBuilderExt;
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 use spec::{ChainId, DiffId, ImageId, Rootfs, Timestamp};
+use sys::fs::Durability;
 use sys::root::{Dir, GuestPath, Kind, Root};
 
 use crate::images::no_such;
@@ -20,7 +23,7 @@ use crate::{Error, Lease, Result, Store, init, trash};
 /// How a snapshot is made.
 #[derive(Debug, Clone, Default)]
 pub struct PrepareOptions {
-    /// Skip syncing on unmount: for containers that are removed when they end (`--rm`).
+    /// Sync nothing, now or on unmount: for containers that are removed when they end (`--rm`).
     pub volatile: bool,
 }
 
@@ -40,7 +43,7 @@ pub struct Snapshot {
 impl Store {
     /// Makes the writable layer of a container on top of an image and says how to mount it.
     ///
-    /// Not synced: a container that was lost to a power cut is created again.
+    /// Durable when it returns, unless it is volatile.
     ///
     /// # Errors
     ///
@@ -111,7 +114,19 @@ impl Store {
         make(&path.join("work"))?;
         self.dress_root(record, &upper)?;
         let meta = path.join("meta.json");
-        std::fs::write(&meta, record::encode(record)).map_err(io("write", &meta))
+        if record.volatile {
+            let mark = path.join(VOLATILE);
+            std::fs::File::create(&mark).map_err(io("make", &mark))?;
+            return std::fs::write(&meta, record::encode(record)).map_err(io("write", &meta));
+        }
+        record::write(&meta, record, Durability::Synced)?;
+        self.sync_dir("snapshots")
+    }
+
+    /// Whether nothing is lost with this snapshot: it is volatile, or there is none.
+    pub fn is_expendable(&self, key: &str) -> bool {
+        let path = self.layout().snapshot(key);
+        check_key(key).is_err() || !path.exists() || is_volatile(&path)
     }
 
     /// Gives the writable layer's root the attributes of the image's: overlayfs shows the topmost.
@@ -262,6 +277,14 @@ impl Store {
 /// Name of the init layer of a stack of layers.
 pub(crate) fn init_name(layers: &[DiffId]) -> String {
     ChainId::of(layers).map_or_else(|| "scratch".to_owned(), |chain| chain.digest().hex())
+}
+
+/// Empty file in a snapshot that is volatile.
+const VOLATILE: &str = "volatile";
+
+/// Whether a snapshot is marked as volatile.
+pub(crate) fn is_volatile(path: &Path) -> bool {
+    path.join(VOLATILE).exists()
 }
 
 fn check_key(key: &str) -> Result<()> {

@@ -350,6 +350,18 @@ impl Cgroup {
     }
 }
 
+/// Makes the directory of a group. Every user of the container may look at it, whatever the mask of
+/// the caller: a runtime of another user reads its memory limit there.
+fn make_dir(path: &Path) -> std::result::Result<(), Errno> {
+    let mode = Mode::from_raw_mode(0o755);
+    rustix::fs::mkdir(path, mode)?;
+    match rustix::fs::chmod(path, mode) {
+        // Removed again already: whoever uses it next will notice.
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
 impl Dir {
     fn make(&self) -> Result<()> {
         let mut tries = 0;
@@ -371,7 +383,7 @@ impl Dir {
     }
 
     fn mkdir(&self) -> std::result::Result<(), Errno> {
-        rustix::fs::mkdir(&self.path, Mode::from_raw_mode(0o755))
+        make_dir(&self.path)
     }
 
     fn make_parents(&self) -> Result<()> {
@@ -385,7 +397,7 @@ impl Dir {
         self.delegate(&current);
         for part in relative.components() {
             current.push(part);
-            match rustix::fs::mkdir(&current, Mode::from_raw_mode(0o755)) {
+            match make_dir(&current) {
                 Ok(()) => match self.prepare(&current) {
                     // Removed again already: the caller tries again.
                     Err(e) if e.errno() == Errno::NOENT => return Ok(()),

@@ -15,13 +15,21 @@ pub fn pass_fd(command: &mut Command, fd: OwnedFd, number: i32) {
             // SAFETY: fcntl on a descriptor that `fd` owns for as long as the closure lives; it
             // only clears the close-on-exec flag.
             let done = unsafe { libc::fcntl(source, libc::F_SETFD, 0) };
-            return if done < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) };
+            return if done < 0 {
+                Err(std::io::Error::last_os_error())
+            } else {
+                Ok(())
+            };
         }
         // SAFETY: dup2 is async-signal-safe and `source` is owned by the closure. Whatever had the
         // number in the parent is the parent's and closed on exec in any case: only the child's
         // copy of its table changes.
         let done = unsafe { libc::dup2(source, number) };
-        if done < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+        if done < 0 {
+            Err(std::io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     };
     // SAFETY: the closure calls nothing but dup2 and fcntl between fork and exec: no allocation, no
     // lock that another thread of the parent could have held.

@@ -15,10 +15,14 @@ pub mod bpf;
 pub mod caps;
 pub mod cgroup;
 pub mod fdpass;
+#[allow(unsafe_code)]
+pub mod keyring;
 pub mod memfd;
 #[allow(unsafe_code)]
 pub mod mount;
 pub mod poll;
+#[allow(unsafe_code)]
+pub mod power;
 #[allow(unsafe_code)]
 pub mod process;
 pub mod pty;

@@ -228,6 +228,11 @@ pub async fn restart(call: Call) -> Result<Reply, ApiError> {
 pub async fn kill(call: Call) -> Result<Reply, ApiError> {
     let signal = Some(call.query.text("signal").to_owned()).filter(|s| !s.is_empty());
     let (engine, key) = (call.engine(), call.key().to_owned());
+    if let Err(missing) = engine.containers.get(&key) {
+        let missing = ApiError::from(missing);
+        let message = format!("cannot kill container: {key}: {}", missing.message);
+        return Err(ApiError::new(missing.status, message));
+    }
     to_the_end(async move { engine.containers.kill(&key, signal.as_deref()).await }).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }

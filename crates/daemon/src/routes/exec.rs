@@ -49,37 +49,24 @@ pub async fn start(mut call: Call) -> Result<Reply, ApiError> {
         console_size: request.console_size.filter(|s| *s != [0, 0]),
     };
     let (engine, key) = (call.engine(), call.key().to_owned());
-    let view = engine.execs.inspect(&key)?;
-    let started = tokio::spawn(async move { engine.execs.start(&key, options).await }).await;
-    let started = started.map_err(|_| {
-        ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the request's task ended early",
-        )
-    })?;
-    match started {
-        Ok(Some(attached)) => {
-            let tty = attached.tty;
-            Ok(hijack::answer(
-                call,
-                Flow::Attached(Box::new(attached)),
-                tty,
-            ))
-        }
-        Ok(None) => Ok(reply::empty(StatusCode::OK)),
-        // A program that cannot be executed is told on the stream, and its exit code by inspect.
-        Err(error) if error.exit_code().is_some() && !request.detach => {
-            let text = format!("{}\r\n", spec::error::chain(&error));
-            let tty = view.config.tty;
-            let text = if tty {
-                text.into_bytes()
-            } else {
-                frame(1, text.as_bytes())
-            };
-            Ok(hijack::answer(call, Flow::Text(text), tty))
-        }
-        Err(error) => Err(error.into()),
+    let view = engine.execs.startable(&key)?;
+    if request.detach {
+        to_the_end(async move { engine.execs.start(&key, options).await }).await?;
+        return Ok(reply::empty(StatusCode::OK));
     }
+    let tty = view.config.tty;
+    let flow = Flow::later(async move {
+        match engine.execs.start(&key, options).await {
+            Ok(Some(attached)) => Flow::Attached(Box::new(attached)),
+            Ok(None) => Flow::Text(Vec::new()),
+            // The answer has begun: what went wrong can only be told on the stream.
+            Err(error) => {
+                let text = format!("{}\r\n", spec::error::chain(&error));
+                Flow::Text(if tty { text.into_bytes() } else { frame(1, text.as_bytes()) })
+            }
+        }
+    });
+    Ok(hijack::answer(call, flow, tty).await)
 }
 
 /// `POST /exec/{id}/resize`

@@ -76,7 +76,8 @@ pub async fn attach(call: Call) -> Result<Reply, ApiError> {
         call,
         Flow::Attached(Box::new(attached)),
         tty,
-    ))
+    )
+    .await)
 }
 
 /// `GET /containers/{id}/attach/ws`

@@ -22,7 +22,12 @@ const PLAIN_TRIES: u32 = 3;
 
 /// Creates a container.
 pub(super) async fn create(shared: &Arc<Shared>, request: CreateContainer) -> Result<Created> {
-    let CreateContainer { name, platform, mut config, mut host } = request;
+    let CreateContainer {
+        name,
+        platform,
+        mut config,
+        mut host,
+    } = request;
     if config.image.is_empty() {
         return Err(Error::invalid("invalid reference format"));
     }
@@ -58,7 +63,11 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     let drawn = rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty())
         .map_err(|e| Error::io("failed to draw random bytes", e.into()))?;
     // The kernel fills up to 256 bytes in one go.
-    if drawn == N { Ok(bytes) } else { Err(Error::internal("the kernel gave too few random bytes")) }
+    if drawn == N {
+        Ok(bytes)
+    } else {
+        Err(Error::internal("the kernel gave too few random bytes"))
+    }
 }
 
 /// Draws the id of an exec.
@@ -69,16 +78,24 @@ pub(crate) fn exec_id() -> Result<ExecId> {
 /// Namespaces of other containers are kept by id, so that a rename does not change the meaning.
 fn join_by_id(shared: &Shared, config: &mut Config, host: &mut HostConfig) -> Result<()> {
     if host.network_mode.starts_with("container:") && !config.hostname.is_empty() {
-        return Err(Error::invalid("conflicting options: hostname and the network mode"));
+        return Err(Error::invalid(
+            "conflicting options: hostname and the network mode",
+        ));
     }
     for (mode, what) in [
-        (&mut host.network_mode, "joining network namespace of container: "),
+        (
+            &mut host.network_mode,
+            "joining network namespace of container: ",
+        ),
         (&mut host.pid_mode, ""),
         (&mut host.ipc_mode, ""),
     ] {
         if let Some(key) = mode.strip_prefix("container:") {
             // Not the class "not found": clients would take the image to be what is missing.
-            let found = shared.table().find(key).map_err(|e| Error::invalid(format!("{what}{e}")));
+            let found = shared
+                .table()
+                .find(key)
+                .map_err(|e| Error::invalid(format!("{what}{e}")));
             let id = found?.id;
             *mode = format!("container:{id}");
         }
@@ -86,7 +103,9 @@ fn join_by_id(shared: &Shared, config: &mut Config, host: &mut HostConfig) -> Re
     if let Some(key) = host.network_mode.strip_prefix("container:") {
         // Filled in after validation: a name of one's own contradicts a shared network.
         let other = shared.table().find(key)?.container();
-        config.rest.insert(HOSTNAME_OF.to_owned(), other.config.hostname.clone().into());
+        config
+            .rest
+            .insert(HOSTNAME_OF.to_owned(), other.config.hostname.clone().into());
     }
     Ok(())
 }
@@ -99,10 +118,16 @@ fn fill_hostname(config: &mut Config, host: &HostConfig, id: ContainerId) {
     if !config.hostname.is_empty() {
         return;
     }
-    let of_host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let of_host = || {
+        rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned()
+    };
     config.hostname = match of_other.as_ref().and_then(|v| v.as_str()) {
         Some(name) => name.to_owned(),
-        None if host.network_mode == "host" || host.uts_mode == "host" => of_host(),
+        // With the host's name but a network of one's own, Docker's is the container's id.
+        None if host.network_mode == "host" => of_host(),
         None => id.short(),
     };
 }
@@ -118,7 +143,11 @@ fn check_sources(host: &HostConfig) -> Result<()> {
 
 fn platform_warning(image: &Image, wanted: Option<&spec::Platform>) -> Option<String> {
     let config = &image.config;
-    let host = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    let host = if cfg!(target_arch = "x86_64") {
+        "amd64"
+    } else {
+        "arm64"
+    };
     let text = |os: &str, arch: &str| format!("{os}/{arch}");
     let have = text(&config.os, &config.architecture);
     let want = wanted.map_or_else(|| text("linux", host), |p| text(&p.os, &p.architecture));
@@ -172,9 +201,26 @@ fn write_all(shared: &Shared, record: &Record, dir: &std::path::Path) -> Result<
         .mode(0o710)
         .create(dir)
         .map_err(|e| Error::io(format!("failed to make `{}`", dir.display()), e))?;
-    let options = PrepareOptions { volatile: auto_remove };
-    shared.store.prepare(&lease, &record.id.to_string(), record.image, &options)?;
+    let options = PrepareOptions {
+        volatile: auto_remove,
+    };
+    shared
+        .store
+        .prepare(&lease, &record.id.to_string(), record.image, &options)?;
     // From here on the record keeps the image's layers alive, through the snapshot.
-    let durability = if auto_remove { Durability::Unsynced } else { Durability::Synced };
-    record.save(dir, durability)
+    let durability = if auto_remove {
+        Durability::Unsynced
+    } else {
+        Durability::Synced
+    };
+    record.save(dir, durability)?;
+    match (durability, dir.parent()) {
+        (Durability::Synced, Some(all)) => {
+            sys::fs::sync_dir(all).map_err(|source| Error::System {
+                what: "failed to make a container durable".to_owned(),
+                source,
+            })
+        }
+        _ => Ok(()),
+    }
 }

@@ -35,27 +35,41 @@ fn gather(mapping: &DeviceMapping, devices: &mut Vec<HostDevice>) -> Result<()> 
             "error gathering device information while adding custom device \"{path}\": {why}"
         ))
     };
-    let access = if mapping.permissions.is_empty() { "rwm" } else { &mapping.permissions };
+    let access = if mapping.permissions.is_empty() {
+        "rwm"
+    } else {
+        &mapping.permissions
+    };
     if !access.bytes().all(|c| b"rwm".contains(&c)) {
         return Err(failed(format!("invalid permissions {access}")));
     }
-    let inside = if mapping.path_in_container.is_empty() { path } else { &mapping.path_in_container };
+    let inside = if mapping.path_in_container.is_empty() {
+        path
+    } else {
+        &mapping.path_in_container
+    };
     if !inside.starts_with('/') || inside.split('/').any(|p| p == "..") {
         return Err(failed(format!("{inside} is not an absolute path")));
     }
-    let metadata = std::fs::metadata(path).map_err(|_| failed("no such file or directory".into()))?;
+    let metadata =
+        std::fs::metadata(path).map_err(|_| failed("no such file or directory".into()))?;
     if metadata.is_dir() {
         let mut found = Vec::new();
         walk(Path::new(path), &mut found);
         for mut device in found {
-            let rest = device.path.strip_prefix(path.as_str()).unwrap_or("").to_owned();
+            let rest = device
+                .path
+                .strip_prefix(path.as_str())
+                .unwrap_or("")
+                .to_owned();
             device.path = format!("{inside}{rest}");
             access.clone_into(&mut device.access);
             devices.push(device);
         }
         return Ok(());
     }
-    let device = node(&metadata, inside, access).ok_or_else(|| failed("not a device node".into()))?;
+    let device =
+        node(&metadata, inside, access).ok_or_else(|| failed("not a device node".into()))?;
     devices.retain(|d| d.path != device.path);
     devices.push(device);
     Ok(())
@@ -121,8 +135,15 @@ mod tests {
     fn nodes_are_looked_up_and_others_refused() {
         let found = ask("/dev/null", "r").unwrap();
         assert_eq!((found[0].kind, found[0].major, found[0].minor), ("c", 1, 3));
-        assert_eq!((found[0].path.as_str(), found[0].access.as_str()), ("/dev/x", "r"));
-        for (path, access) in [("/dev/nothing", ""), ("/etc/passwd", ""), ("/dev/null", "x")] {
+        assert_eq!(
+            (found[0].path.as_str(), found[0].access.as_str()),
+            ("/dev/x", "r")
+        );
+        for (path, access) in [
+            ("/dev/nothing", ""),
+            ("/etc/passwd", ""),
+            ("/dev/null", "x"),
+        ] {
             assert!(ask(path, access).is_err(), "{path} {access}");
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shim::protocol::{Event, Reply as TaskReply, Request, Streams};
-use spec::{ContainerName, ExecId, Signal};
+use spec::{ExecId, Signal};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use sys::fs::Durability;
@@ -23,18 +23,17 @@ use tokio::time::Instant;
 use super::command::{Command, Reply};
 use super::policy::{self, Verb};
 use super::record::Record;
-use super::request::{RemoveOptions, TerminalSize, WaitCondition, WaitOutcome};
+use super::request::{RemoveOptions, WaitCondition, WaitOutcome};
 use super::shared::Shared;
 use super::table::Handle;
-use crate::container::{Container, Resources, RestartPolicy, State};
-use crate::execs::ExecConfig;
+use crate::container::{Container, State};
 use crate::shim_client::{Task, TaskEvent};
 use crate::{Error, Result, clock};
 
 /// Commands that may wait; a client that sends more has to wait itself.
 const QUEUE: usize = 64;
 /// Streams that may be connected before a start.
-const EARLY: usize = 64;
+pub(super) const EARLY: usize = 64;
 
 /// A live task and what it reports.
 #[derive(Debug)]
@@ -148,11 +147,27 @@ impl Driver {
     pub(super) async fn save(&self) {
         let record = self.record.clone();
         let dir = self.shared.data_dir(record.id);
-        let saved = self.shared.blocking.quick(move || record.save(&dir, Durability::Unsynced));
+        let saved = self
+            .shared
+            .blocking
+            .quick(move || record.save(&dir, Durability::Unsynced));
         if let Err(error) = saved.await {
             let error = spec::error::chain(&error);
             tracing::warn!(container = %self.record.id, error, "failed to save a container");
         }
+    }
+
+    /// Writes the record as a change that somebody asked for: it must last.
+    pub(super) async fn save_change(&self) -> Result<()> {
+        let record = self.record.clone();
+        let dir = self.shared.data_dir(record.id);
+        let durability = if record.host.auto_remove {
+            Durability::Unsynced
+        } else {
+            Durability::Synced
+        };
+        let job = move || record.save(&dir, durability);
+        self.shared.blocking.quick(job).await
     }
 
     /// Tells everybody what happened, with the container's attributes.
@@ -161,7 +176,9 @@ impl Driver {
         for (key, value) in more {
             attributes.insert((*key).to_owned(), value.clone());
         }
-        self.shared.events.emit("container", action, self.record.id.to_string(), attributes);
+        self.shared
+            .events
+            .emit("container", action, self.record.id.to_string(), attributes);
     }
 
     fn attributes(&self) -> BTreeMap<String, String> {
@@ -171,7 +188,7 @@ impl Driver {
         attributes
     }
 
-    fn admit(&self, verb: Verb) -> Result<()> {
+    pub(super) fn admit(&self, verb: Verb) -> Result<()> {
         policy::admit(&self.container, verb).map_err(Error::from)
     }
 
@@ -198,7 +215,11 @@ impl Driver {
                 Err(error) => answer(reply, Err(error)),
             },
             Command::Remove(options, reply) => {
-                let verb = if options.force { Verb::RemoveForce } else { Verb::Remove };
+                let verb = if options.force {
+                    Verb::RemoveForce
+                } else {
+                    Verb::Remove
+                };
                 match self.admit(verb) {
                     Ok(()) => self.remove_ending(options, reply).await,
                     Err(error) => answer(reply, Err(error)),
@@ -206,30 +227,6 @@ impl Driver {
             }
             Command::Wait(condition, reply) => self.wait(condition, reply),
             other => self.on_minor(other).await,
-        }
-    }
-
-    /// Commands that neither start nor end anything.
-    async fn on_minor(&mut self, command: Command) {
-        match command {
-            Command::Pause(reply) => answer(reply, self.pause().await),
-            Command::Unpause(reply) => answer(reply, self.unpause().await),
-            Command::Rename(name, reply) => answer(reply, self.rename(name).await),
-            Command::Update(resources, policy, reply) => {
-                answer(reply, self.update(*resources, policy).await);
-            }
-            Command::Resize(exec, size, reply) => answer(reply, self.resize(exec, size).await),
-            Command::Attach(stream, streams, reply) => {
-                answer(reply, self.attach(stream, streams).await);
-            }
-            Command::ExecCreate(id, config, reply) => answer(reply, self.exec_create(id, config)),
-            Command::ExecStart(exec, reply) => answer(reply, self.exec_start(*exec).await),
-            Command::Start(_)
-            | Command::Stop(..)
-            | Command::Restart(..)
-            | Command::Kill(..)
-            | Command::Remove(..)
-            | Command::Wait(..) => {}
         }
     }
 
@@ -247,8 +244,8 @@ impl Driver {
 
     fn wait(&mut self, condition: WaitCondition, reply: Reply<oneshot::Receiver<WaitOutcome>>) {
         let (sender, receiver) = oneshot::channel();
-        let active = self.container.state.running().is_some()
-            || self.container.state == State::Restarting;
+        let active =
+            self.container.state.running().is_some() || self.container.state == State::Restarting;
         if condition == WaitCondition::NotRunning && !active {
             let _left = sender.send(self.outcome());
         } else {
@@ -291,163 +288,10 @@ impl Driver {
             return Err(Error::conflict(format!("container {id} is not running")));
         };
         let answer = live.task.call(request, Vec::new()).await;
-        answer.map_err(|source| Error::Task { what: what.to_owned(), source })
-    }
-
-    async fn pause(&mut self) -> Result<()> {
-        self.admit(Verb::Pause)?;
-        self.call("cannot pause container", Request::Pause).await?;
-        if let State::Running(running) = self.container.state.clone() {
-            self.container.state = State::Paused(running);
-            self.publish();
-        }
-        self.emit("pause", &[]);
-        Ok(())
-    }
-
-    async fn unpause(&mut self) -> Result<()> {
-        self.admit(Verb::Unpause)?;
-        self.call("cannot unpause container", Request::Resume).await?;
-        self.thawed();
-        Ok(())
-    }
-
-    /// Its processes run again.
-    pub(super) fn thawed(&mut self) {
-        if let State::Paused(running) = self.container.state.clone() {
-            self.container.state = State::Running(running);
-            self.publish();
-            self.emit("unpause", &[]);
-        }
-    }
-
-    async fn rename(&mut self, name: ContainerName) -> Result<()> {
-        self.admit(Verb::Change)?;
-        let old = std::mem::replace(&mut self.record.name, name);
-        self.shared.table().release(&old, self.record.id);
-        self.save().await;
-        self.publish();
-        self.emit("rename", &[("oldName", format!("/{old}"))]);
-        Ok(())
-    }
-
-    async fn update(
-        &mut self,
-        resources: Resources,
-        policy: Option<RestartPolicy>,
-    ) -> Result<Vec<String>> {
-        self.admit(Verb::Change)?;
-        let mut host = (*self.record.host).clone();
-        super::update::merge(&mut host, resources, policy)?;
-        let warnings = super::validate::resources(&mut host.resources, &self.shared.facts)?;
-        super::validate::restart(&host.restart_policy, host.auto_remove)?;
-        if self.container.state.running().is_some() {
-            let group = self.shared.cgroup(&self.container)?;
-            let limits = super::update::limits(&host.resources);
-            let apply = move || {
-                group.set_limits(&limits).map_err(|source| Error::System {
-                    what: "cannot update container".to_owned(),
-                    source,
-                })
-            };
-            self.shared.blocking.quick(apply).await?;
-        }
-        self.record.host = Arc::new(host);
-        self.container.host = Arc::clone(&self.record.host);
-        self.save().await;
-        self.publish();
-        self.emit("update", &[]);
-        Ok(warnings)
-    }
-
-    async fn resize(&mut self, exec: Option<ExecId>, size: TerminalSize) -> Result<()> {
-        self.admit(Verb::Touch)?;
-        if exec.is_none() && !self.record.config.tty {
-            // As in Docker, the size of a terminal that is not there may be set.
-            return Ok(());
-        }
-        let size_of_shim = shim::protocol::ConsoleSize { width: size.width, height: size.height };
-        let request = Request::Resize { exec, size: size_of_shim };
-        self.call("cannot resize the terminal", request).await?;
-        if exec.is_none() {
-            let (height, width) = (size.height.to_string(), size.width.to_string());
-            self.emit("resize", &[("height", height), ("width", width)]);
-        }
-        Ok(())
-    }
-
-    async fn attach(&mut self, stream: OwnedFd, streams: Streams) -> Result<()> {
-        self.admit(Verb::Attach)?;
-        match &self.live {
-            Some(live) => {
-                let attach = shim::protocol::Attach { exec: None, streams };
-                live.task.call(Request::Attach(attach), vec![stream]).await.map_err(|source| {
-                    Error::Task { what: "cannot attach to container".to_owned(), source }
-                })?;
-            }
-            None if self.early.len() < EARLY => self.early.push((stream, streams)),
-            None => {
-                return Err(Error::refused(
-                    spec::ErrorKind::Exhausted,
-                    "too many clients are attached to a container that does not run",
-                ));
-            }
-        }
-        self.emit("attach", &[]);
-        Ok(())
-    }
-
-    fn exec_create(&mut self, id: ExecId, config: Arc<ExecConfig>) -> Result<()> {
-        self.admit(Verb::Exec)?;
-        self.shared.execs.insert(id, self.record.id, Arc::clone(&config))?;
-        let action = format!("exec_create: {}", config.cmd.join(" "));
-        self.emit(action, &[("execID", id.to_string())]);
-        Ok(())
-    }
-
-    async fn exec_start(&mut self, exec: super::command::ExecStart) -> Result<()> {
-        self.admit(Verb::Exec)?;
-        self.shared.execs.claim(exec.id)?;
-        let done = self.exec_run(&exec.config, exec.id, exec.stream).await;
-        match &done {
-            Ok(pid) => {
-                self.shared.execs.running(exec.id, *pid);
-                let action = format!("exec_start: {}", exec.config.cmd.join(" "));
-                self.emit(action, &[("execID", exec.id.to_string())]);
-            }
-            Err(error) => {
-                self.shared.execs.ended(exec.id, error.exit_code().unwrap_or(126));
-            }
-        }
-        done.map(|_| ())
-    }
-
-    async fn exec_run(
-        &self,
-        config: &ExecConfig,
-        id: ExecId,
-        stream: Option<(OwnedFd, Streams)>,
-    ) -> Result<i32> {
-        let process = super::start::exec_process(&self.shared, &self.record, config)?;
-        let (fds, attach) = match stream {
-            Some((fd, streams)) => (vec![fd], Some(streams)),
-            None => (Vec::new(), None),
-        };
-        let Some(live) = &self.live else {
-            let id = self.record.id;
-            return Err(Error::conflict(format!("container {id} is not running")));
-        };
-        let request = shim::protocol::Exec { id, process: Box::new(process), attach };
-        match live.task.call(Request::Exec(request), fds).await {
-            Ok(TaskReply::ExecStarted { pid }) => Ok(pid),
-            Ok(other) => Err(Error::Task {
-                what: "OCI runtime exec failed".to_owned(),
-                source: crate::shim_client::unexpected(&other),
-            }),
-            Err(source) => {
-                Err(Error::Task { what: "OCI runtime exec failed".to_owned(), source })
-            }
-        }
+        answer.map_err(|source| Error::Task {
+            what: what.to_owned(),
+            source,
+        })
     }
 
     pub(super) fn exec_ended(&mut self, id: ExecId, code: i32) {
@@ -460,14 +304,21 @@ impl Driver {
     /// How long the present run has lasted.
     pub(super) fn lasted(&self) -> Duration {
         let started = self.record.last.started_at.map_or(0, |t| t.unix_nanos());
-        let end = self.record.last.finished_at.unwrap_or_else(clock::now).unix_nanos();
+        let end = self
+            .record
+            .last
+            .finished_at
+            .unwrap_or_else(clock::now)
+            .unix_nanos();
         Duration::from_nanos(u64::try_from(end.saturating_sub(started)).unwrap_or(0))
     }
 
     /// Sends a signal to the first process.
     pub(super) async fn signal(&self, signal: Signal) -> Result<()> {
         let request = Request::Signal { exec: None, signal };
-        self.call("cannot kill container", request).await.map(|_| ())
+        self.call("cannot kill container", request)
+            .await
+            .map(|_| ())
     }
 }
 

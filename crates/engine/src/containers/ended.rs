@@ -12,7 +12,7 @@ use super::request::{RemoveOptions, WaitCondition};
 use super::shared::{Shared, resting_endpoint};
 use super::start::{has_endpoint, remove_run_dir};
 use crate::container::{Container, State};
-use crate::{clock, Result};
+use crate::{Result, clock};
 
 /// Exit code of a container whose supervisor was lost: its processes were killed.
 const LOST: i32 = 137;
@@ -41,12 +41,14 @@ impl Driver {
             Ok(Some(exit)) => self.finish(exit, "").await,
             Ok(None) => {
                 tracing::error!(container = %self.record.id, "the supervisor was lost");
-                self.finish(lost_exit(), "the supervisor of the container was lost").await;
+                self.finish(lost_exit(), "the supervisor of the container was lost")
+                    .await;
             }
             Err(error) => {
                 let text = spec::error::chain(&error);
                 tracing::error!(container = %self.record.id, error = text, "the supervisor was lost");
-                self.finish(lost_exit(), "the supervisor of the container was lost").await;
+                self.finish(lost_exit(), "the supervisor of the container was lost")
+                    .await;
             }
         }
     }
@@ -68,17 +70,26 @@ impl Driver {
             oom_killed: exit.oom_killed || self.record.last.oom_killed,
         };
         for exec in self.shared.execs.container_ended(self.record.id) {
-            self.emit("exec_die", &[("execID", exec.to_string()), ("exitCode", LOST.to_string())]);
+            self.emit(
+                "exec_die",
+                &[("execID", exec.to_string()), ("exitCode", LOST.to_string())],
+            );
         }
         let lasted = self.lasted();
         let delay = self.next_restart(lasted);
-        self.container.state = if delay.is_some() { State::Restarting } else { State::Exited };
+        self.container.state = if delay.is_some() {
+            State::Restarting
+        } else {
+            State::Exited
+        };
         if delay.is_some() {
             self.record.restart_count += 1;
         }
         let left = self.container.endpoint.clone();
-        self.container.endpoint =
-            Some(resting_endpoint(&self.record.host, self.shared.network.as_deref()));
+        self.container.endpoint = Some(resting_endpoint(
+            &self.record.host,
+            self.shared.network.as_deref(),
+        ));
         self.publish();
         let seconds = lasted.as_secs().to_string();
         let code = exit.code.to_string();
@@ -138,7 +149,10 @@ impl Driver {
         }
         let idle = self.live.is_none() && self.restart_at.is_none() && !self.removed;
         if self.record.host.auto_remove && idle {
-            let options = RemoveOptions { volumes: true, ..RemoveOptions::default() };
+            let options = RemoveOptions {
+                volumes: true,
+                ..RemoveOptions::default()
+            };
             if let Err(error) = self.remove_now(options).await {
                 let error = spec::error::chain(&error);
                 tracing::warn!(container = %self.record.id, error, "failed to remove a container");
@@ -173,7 +187,8 @@ impl Driver {
         match exit {
             Some(exit) => self.finish(exit, "").await,
             None => {
-                self.finish(lost_exit(), "the supervisor of the container was lost").await;
+                self.finish(lost_exit(), "the supervisor of the container was lost")
+                    .await;
             }
         }
     }

@@ -37,8 +37,10 @@ pub(super) fn save(run_dir: &Path, view: &EndpointView) -> Result<()> {
         gateway: view.gateway.clone(),
         mac: view.mac.clone(),
     };
-    let bytes =
-        serde_json::to_vec(&record).map_err(|source| Error::Decode { what: what(), source })?;
+    let bytes = serde_json::to_vec(&record).map_err(|source| Error::Decode {
+        what: what(),
+        source,
+    })?;
     std::fs::write(&path, bytes).map_err(|e| Error::io(what(), e))
 }
 

@@ -87,7 +87,11 @@ fn hosts(around: &Surroundings<'_>, of_host: &str) -> String {
 
 fn resolv_conf(around: &Surroundings<'_>, of_host: &str) -> String {
     let pick = |own: &[String], daemon: &[String]| -> Vec<String> {
-        if own.is_empty() { daemon.to_vec() } else { own.to_vec() }
+        if own.is_empty() {
+            daemon.to_vec()
+        } else {
+            own.to_vec()
+        }
     };
     let lines_of = |word: &str| -> Vec<String> {
         of_host
@@ -155,7 +159,11 @@ mod tests {
     #[test]
     fn hosts_has_extra_entries_then_its_own() {
         let host = HostConfig {
-            extra_hosts: vec!["db:10.0.0.1".into(), "up:host-gateway".into(), "six:[fe80::1]".into()],
+            extra_hosts: vec![
+                "db:10.0.0.1".into(),
+                "up:host-gateway".into(),
+                "six:[fe80::1]".into(),
+            ],
             ..HostConfig::default()
         };
         let text = with(&host, false, |a| hosts(a, ""));
@@ -175,7 +183,11 @@ mod tests {
         assert_eq!(text, "nameserver 10.0.0.1\nsearch a b\noptions edns0\n");
         let text = with(&host, false, |a| resolv_conf(a, "nameserver ::1\n"));
         assert_eq!(text, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
-        let own = HostConfig { dns: vec!["9.9.9.9".into()], dns_search: vec![".".into()], ..host };
+        let own = HostConfig {
+            dns: vec!["9.9.9.9".into()],
+            dns_search: vec![".".into()],
+            ..host
+        };
         let text = with(&own, false, |a| resolv_conf(a, "search a\n"));
         assert_eq!(text, "nameserver 9.9.9.9\n");
     }

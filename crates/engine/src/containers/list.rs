@@ -13,8 +13,22 @@ use crate::{Error, Result, clock};
 
 /// Filters that Docker knows for lists.
 const KNOWN: [&str; 16] = [
-    "ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task", "isolation",
-    "label", "name", "network", "publish", "since", "status", "volume",
+    "ancestor",
+    "annotation",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
 
 /// Lists containers that match, newest first.
@@ -26,7 +40,9 @@ pub(super) async fn list(shared: &Arc<Shared>, options: ListOptions) -> Result<V
     // These filters are about containers that do not run: Docker lists them without `all`.
     let all_states = options.all
         || options.limit.is_some()
-        || ["status", "exited", "before", "since", "health"].iter().any(|k| filters.get(k).is_some());
+        || ["status", "exited", "before", "since", "health"]
+            .iter()
+            .any(|k| filters.get(k).is_some());
     let limit = options.limit.filter(|n| *n > 0).unwrap_or(usize::MAX);
     let chosen: Vec<Arc<Container>> = all
         .into_iter()
@@ -81,7 +97,11 @@ fn image_name(shared: &Shared, container: &Container) -> String {
         Err(_) => false,
     };
     let by_id = container.image.to_string().contains(named.as_str());
-    if same || by_id { named.clone() } else { container.image.to_string() }
+    if same || by_id {
+        named.clone()
+    } else {
+        container.image.to_string()
+    }
 }
 
 /// Filters, resolved once.
@@ -110,9 +130,21 @@ impl<'a> Wanted<'a> {
         check(
             "status",
             "state",
-            &["created", "running", "paused", "restarting", "removing", "exited", "dead"],
+            &[
+                "created",
+                "running",
+                "paused",
+                "restarting",
+                "removing",
+                "exited",
+                "dead",
+            ],
         )?;
-        check("health", "health", &["none", "starting", "healthy", "unhealthy"])?;
+        check(
+            "health",
+            "health",
+            &["none", "starting", "healthy", "unhealthy"],
+        )?;
         let exited = match filters.get("exited") {
             None => None,
             Some(values) => {
@@ -132,7 +164,9 @@ impl<'a> Wanted<'a> {
             exited,
             before: moment("before", std::cmp::min)?,
             since: moment("since", std::cmp::max)?,
-            ancestors: filters.get("ancestor").map(|names| ancestors(shared, names)),
+            ancestors: filters
+                .get("ancestor")
+                .map(|names| ancestors(shared, names)),
             is_task: filters.boolean("is-task")?,
             filters,
         })
@@ -204,7 +238,11 @@ fn exposes(c: &Container, wanted: &str) -> bool {
 }
 
 fn ancestors(shared: &Shared, names: &BTreeSet<String>) -> BTreeSet<spec::ImageId> {
-    names.iter().filter_map(|name| shared.store.find(name).ok()).map(|image| image.id).collect()
+    names
+        .iter()
+        .filter_map(|name| shared.store.find(name).ok())
+        .map(|image| image.id)
+        .collect()
 }
 
 /// Whether a container's image is one of these or was made on top of one.
@@ -212,11 +250,18 @@ fn descends(shared: &Shared, c: &Container, ids: &BTreeSet<spec::ImageId>) -> bo
     if ids.contains(&c.image) {
         return true;
     }
-    let layers = |id: spec::ImageId| shared.store.image(id).map(|i| i.config.rootfs.diff_ids.clone());
+    let layers = |id: spec::ImageId| {
+        shared
+            .store
+            .image(id)
+            .map(|i| i.config.rootfs.diff_ids.clone())
+    };
     let Some(own) = layers(c.image) else {
         return false;
     };
-    ids.iter().filter_map(|id| layers(*id)).any(|base| !base.is_empty() && own.starts_with(&base))
+    ids.iter()
+        .filter_map(|id| layers(*id))
+        .any(|base| !base.is_empty() && own.starts_with(&base))
 }
 
 /// `Up 3 minutes`, `Exited (0) 2 hours ago`, as Docker's list words it.
@@ -232,7 +277,11 @@ pub(super) fn status(container: &Container, now: Timestamp) -> String {
         State::Running(_) => format!("Up {}", ago(last.started_at)),
         State::Paused(_) => format!("Up {} (Paused)", ago(last.started_at)),
         State::Restarting => {
-            format!("Restarting ({}) {} ago", last.exit_code, ago(last.finished_at))
+            format!(
+                "Restarting ({}) {} ago",
+                last.exit_code,
+                ago(last.finished_at)
+            )
         }
         State::Removing => "Removal In Progress".to_owned(),
         State::Dead => "Dead".to_owned(),
@@ -270,13 +319,23 @@ mod tests {
         let before = |s: i64| Some(Timestamp::from_unix(1_700_000_000 - s, 0));
         let mut container = sample();
         assert_eq!(status(&container, now), "Created");
-        let running = Running { pid: 1, started_at: now };
-        container.last = LastRun { started_at: before(200), ..LastRun::default() };
+        let running = Running {
+            pid: 1,
+            started_at: now,
+        };
+        container.last = LastRun {
+            started_at: before(200),
+            ..LastRun::default()
+        };
         container.state = State::Running(running.clone());
         assert_eq!(status(&container, now), "Up 3 minutes");
         container.state = State::Paused(running);
         assert_eq!(status(&container, now), "Up 3 minutes (Paused)");
-        container.last = LastRun { finished_at: before(7200), exit_code: 3, ..LastRun::default() };
+        container.last = LastRun {
+            finished_at: before(7200),
+            exit_code: 3,
+            ..LastRun::default()
+        };
         container.state = State::Exited;
         assert_eq!(status(&container, now), "Exited (3) 2 hours ago");
     }

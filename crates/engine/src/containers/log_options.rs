@@ -33,7 +33,11 @@ pub(super) struct LogSettings {
 ///
 /// An unknown driver or option, or a value that makes no sense.
 pub(super) fn parse(log: &LogConfig) -> Result<LogSettings> {
-    let mut settings = LogSettings { recorded: true, max_size_bytes: MAX_SIZE, max_files: MAX_FILES };
+    let mut settings = LogSettings {
+        recorded: true,
+        max_size_bytes: MAX_SIZE,
+        max_files: MAX_FILES,
+    };
     match log.driver.as_str() {
         "json-file" => {}
         "none" => {
@@ -41,7 +45,9 @@ pub(super) fn parse(log: &LogConfig) -> Result<LogSettings> {
             return Ok(settings);
         }
         other if OTHERS.contains(&other) => {
-            return Err(Error::unsupported(format!("log driver {other} is not yet supported")));
+            return Err(Error::unsupported(format!(
+                "log driver {other} is not yet supported"
+            )));
         }
         other => {
             return Err(Error::invalid(format!(
@@ -57,8 +63,8 @@ pub(super) fn parse(log: &LogConfig) -> Result<LogSettings> {
             "max-file" => {
                 settings.max_files = value.parse().ok().filter(|n| *n >= 1).ok_or_else(bad)?;
             }
-            "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode" | "max-buffer-size"
-            | "compress" => {}
+            "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
+            | "max-buffer-size" | "compress" => {}
             _ => {
                 return Err(Error::invalid(format!(
                     "unknown log opt '{key}' for json-file log driver"
@@ -115,7 +121,9 @@ fn attributes(log: &LogConfig, config: &Config) -> BTreeMap<String, String> {
 /// Reads `10m`: a number and k, m, g or t, in powers of 1024 with `i`, else of 1000 as Docker does here.
 fn bytes(text: &str) -> Option<u64> {
     let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let digits = lower
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(lower.len());
     let number: u64 = lower[..digits].parse().ok()?;
     let unit = lower[digits..].trim_end_matches('b');
     let (letter, base) = match unit.strip_suffix('i') {
@@ -140,7 +148,10 @@ mod tests {
     fn log(options: &[(&str, &str)]) -> LogConfig {
         LogConfig {
             driver: "json-file".to_owned(),
-            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            options: options
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
         }
     }
 
@@ -149,7 +160,10 @@ mod tests {
         assert_eq!(parse(&log(&[])).unwrap().max_size_bytes, 10_000_000);
         let own = parse(&log(&[("max-size", "10k"), ("max-file", "5")])).unwrap();
         assert_eq!((own.max_size_bytes, own.max_files), (10_000, 5));
-        assert_eq!(parse(&log(&[("max-size", "-1")])).unwrap().max_size_bytes, 0);
+        assert_eq!(
+            parse(&log(&[("max-size", "-1")])).unwrap().max_size_bytes,
+            0
+        );
         for (key, value) in [("max-size", "x"), ("max-file", "0"), ("nonsense", "1")] {
             assert!(parse(&log(&[(key, value)])).is_err(), "{key}={value}");
         }

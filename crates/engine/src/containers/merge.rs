@@ -60,7 +60,11 @@ pub(super) fn merge(user: &mut Config, image: &RunConfig) -> Result<()> {
         user.working_dir = base.working_dir;
     }
     user.volumes.extend(base.volumes);
-    user.stop_signal = user.stop_signal.take().filter(|s| !s.is_empty()).or(base.stop_signal);
+    user.stop_signal = user
+        .stop_signal
+        .take()
+        .filter(|s| !s.is_empty())
+        .or(base.stop_signal);
     user.stop_timeout = user.stop_timeout.or(base.stop_timeout);
     user.shell = user.shell.take().or(base.shell);
     user.on_build = user.on_build.take().or(base.on_build);
@@ -87,7 +91,11 @@ fn merge_command(user: &mut Config, cmd: Option<Vec<String>>, entrypoint: Option
         }
     }
     // `--entrypoint ""` arrives as one empty text: there is none.
-    if user.entrypoint.as_ref().is_some_and(|list| matches!(list.as_slice(), [e] if e.is_empty())) {
+    if user
+        .entrypoint
+        .as_ref()
+        .is_some_and(|list| matches!(list.as_slice(), [e] if e.is_empty()))
+    {
         user.entrypoint = None;
     }
 }
@@ -111,7 +119,10 @@ fn merge_health(user: Option<Healthcheck>, base: Option<Healthcheck>) -> Option<
 /// Program and arguments of merged settings.
 pub(super) fn command(config: &Config) -> Vec<String> {
     let entrypoint = config.entrypoint.iter().flatten();
-    entrypoint.chain(config.cmd.iter().flatten()).cloned().collect()
+    entrypoint
+        .chain(config.cmd.iter().flatten())
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]
@@ -128,7 +139,11 @@ mod tests {
             cmd: list(&["default"]),
             ..RunConfig::default()
         };
-        let mut user = Config { entrypoint, cmd, ..Config::default() };
+        let mut user = Config {
+            entrypoint,
+            cmd,
+            ..Config::default()
+        };
         merge(&mut user, &image).map(|()| command(&user))
     }
 
@@ -138,7 +153,10 @@ mod tests {
         assert_eq!(run(None, list(&["own"])).unwrap(), ["/entry", "own"]);
         assert_eq!(run(list(&["/mine"]), None).unwrap(), ["/mine"]);
         assert_eq!(run(list(&[""]), list(&["own"])).unwrap(), ["own"]);
-        assert_eq!(run(list(&[""]), None).unwrap_err().to_string(), "no command specified");
+        assert_eq!(
+            run(list(&[""]), None).unwrap_err().to_string(),
+            "no command specified"
+        );
         assert_eq!(run(list(&[]), None).unwrap(), ["default"]);
     }
 

@@ -50,25 +50,38 @@ impl From<Refusal> for Error {
 }
 
 /// Decides whether a command may be done now.
+#[expect(clippy::too_many_lines, reason = "a table: one arm per cell")]
 pub(super) fn admit(container: &Container, verb: Verb) -> Result<(), Refusal> {
     let id = container.id;
-    let conflict = |message: String| Err(Refusal { kind: ErrorKind::Conflict, message });
+    let conflict = |message: String| {
+        Err(Refusal {
+            kind: ErrorKind::Conflict,
+            message,
+        })
+    };
     let not_modified = |message: &str| {
-        Err(Refusal { kind: ErrorKind::NotModified, message: message.to_owned() })
+        Err(Refusal {
+            kind: ErrorKind::NotModified,
+            message: message.to_owned(),
+        })
     };
     let not_running = || conflict(format!("container {id} is not running"));
-    let restarting =
-        || conflict(format!("Container {id} is restarting, wait until the container is running"));
+    let restarting = || {
+        conflict(format!(
+            "Container {id} is restarting, wait until the container is running"
+        ))
+    };
     match (verb, &container.state) {
-        (Verb::Remove | Verb::RemoveForce, State::Removing) => {
-            conflict(format!("removal of container {} is already in progress", container.name))
-        }
+        (Verb::Remove | Verb::RemoveForce, State::Removing) => conflict(format!(
+            "removal of container {} is already in progress",
+            container.name
+        )),
         (Verb::Start | Verb::Restart, State::Removing | State::Dead) => {
             conflict("container is marked for removal and cannot be started".to_owned())
         }
-        (_, State::Removing) => {
-            conflict(format!("container {id} is marked for removal and cannot be changed"))
-        }
+        (_, State::Removing) => conflict(format!(
+            "container {id} is marked for removal and cannot be changed"
+        )),
         (Verb::Start, State::Created | State::Exited) => Ok(()),
         (Verb::Start, State::Running(_) | State::Restarting) => {
             not_modified("container is already running")
@@ -122,16 +135,18 @@ pub(super) fn admit(container: &Container, verb: Verb) -> Result<(), Refusal> {
             | State::Dead,
         ) => Ok(()),
         (Verb::Attach, State::Created | State::Running(_) | State::Exited | State::Dead) => Ok(()),
-        (Verb::Attach, State::Paused(_)) => {
-            conflict(format!("container {id} is paused, unpause the container before attach"))
-        }
+        (Verb::Attach, State::Paused(_)) => conflict(format!(
+            "container {id} is paused, unpause the container before attach"
+        )),
         (Verb::Attach, State::Restarting) => conflict(format!(
             "container {id} is restarting, wait until the container is running before attach"
         )),
         (Verb::Exec, State::Running(_)) => Ok(()),
         (Verb::Exec, State::Paused(_)) => {
             let name = &container.name;
-            conflict(format!("Container {name} is paused, unpause the container before exec"))
+            conflict(format!(
+                "Container {name} is paused, unpause the container before exec"
+            ))
         }
         (Verb::Exec | Verb::Touch, State::Created | State::Exited | State::Dead) => not_running(),
         (Verb::Touch, State::Running(_) | State::Paused(_)) => Ok(()),

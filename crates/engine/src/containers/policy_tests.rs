@@ -6,7 +6,10 @@ use crate::containers::record::sample;
 use spec::Timestamp;
 
 fn states() -> Vec<State> {
-    let running = Running { pid: 7, started_at: Timestamp::ZERO };
+    let running = Running {
+        pid: 7,
+        started_at: Timestamp::ZERO,
+    };
     vec![
         State::Created,
         State::Running(running.clone()),
@@ -57,13 +60,19 @@ fn table() {
 
 #[test]
 fn texts_clients_match_on() {
-    let running = Container { state: states().remove(1), ..sample() };
+    let running = Container {
+        state: states().remove(1),
+        ..sample()
+    };
     assert_eq!(
         admit(&running, Verb::Remove).unwrap_err().message,
         "cannot remove container \"web\": container is running: stop the container before removing or force remove"
     );
     assert!(
-        admit(&sample(), Verb::Exec).unwrap_err().message.ends_with("is not running")
+        admit(&sample(), Verb::Exec)
+            .unwrap_err()
+            .message
+            .ends_with("is not running")
     );
 }
 
@@ -82,14 +91,48 @@ fn restarts_back_off_and_respect_the_user() {
     };
     let always = policy("always", 0);
     assert_eq!(restart_delay(&always, ended), Some(FIRST_DELAY));
-    let again = Ended { delay: Some(FIRST_DELAY), ..ended };
+    let again = Ended {
+        delay: Some(FIRST_DELAY),
+        ..ended
+    };
     assert_eq!(restart_delay(&always, again), Some(FIRST_DELAY * 2));
-    let long = Ended { delay: Some(LAST_DELAY), lasted: STABLE, ..ended };
+    let long = Ended {
+        delay: Some(LAST_DELAY),
+        lasted: STABLE,
+        ..ended
+    };
     assert_eq!(restart_delay(&always, long), Some(FIRST_DELAY));
-    assert_eq!(restart_delay(&always, Ended { by_user: true, ..ended }), None);
+    assert_eq!(
+        restart_delay(
+            &always,
+            Ended {
+                by_user: true,
+                ..ended
+            }
+        ),
+        None
+    );
     let failure = policy("on-failure", 2);
     assert!(restart_delay(&failure, ended).is_some());
-    assert_eq!(restart_delay(&failure, Ended { restarts: 2, ..ended }), None);
-    assert_eq!(restart_delay(&failure, Ended { exit_code: 0, ..ended }), None);
+    assert_eq!(
+        restart_delay(
+            &failure,
+            Ended {
+                restarts: 2,
+                ..ended
+            }
+        ),
+        None
+    );
+    assert_eq!(
+        restart_delay(
+            &failure,
+            Ended {
+                exit_code: 0,
+                ..ended
+            }
+        ),
+        None
+    );
     assert_eq!(restart_delay(&policy("", 0), ended), None);
 }

@@ -16,10 +16,16 @@ use crate::{Error, Result, clock};
 pub(super) async fn prune(shared: &Arc<Shared>, filters: &Filters) -> Result<Pruned<ContainerId>> {
     filters.only(&["label", "label!", "until"])?;
     let until = until(filters)?;
-    let mut pruned = Pruned { deleted: Vec::new(), reclaimed: 0 };
+    let mut pruned = Pruned {
+        deleted: Vec::new(),
+        reclaimed: 0,
+    };
     for handle in shared.all() {
         let container = handle.container();
-        let idle = matches!(container.state, State::Created | State::Exited | State::Dead);
+        let idle = matches!(
+            container.state,
+            State::Created | State::Exited | State::Dead
+        );
         let wanted = until.is_none_or(|t| container.created < t)
             && filters.allows_labels("label", &container.config.labels)
             && filters.allows_without_labels("label!", &container.config.labels);
@@ -69,7 +75,11 @@ fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(seconds) = whole.parse::<i64>()
         && fraction.bytes().all(|c| c.is_ascii_digit())
     {
-        let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+        let digits: String = fraction
+            .chars()
+            .chain("000000000".chars())
+            .take(9)
+            .collect();
         return Some(Timestamp::from_unix(seconds, digits.parse().ok()?));
     }
     let nanos = duration(text)?;
@@ -84,10 +94,14 @@ fn duration(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut total = 0.0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let letters = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let unit = match &rest[..letters] {
             "ns" => 1.0,
             "us" | "µs" => 1e3,

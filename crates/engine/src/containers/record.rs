@@ -1,7 +1,8 @@
 //! A container on disk: `<data-root>/containers/<id>/record.json`, version 1.
 //!
-//! Replaced whole by rename. Synced at creation unless the container is removed at its end; later
-//! changes are not, for after a power cut nothing runs that they could tell of.
+//! Replaced whole by rename. Synced at creation, and when somebody asks for a change, unless the
+//! container is removed at its end; what a run changes is not, for after a power cut nothing runs
+//! that it could tell of.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -72,10 +73,14 @@ impl Record {
     pub(super) fn save(&self, dir: &Path, durability: Durability) -> Result<()> {
         let path = dir.join(FILE);
         let what = || format!("failed to write `{}`", path.display());
-        let bytes = serde_json::to_vec(self)
-            .map_err(|source| Error::Decode { what: what(), source })?;
-        sys::fs::replace(&path, &bytes, 0o600, durability)
-            .map_err(|source| Error::System { what: what(), source })
+        let bytes = serde_json::to_vec(self).map_err(|source| Error::Decode {
+            what: what(),
+            source,
+        })?;
+        sys::fs::replace(&path, &bytes, 0o600, durability).map_err(|source| Error::System {
+            what: what(),
+            source,
+        })
     }
 
     /// Reads it; `None` if there is none.
@@ -91,11 +96,15 @@ impl Record {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io(what, e)),
         };
-        let record: Self = serde_json::from_slice(&bytes)
-            .map_err(|source| Error::Decode { what: what.clone(), source })?;
+        let record: Self = serde_json::from_slice(&bytes).map_err(|source| Error::Decode {
+            what: what.clone(),
+            source,
+        })?;
         if record.version > VERSION {
             let version = record.version;
-            return Err(Error::unsupported(format!("{what}: it is of version {version}")));
+            return Err(Error::unsupported(format!(
+                "{what}: it is of version {version}"
+            )));
         }
         Ok(Some(record))
     }
@@ -112,7 +121,10 @@ pub(crate) fn sample() -> crate::container::Container {
         image: ImageId::new(spec::Digest::of(b"image")),
         path: "sh".to_owned(),
         args: Vec::new(),
-        config: Arc::new(Config { image: "busybox".to_owned(), ..Config::default() }),
+        config: Arc::new(Config {
+            image: "busybox".to_owned(),
+            ..Config::default()
+        }),
         host: Arc::default(),
         state: State::Created,
         last: LastRun::default(),

@@ -59,13 +59,16 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<()> {
 
 async fn load_records(shared: &Arc<Shared>) -> Result<Vec<Record>> {
     let root = shared.config.data_root.join("containers");
+    let store = shared.store.clone();
     let job = move || {
         let mut records = Vec::new();
         for (id, dir) in ids_in(&root)? {
+            remove_temporary(&dir);
             match Record::load(&dir) {
                 Ok(Some(record)) if record.id == id => records.push(record),
                 // A creation or removal that was interrupted; swept below.
                 Ok(_) => {}
+                Err(_) if store.is_expendable(&id.to_string()) => {}
                 Err(error) => {
                     let error = spec::error::chain(&error);
                     tracing::error!(container = %id, error, "a container cannot be read: left alone");
@@ -77,12 +80,30 @@ async fn load_records(shared: &Arc<Shared>) -> Result<Vec<Record>> {
     shared.blocking.quick(job).await
 }
 
+/// Removes what an interrupted replacement of a file left; the old file is whole.
+fn remove_temporary(dir: &Path) {
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in names.filter(|entry| is_temporary(&entry.file_name())) {
+        if let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "failed to remove a left-over");
+        }
+    }
+}
+
+fn is_temporary(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(sys::fs::TEMPORARY.as_bytes())
+}
+
 fn ids_in(dir: &Path) -> Result<Vec<(ContainerId, std::path::PathBuf)>> {
     let failed = |e| Error::io(format!("failed to read `{}`", dir.display()), e);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+        if let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        {
             found.push((id, entry.path()));
         }
     }
@@ -94,25 +115,46 @@ async fn sweep(shared: &Arc<Shared>, known: BTreeSet<ContainerId>) -> Result<()>
     let shared_of_job = Arc::clone(shared);
     let job = move || {
         let shared = shared_of_job;
-        let unreadable = |id: ContainerId| shared.data_dir(id).join(super::record::FILE).exists();
+        // Where nothing is lost, an unreadable record is that of a creation that was not synced.
+        let unreadable = |id: ContainerId| {
+            shared.data_dir(id).join(super::record::FILE).exists()
+                && !shared.store.is_expendable(&id.to_string())
+        };
         let mut strangers = BTreeSet::new();
         let exec = shared.config.exec_root.join("containers");
         let data = shared.config.data_root.join("containers");
         for root in [&exec, &data] {
             strangers.extend(ids_in(root)?.into_iter().map(|(id, _)| id));
         }
-        strangers.extend(shared.store.snapshots().iter().filter_map(|key| key.parse::<ContainerId>().ok()));
-        let groups = shared.cgroups.children(&shared.cgroup_parent).unwrap_or_default();
-        strangers.extend(groups.iter().filter_map(|name| name.parse::<ContainerId>().ok()));
+        strangers.extend(
+            shared
+                .store
+                .snapshots()
+                .iter()
+                .filter_map(|key| key.parse::<ContainerId>().ok()),
+        );
+        let groups = shared
+            .cgroups
+            .children(&shared.cgroup_parent)
+            .unwrap_or_default();
+        strangers.extend(
+            groups
+                .iter()
+                .filter_map(|name| name.parse::<ContainerId>().ok()),
+        );
         strangers.retain(|id| !known.contains(id) && !unreadable(*id));
         for id in strangers {
             tracing::info!(container = %id, "removing what was left of a container");
             let task = protocol::read_task(&shared.run_dir(id)).ok().flatten();
-            let own = task.and_then(|t| t.cgroup).map(|p| p.to_string_lossy().into_owned());
-            let path = own.unwrap_or_else(|| {
-                format!("/{}/{id}", shared.cgroup_parent.trim_matches('/'))
-            });
-            for result in [remove_group(&shared, &path), remove::remove_files(&shared, id)] {
+            let own = task
+                .and_then(|t| t.cgroup)
+                .map(|p| p.to_string_lossy().into_owned());
+            let path =
+                own.unwrap_or_else(|| format!("/{}/{id}", shared.cgroup_parent.trim_matches('/')));
+            for result in [
+                remove_group(&shared, &path),
+                remove::remove_files(&shared, id),
+            ] {
                 if let Err(error) = result {
                     let error = spec::error::chain(&error);
                     tracing::warn!(container = %id, error, "failed to remove a left-over");
@@ -210,7 +252,11 @@ async fn take_up(shared: &Arc<Shared>, record: Record, found: Found) {
                 let error = spec::error::chain(&error);
                 tracing::warn!(container = %id, error, "failed to end what was left");
             }
-            let started_at = driver.record.last.started_at.unwrap_or(driver.record.created);
+            let started_at = driver
+                .record
+                .last
+                .started_at
+                .unwrap_or(driver.record.created);
             driver.container.state = State::Running(Running { pid: 0, started_at });
             driver.take_exit(exit).await;
         }
@@ -265,7 +311,10 @@ fn resume(
     endpoint: Option<crate::container::EndpointView>,
 ) {
     let started_at = state.started_at.unwrap_or(driver.record.created);
-    let running = Running { pid: state.pid.unwrap_or(0), started_at };
+    let running = Running {
+        pid: state.pid.unwrap_or(0),
+        started_at,
+    };
     driver.record.running = true;
     driver.record.last = crate::container::LastRun {
         started_at: Some(started_at),
@@ -277,8 +326,12 @@ fn resume(
         Status::Paused => State::Paused(running),
         _ => State::Running(running),
     };
-    if endpoint.is_some() {
-        driver.container.endpoint = endpoint;
+    if let Some(endpoint) = endpoint {
+        let sandbox_key = format!("/proc/{}/ns/net", state.pid.unwrap_or(0));
+        driver.container.endpoint = Some(crate::container::EndpointView {
+            sandbox_key,
+            ..endpoint
+        });
     }
     driver.live = Some(live);
     driver.publish();

@@ -22,7 +22,11 @@ impl Driver {
         self.publish();
         self.early.clear();
         let shared = Arc::clone(&self.shared);
-        let gone = self.shared.blocking.heavy(move || remove_files(&shared, id)).await;
+        let gone = self
+            .shared
+            .blocking
+            .heavy(move || remove_files(&shared, id))
+            .await;
         if let Err(error) = gone {
             self.container.state = State::Dead;
             self.record.last.error = spec::error::chain(&error);
@@ -44,12 +48,20 @@ impl Driver {
 pub(super) fn remove_files(shared: &Shared, id: ContainerId) -> Result<()> {
     let dir = shared.data_dir(id);
     let missing_is_fine = |result: std::io::Result<()>| match result {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format!("failed to remove `{}`", dir.display()), e))
-        }
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(
+            format!("failed to remove `{}`", dir.display()),
+            e,
+        )),
         _ => Ok(()),
     };
     missing_is_fine(std::fs::remove_file(dir.join(record::FILE)))?;
+    if !shared.store.is_expendable(&id.to_string()) && dir.exists() {
+        // Otherwise a power cut would bring it back, and its restart policy would start it.
+        sys::fs::sync_dir(&dir).map_err(|source| Error::System {
+            what: "failed to make a removal durable".to_owned(),
+            source,
+        })?;
+    }
     shared.store.remove_snapshot(&id.to_string())?;
     missing_is_fine(std::fs::remove_dir_all(&dir))?;
     remove_run_dir(&shared.run_dir(id));

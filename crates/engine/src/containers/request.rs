@@ -299,7 +299,9 @@ impl std::str::FromStr for WaitCondition {
             "" | "not-running" => Ok(Self::NotRunning),
             "next-exit" => Ok(Self::NextExit),
             "removed" => Ok(Self::Removed),
-            other => Err(crate::Error::invalid(format!("invalid condition: \"{other}\""))),
+            other => Err(crate::Error::invalid(format!(
+                "invalid condition: \"{other}\""
+            ))),
         }
     }
 }

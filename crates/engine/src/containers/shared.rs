@@ -10,9 +10,9 @@ use sys::cgroup::{Cgroup, Cgroups};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::limits::HostFacts;
 use super::record::Record;
 use super::table::{Handle, Table};
-use super::validate::HostFacts;
 use super::{log_options, merge};
 use crate::blocking::Blocking;
 use crate::config::EngineConfig;
@@ -104,12 +104,18 @@ impl Shared {
 
     /// Directory of a container that outlives reboots.
     pub(super) fn data_dir(&self, id: ContainerId) -> PathBuf {
-        self.config.data_root.join("containers").join(id.to_string())
+        self.config
+            .data_root
+            .join("containers")
+            .join(id.to_string())
     }
 
     /// Directory of a container's task, in memory.
     pub(super) fn run_dir(&self, id: ContainerId) -> PathBuf {
-        self.config.exec_root.join("containers").join(id.to_string())
+        self.config
+            .exec_root
+            .join("containers")
+            .join(id.to_string())
     }
 
     /// The container's control group, below every hierarchy's root.
@@ -118,16 +124,22 @@ impl Shared {
             "" => self.cgroup_parent.trim_matches('/'),
             own => own,
         };
-        if parent.is_empty() { format!("/{id}") } else { format!("/{parent}/{id}") }
+        if parent.is_empty() {
+            format!("/{id}")
+        } else {
+            format!("/{parent}/{id}")
+        }
     }
 
     /// The container's control group.
     pub(crate) fn cgroup(&self, container: &Container) -> Result<Cgroup> {
         let path = self.cgroup_path(container.id, &container.host);
-        self.cgroups.group(&path).map_err(|source| crate::Error::System {
-            what: "failed to name a control group".to_owned(),
-            source,
-        })
+        self.cgroups
+            .group(&path)
+            .map_err(|source| crate::Error::System {
+                what: "failed to name a control group".to_owned(),
+                source,
+            })
     }
 
     /// Host paths of a container's files.
@@ -154,7 +166,11 @@ impl Shared {
             args: command.collect(),
             config: Arc::clone(&record.config),
             host: Arc::clone(&record.host),
-            state: if record.last.started_at.is_some() { State::Exited } else { State::Created },
+            state: if record.last.started_at.is_some() {
+                State::Exited
+            } else {
+                State::Created
+            },
             last: record.last.clone(),
             restart_count: record.restart_count,
             driver: "overlay2",
@@ -169,9 +185,13 @@ impl Shared {
 
 /// Whether a file for weights exists: in v1 beside the other files of the controller.
 fn weighs_block_io() -> bool {
-    ["blkio/blkio.weight", "blkio/blkio.bfq.weight", "cgroup.controllers"]
-        .iter()
-        .any(|file| std::path::Path::new("/sys/fs/cgroup").join(file).exists())
+    [
+        "blkio/blkio.weight",
+        "blkio/blkio.bfq.weight",
+        "cgroup.controllers",
+    ]
+    .iter()
+    .any(|file| std::path::Path::new("/sys/fs/cgroup").join(file).exists())
 }
 
 /// Binds as inspect shows them; a tmpfs is shown in the settings only, as in Docker.

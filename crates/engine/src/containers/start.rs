@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use super::driver::{Driver, Live};
 use super::record::Record;
 use super::shared::{Shared, resting_endpoint};
-use super::{devices, endpoint, etc, log_options, merge};
+use super::{devices, endpoint, etc, log_options, merge, volumes};
 use crate::container::{Container, EndpointView, HostConfig, Running, State};
 use crate::execs::ExecConfig;
 use crate::shim_client::{Task, unexpected};
@@ -67,12 +67,15 @@ impl Driver {
         let running = self.container.state.running().is_some();
         if !running && self.record.host.auto_remove && self.container.state != State::Removing {
             self.wake(|condition| condition != super::request::WaitCondition::Removed);
-            self.remove_now(super::request::RemoveOptions { volumes: true, ..Default::default() })
-                .await
-                .unwrap_or_else(|error| {
-                    let error = spec::error::chain(&error);
-                    tracing::warn!(container = %self.record.id, error, "failed to remove a container");
-                });
+            self.remove_now(super::request::RemoveOptions {
+                volumes: true,
+                ..Default::default()
+            })
+            .await
+            .unwrap_or_else(|error| {
+                let error = spec::error::chain(&error);
+                tracing::warn!(container = %self.record.id, error, "failed to remove a container");
+            });
         } else if !self.record.host.auto_remove {
             self.save().await;
         }
@@ -88,9 +91,22 @@ impl Driver {
             let run_dir = run_dir.clone();
             move || prepare(&shared, &record, joined, &run_dir)
         };
+        let begun = std::time::Instant::now();
+        let timed = |name: &'static str| {
+            let micros = begun.elapsed().as_micros();
+            tracing::debug!(container = %id, step = name, micros, "step of a start");
+        };
         let (prepared, socket) = tokio::join!(
-            self.shared.blocking.quick(job),
-            self.shared.zygote.spawn(id, &run_dir),
+            async {
+                let done = self.shared.blocking.quick(job).await;
+                timed("prepared");
+                done
+            },
+            async {
+                let done = self.shared.zygote.spawn(id, &run_dir).await;
+                timed("supervised");
+                done
+            },
         );
         let outcome = match (prepared, socket) {
             (Ok(prepared), Ok(socket)) => self.run_task(prepared, socket, &run_dir).await,
@@ -111,7 +127,10 @@ impl Driver {
     ) -> Result<()> {
         let (reports, events) = mpsc::unbounded_channel();
         let start = |source| Error::Start { source };
-        let live = Live { task: Task::new(socket, reports).map_err(start)?, events };
+        let live = Live {
+            task: Task::new(socket, reports).map_err(start)?,
+            events,
+        };
         let endpoint = prepared.endpoint.clone();
         let done = self.converse(&live.task, prepared, run_dir).await;
         let (pid, at) = match done {
@@ -129,8 +148,15 @@ impl Driver {
             finished_at: self.record.last.finished_at,
             ..Default::default()
         };
-        self.container.state = State::Running(Running { pid, started_at: at });
-        self.container.endpoint = Some(endpoint);
+        self.container.state = State::Running(Running {
+            pid,
+            started_at: at,
+        });
+        let sandbox_key = format!("/proc/{pid}/ns/net");
+        self.container.endpoint = Some(EndpointView {
+            sandbox_key,
+            ..endpoint
+        });
         self.publish();
         self.emit_network("connect");
         self.emit("start", &[]);
@@ -144,23 +170,42 @@ impl Driver {
         prepared: Prepared,
         run_dir: &Path,
     ) -> std::result::Result<(i32, spec::Timestamp), WireError> {
+        let begun = std::time::Instant::now();
         let create = create_request(&self.record, &prepared, run_dir);
-        let created = task.send(Request::Create(create), prepared.netns.into_iter().collect()).await?;
+        let created = task
+            .send(
+                Request::Create(create),
+                prepared.netns.into_iter().collect(),
+            )
+            .await?;
         let mut attached = Vec::new();
         for (stream, streams) in self.early.drain(..) {
-            let attach = protocol::Attach { exec: None, streams };
+            let attach = protocol::Attach {
+                exec: None,
+                streams,
+            };
             attached.push(task.send(Request::Attach(attach), vec![stream]).await?);
         }
         let started = task.send(Request::Start, Vec::new()).await?;
         let pid = match created.get().await? {
-            Reply::Created { pid, .. } => pid,
+            Reply::Created { pid, warnings } => {
+                for warning in warnings {
+                    tracing::warn!(container = %self.record.id, warning, "not done exactly");
+                }
+                pid
+            }
             other => return Err(unexpected(&other)),
         };
+        let created_us = begun.elapsed().as_micros();
         for answer in attached {
             answer.get().await?;
         }
         match started.get().await? {
-            Reply::Started { at } => Ok((pid, at)),
+            Reply::Started { at } => {
+                let started_us = begun.elapsed().as_micros();
+                tracing::debug!(container = %self.record.id, created_us, started_us, "executed");
+                Ok((pid, at))
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -197,7 +242,9 @@ impl Driver {
             ("type", kind.to_owned()),
         ];
         let attributes = attributes.map(|(k, v)| (k.to_owned(), v)).into();
-        self.shared.events.emit("network", action, endpoint.network_id.clone(), attributes);
+        self.shared
+            .events
+            .emit("network", action, endpoint.network_id.clone(), attributes);
     }
 }
 
@@ -213,9 +260,13 @@ fn create_request(record: &Record, prepared: &Prepared, run_dir: &Path) -> proto
             (true, false) => StdinPolicy::Open,
             (true, true) => StdinPolicy::Once,
         },
-        console_size: host.console_size.filter(|_| config.tty).map(|[height, width]| {
-            protocol::ConsoleSize { width: cut(width), height: cut(height) }
-        }),
+        console_size: host
+            .console_size
+            .filter(|_| config.tty)
+            .map(|[height, width]| protocol::ConsoleSize {
+                width: cut(width),
+                height: cut(height),
+            }),
         log: prepared.log.clone(),
         seccomp: prepared.seccomp,
         netns: prepared.netns.is_some(),
@@ -229,7 +280,10 @@ fn make_run_dir(run_dir: &Path) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
             // Of a run whose end was interrupted; nothing in it is of use.
             remove_run_dir(run_dir);
-            std::fs::DirBuilder::new().mode(0o700).create(run_dir).map_err(failed)
+            std::fs::DirBuilder::new()
+                .mode(0o700)
+                .create(run_dir)
+                .map_err(failed)
         }
         done => done.map_err(failed),
     }
@@ -276,11 +330,15 @@ fn prepare(
         },
     )?;
     make_sources(&record.host)?;
+    let volumes = volumes::make(&shared.data_dir(record.id), record, &snapshot.rootfs)?;
     let facts = oci::Facts {
         capabilities: shared.facts.capabilities.clone(),
         devices: devices::of(&record.host)?,
     };
-    let spec = oci::generate(&input(shared, record, joined, &facts, &files))?;
+    let spec = oci::generate(&oci::Input {
+        volumes: &volumes,
+        ..input(shared, record, joined, &facts, &files)
+    })?;
     let security = oci::Security::parse(&record.host.security_opt)?;
     write_config(run_dir, &spec)?;
     Ok(Prepared {
@@ -311,6 +369,7 @@ fn input<'a>(
         files,
         cgroups_path: shared.cgroup_path(record.id, &record.host),
         joined,
+        volumes: &[],
         facts,
         defaults: &shared.defaults,
     }
@@ -327,14 +386,23 @@ pub(super) fn exec_process(
         capabilities: shared.facts.capabilities.clone(),
         devices: Vec::new(),
     };
-    let first = oci::first_process(&input(shared, record, oci::Joined::default(), &facts, &files))?;
+    let first = oci::first_process(&input(
+        shared,
+        record,
+        oci::Joined::default(),
+        &facts,
+        &files,
+    ))?;
     Ok(oci::exec_process(&first, exec, &shared.facts.capabilities))
 }
 
 fn write_config(run_dir: &Path, spec: &spec::runtime::Spec) -> Result<()> {
     let path = run_dir.join(CONFIG_FILE);
     let what = || format!("failed to write `{}`", path.display());
-    let bytes = serde_json::to_vec(spec).map_err(|source| Error::Decode { what: what(), source })?;
+    let bytes = serde_json::to_vec(spec).map_err(|source| Error::Decode {
+        what: what(),
+        source,
+    })?;
     std::fs::write(&path, bytes).map_err(|e| Error::io(what(), e))
 }
 
@@ -348,7 +416,10 @@ fn make_sources(host: &HostConfig) -> Result<()> {
             return Err(missing_source(&bind.source));
         }
         std::fs::create_dir_all(&bind.source).map_err(|e| {
-            Error::io(format!("error while creating mount source path '{}'", bind.source), e)
+            Error::io(
+                format!("error while creating mount source path '{}'", bind.source),
+                e,
+            )
         })?;
     }
     Ok(())
@@ -379,7 +450,10 @@ fn sandbox(
     }
     let Some(network) = shared.network.as_deref() else {
         return if has_endpoint(record) {
-            Err(Error::refused(ErrorKind::NotFound, "network bridge not found"))
+            Err(Error::refused(
+                ErrorKind::NotFound,
+                "network bridge not found",
+            ))
         } else {
             Ok((None, view))
         };
@@ -401,7 +475,6 @@ fn sandbox(
     view.prefix_len = endpoint.prefix;
     view.gateway = endpoint.gateway.to_string();
     view.mac = endpoint.mac.to_string();
-    view.sandbox_key = format!("/proc/self/sandbox/{}", record.id.short());
     Ok((Some(endpoint.netns), view))
 }
 
@@ -425,7 +498,11 @@ fn joined(shared: &Shared, host: &HostConfig) -> Result<oci::Joined> {
         ipc: of(&host.ipc_mode, "ipc", "IPC")?,
         uts,
         network,
-        cgroup: if host.cgroupns_mode == "host" { oci::Source::Host } else { oci::Source::New },
+        cgroup: if host.cgroupns_mode == "host" {
+            oci::Source::Host
+        } else {
+            oci::Source::New
+        },
     })
 }
 

@@ -59,8 +59,11 @@ fn fill(sample: &mut Sample, stats: sys::cgroup::Stats) {
     sample.cpu_total = stats.cpu.total_ns;
     sample.cpu_user = stats.cpu.user_ns;
     sample.cpu_kernel = stats.cpu.system_ns;
-    sample.throttling =
-        [stats.cpu.periods, stats.cpu.throttled_periods, stats.cpu.throttled_ns];
+    sample.throttling = [
+        stats.cpu.periods,
+        stats.cpu.throttled_periods,
+        stats.cpu.throttled_ns,
+    ];
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     sample.online_cpus = u32::try_from(cpus).unwrap_or(1);
     sample.cpu_system = host_cpu_ns();
@@ -108,7 +111,12 @@ fn host_cpu_ns() -> u64 {
     let ticks: u64 = text
         .lines()
         .find_map(|line| line.strip_prefix("cpu "))
-        .map(|rest| rest.split_ascii_whitespace().take(7).flat_map(str::parse::<u64>).sum())
+        .map(|rest| {
+            rest.split_ascii_whitespace()
+                .take(7)
+                .flat_map(str::parse::<u64>)
+                .sum()
+        })
         .unwrap_or(0);
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     ticks.saturating_mul(1_000_000_000 / per_second)
@@ -120,10 +128,18 @@ mod tests {
 
     #[test]
     fn block_devices_are_merged() {
-        let entry = |op: &str, value| BlockEntry { major: 8, minor: 0, op: op.to_owned(), value };
+        let entry = |op: &str, value| BlockEntry {
+            major: 8,
+            minor: 0,
+            op: op.to_owned(),
+            value,
+        };
         let merged = block_io(&[entry("Read", 1), entry("Write", 2)], &[entry("read", 3)]);
         assert_eq!(merged.len(), 1);
-        assert_eq!((merged[0].read_bytes, merged[0].write_bytes, merged[0].reads), (1, 2, 3));
+        assert_eq!(
+            (merged[0].read_bytes, merged[0].write_bytes, merged[0].reads),
+            (1, 2, 3)
+        );
         assert!(host_cpu_ns() > 0);
     }
 }

@@ -58,7 +58,11 @@ impl Driver {
         self.send_kill_event(signal);
         if signal == Signal::KILL {
             self.resume_if_paused().await;
-            self.expect_end(Some(Instant::now() + KILL_TIMEOUT), true, Then::Killed(reply));
+            self.expect_end(
+                Some(Instant::now() + KILL_TIMEOUT),
+                true,
+                Then::Killed(reply),
+            );
         } else {
             answer(reply, Ok(()));
         }
@@ -113,12 +117,22 @@ impl Driver {
     /// Remembers that its end is wanted; the earliest deadline and the strongest means count.
     fn expect_end(&mut self, deadline: Option<Instant>, killed: bool, then: Then) {
         match &mut self.stopping {
-            None => self.stopping = Some(Stopping { deadline, killed, then: vec![then] }),
+            None => {
+                self.stopping = Some(Stopping {
+                    deadline,
+                    killed,
+                    then: vec![then],
+                })
+            }
             Some(stopping) => {
                 let earlier = match (stopping.deadline, deadline) {
                     (Some(a), Some(b)) if stopping.killed == killed => Some(a.min(b)),
                     (a, b) => {
-                        if killed || a.is_none() { b } else { a }
+                        if killed || a.is_none() {
+                            b
+                        } else {
+                            a
+                        }
                     }
                 };
                 stopping.deadline = earlier;
@@ -168,7 +182,11 @@ impl Driver {
         let mut outcome = Some(started);
         for reply in replies {
             let again = || {
-                if ok { Ok(()) } else { Err(Error::conflict("the container could not be started")) }
+                if ok {
+                    Ok(())
+                } else {
+                    Err(Error::conflict("the container could not be started"))
+                }
             };
             answer(reply, outcome.take().unwrap_or_else(again));
         }
@@ -202,7 +220,8 @@ impl Driver {
 
     fn stop_signal(&self) -> Signal {
         let own = self.record.config.stop_signal.as_deref();
-        own.and_then(|text| text.parse().ok()).unwrap_or(Signal::TERM)
+        own.and_then(|text| text.parse().ok())
+            .unwrap_or(Signal::TERM)
     }
 
     fn send_kill_event(&self, signal: Signal) {

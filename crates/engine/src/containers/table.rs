@@ -108,7 +108,11 @@ impl Table {
     fn by_prefix(&self, prefix: &str) -> impl Iterator<Item = &Handle> {
         let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         let good = (1..=64).contains(&prefix.len()) && prefix.bytes().all(hex);
-        let first = if good { format!("{prefix:0<64}").parse::<ContainerId>().ok() } else { None };
+        let first = if good {
+            format!("{prefix:0<64}").parse::<ContainerId>().ok()
+        } else {
+            None
+        };
         first
             .into_iter()
             .flat_map(|first| self.containers.range(first..))
@@ -125,10 +129,12 @@ impl Table {
     pub(super) fn find(&self, key: &str) -> Result<Handle> {
         match self.resolve(key) {
             Resolution::One(handle) => Ok(handle),
-            Resolution::None => Err(Error::NoSuchContainer { key: key.to_owned() }),
-            Resolution::Ambiguous(_) => {
-                Err(Error::invalid(format!("multiple IDs found with provided prefix: {key}")))
-            }
+            Resolution::None => Err(Error::NoSuchContainer {
+                key: key.to_owned(),
+            }),
+            Resolution::Ambiguous(_) => Err(Error::invalid(format!(
+                "multiple IDs found with provided prefix: {key}"
+            ))),
         }
     }
 }
@@ -143,7 +149,11 @@ mod tests {
         id[..2].copy_from_slice(&bytes);
         let id = ContainerId::from_bytes(id);
         let name: ContainerName = name.parse().unwrap();
-        let container = Container { id, name: name.clone(), ..sample() };
+        let container = Container {
+            id,
+            name: name.clone(),
+            ..sample()
+        };
         let (_, view) = watch::channel(Arc::new(container));
         let (commands, _) = mpsc::channel(1);
         (Handle { id, commands, view }, name)
@@ -151,7 +161,11 @@ mod tests {
 
     fn table() -> Table {
         let mut table = Table::default();
-        for (bytes, name) in [([0xab, 0xcd], "web"), ([0xab, 0xce], "db"), ([0xff, 0], "abcd")] {
+        for (bytes, name) in [
+            ([0xab, 0xcd], "web"),
+            ([0xab, 0xce], "db"),
+            ([0xff, 0], "abcd"),
+        ] {
             let (handle, name) = handle(bytes, name);
             table.reserve(&name, handle.id).unwrap();
             table.insert(handle);
@@ -172,7 +186,10 @@ mod tests {
             "multiple IDs found with provided prefix: abc"
         );
         for missing in ["", "zz", "AB", &"a".repeat(65)] {
-            assert_eq!(found(missing).unwrap_err().to_string(), format!("No such container: {missing}"));
+            assert_eq!(
+                found(missing).unwrap_err().to_string(),
+                format!("No such container: {missing}")
+            );
         }
     }
 

@@ -11,10 +11,13 @@ use crate::{Error, Result, clock};
 /// Columns of `ps -ef`, which is what Docker asks for.
 const FULL: [&str; 8] = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
 /// Columns of `ps aux`.
-const AUX: [&str; 11] =
-    ["USER", "PID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND"];
+const AUX: [&str; 11] = [
+    "USER", "PID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND",
+];
 /// Columns of `ps` without arguments of use.
 const SHORT: [&str; 4] = ["PID", "TTY", "TIME", "CMD"];
+/// The column of a program's short name, whose title is COMMAND.
+const COMM: &str = "COMM";
 
 /// Lists the processes of a running container.
 pub(super) async fn top(shared: &Arc<Shared>, container: &Container, args: &str) -> Result<Top> {
@@ -29,12 +32,23 @@ pub(super) async fn top(shared: &Arc<Shared>, container: &Container, args: &str)
         let processes = pids
             .into_iter()
             // One that ended in between is left out.
-            .filter_map(|pid| Process::read(pid))
-            .map(|process| titles.iter().map(|title| process.column(title, &host)).collect())
+            .filter_map(Process::read)
+            .map(|process| {
+                titles
+                    .iter()
+                    .map(|title| process.column(title, &host))
+                    .collect()
+            })
             .collect();
+        let titles = titles.into_iter().map(shown).collect();
         Ok(Top { titles, processes })
     };
     shared.blocking.quick(job).await
+}
+
+/// Two columns have the same title: the program's short name and its whole command.
+fn shown(column: String) -> String {
+    if column == COMM { "COMMAND".to_owned() } else { column }
 }
 
 /// Which columns the arguments of `ps` ask for.
@@ -57,10 +71,11 @@ fn columns(args: &str) -> Result<Vec<String>> {
             rest = &tail[1..];
         }
         for name in list.into_iter().flat_map(|l| l.split(',')) {
-            let (name, title) = name.split_once('=').unwrap_or((name, ""));
-            let known = title_of(name)
+            // A title of the user's own (`pid=`) is not given, as Docker looks for `PID`.
+            let name = name.split('=').next().unwrap_or(name);
+            let title = title_of(name)
                 .ok_or_else(|| Error::invalid(format!("unknown ps column: {name}")))?;
-            chosen.push(if title.is_empty() { known.to_owned() } else { known.to_owned() });
+            chosen.push(title.to_owned());
         }
     }
     if !chosen.is_empty() {
@@ -83,8 +98,10 @@ fn title_of(name: &str) -> Option<&'static str> {
         "pid" => "PID",
         "ppid" => "PPID",
         "uid" | "user" | "euser" | "uname" => "USER",
-        "comm" | "ucmd" | "ucomm" => "COMMAND",
-        "cmd" | "args" | "command" => "CMD",
+        "comm" | "ucomm" => COMM,
+        "ucmd" => "CMD",
+        "cmd" => "CMD",
+        "args" | "command" => "COMMAND",
         "time" | "cputime" => "TIME",
         "tty" | "tt" | "tname" => "TTY",
         "stat" | "state" | "s" => "STAT",
@@ -119,7 +136,11 @@ impl Host {
             ticks: rustix::param::clock_ticks_per_second().max(1),
             page: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
             memory: crate::system::memory_total().max(1),
-            uptime: uptime.split('.').next().and_then(|t| t.parse().ok()).unwrap_or(0),
+            uptime: uptime
+                .split('.')
+                .next()
+                .and_then(|t| t.parse().ok())
+                .unwrap_or(0),
             users: users.collect(),
         }
     }
@@ -143,20 +164,37 @@ impl Process {
         let stat = std::fs::read_to_string(format!("{dir}/stat")).ok()?;
         let (open, close) = (stat.find('(')?, stat.rfind(')')?);
         let comm = stat.get(open + 1..close)?.to_owned();
-        let stat = stat.get(close + 1..)?.split_ascii_whitespace().map(str::to_owned).collect();
+        let stat = stat
+            .get(close + 1..)?
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect();
         let arguments = std::fs::read(format!("{dir}/cmdline")).unwrap_or_default();
         let words: Vec<String> = arguments
             .split(|b| *b == 0)
             .filter(|word| !word.is_empty())
             .map(|word| String::from_utf8_lossy(word).into_owned())
             .collect();
-        let command = if words.is_empty() { format!("[{comm}]") } else { words.join(" ") };
-        Some(Self { pid, uid, comm, command, stat })
+        let command = if words.is_empty() {
+            format!("[{comm}]")
+        } else {
+            words.join(" ")
+        };
+        Some(Self {
+            pid,
+            uid,
+            comm,
+            command,
+            stat,
+        })
     }
 
     /// A field of `stat` by its number in proc(5).
     fn field(&self, number: usize) -> u64 {
-        self.stat.get(number - 3).and_then(|text| text.parse().ok()).unwrap_or(0)
+        self.stat
+            .get(number - 3)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
     }
 
     fn column(&self, title: &str, host: &Host) -> String {
@@ -165,9 +203,11 @@ impl Process {
         let percent = |part: u64, whole: u64| part.saturating_mul(1000) / whole.max(1);
         let tenths = |n: u64| format!("{}.{}", n / 10, n % 10);
         match title {
-            "UID" | "USER" => {
-                host.users.get(&self.uid).cloned().unwrap_or_else(|| self.uid.to_string())
-            }
+            "UID" | "USER" => host
+                .users
+                .get(&self.uid)
+                .cloned()
+                .unwrap_or_else(|| self.uid.to_string()),
             "PID" => self.pid.to_string(),
             "PPID" => self.field(4).to_string(),
             "C" => (percent(cpu, age) / 10).to_string(),
@@ -179,7 +219,8 @@ impl Process {
             "TTY" => tty(self.field(7)),
             "STAT" => self.stat.first().cloned().unwrap_or_default(),
             "TIME" => format!("{:02}:{:02}:{:02}", cpu / 3600, cpu / 60 % 60, cpu % 60),
-            "COMMAND" if title == "COMMAND" && self.command.is_empty() => self.comm.clone(),
+            COMM => self.comm.clone(),
+            "COMMAND" if self.command.is_empty() => self.comm.clone(),
             _ => self.command.clone(),
         }
     }
@@ -211,6 +252,8 @@ mod tests {
         assert_eq!(columns("-ef").unwrap(), FULL);
         assert_eq!(columns("aux").unwrap(), AUX);
         assert_eq!(columns("-o pid,cmd").unwrap(), ["PID", "CMD"]);
+        assert_eq!(columns("-o pid,args").unwrap(), ["PID", "COMMAND"]);
+        assert_eq!(shown(columns("-o comm,pid").unwrap().remove(0)), "COMMAND");
         assert_eq!(columns("-eo pid,comm").unwrap_or_default(), SHORT);
         assert!(columns("-o cmd").is_err());
         assert!(columns("-o pid,nonsense").is_err());

@@ -21,7 +21,8 @@ pub(super) fn merge(
             *slot = value;
         }
     };
-    if new.memory > 0 && new.memory_swap == 0 && old.memory_swap > 0 && new.memory > old.memory_swap {
+    if new.memory > 0 && new.memory_swap == 0 && old.memory_swap > 0 && new.memory > old.memory_swap
+    {
         return Err(Error::invalid(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         ));
@@ -102,9 +103,16 @@ mod tests {
         let mut host = HostConfig::default();
         host.resources.memory = 64 << 20;
         host.resources.cpu_shares = 512;
-        let new = Resources { memory: 32 << 20, pids_limit: Some(10), ..Resources::default() };
+        let new = Resources {
+            memory: 32 << 20,
+            pids_limit: Some(10),
+            ..Resources::default()
+        };
         merge(&mut host, new, None).unwrap();
-        assert_eq!((host.resources.memory, host.resources.cpu_shares), (32 << 20, 512));
+        assert_eq!(
+            (host.resources.memory, host.resources.cpu_shares),
+            (32 << 20, 512)
+        );
         let limits = limits(&host.resources);
         assert_eq!((limits.memory, limits.pids), (Some(32 << 20), Some(10)));
     }
@@ -113,10 +121,16 @@ mod tests {
     fn contradictions_are_refused() {
         let mut host = HostConfig::default();
         host.resources.memory_swap = 64 << 20;
-        let new = Resources { memory: 128 << 20, ..Resources::default() };
+        let new = Resources {
+            memory: 128 << 20,
+            ..Resources::default()
+        };
         assert!(merge(&mut host, new, None).is_err());
         host.auto_remove = true;
-        let policy = RestartPolicy { name: "always".to_owned(), maximum_retry_count: 0 };
+        let policy = RestartPolicy {
+            name: "always".to_owned(),
+            maximum_retry_count: 0,
+        };
         assert!(merge(&mut host, Resources::default(), Some(policy)).is_err());
     }
 }

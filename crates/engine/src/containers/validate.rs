@@ -4,25 +4,12 @@
 //! warning where ignoring them harms nobody.
 
 use crate::config::EngineConfig;
-use crate::container::{Config, HostConfig, LogConfig, Resources, RestartPolicy};
+use crate::container::{Config, HostConfig, LogConfig, RestartPolicy};
 use crate::oci;
 use crate::{Error, Result};
 
+use super::limits::{self, HostFacts};
 use super::log_options;
-
-/// Docker's smallest memory limit: 6 MiB.
-const MIN_MEMORY: i64 = 6 * 1024 * 1024;
-
-/// Facts of the host that limits are compared with.
-#[derive(Debug, Clone)]
-pub(super) struct HostFacts {
-    /// CPUs on line.
-    pub(super) cpus: usize,
-    /// The kernel can weigh block I/O.
-    pub(super) blkio_weight: bool,
-    /// Names of capabilities that exist.
-    pub(super) capabilities: Vec<String>,
-}
 
 /// Checks merged settings; fills in what Docker fills in. Returns warnings.
 ///
@@ -37,7 +24,7 @@ pub(super) fn check(
 ) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     process(config, &mut warnings)?;
-    warnings.extend(resources(&mut host.resources, facts)?);
+    warnings.extend(limits::check(&mut host.resources, facts)?);
     modes(config, host)?;
     restart(&host.restart_policy, host.auto_remove)?;
     log(&mut host.log, &engine.log)?;
@@ -52,18 +39,34 @@ pub(super) fn check(
     }
     if host.shm_size == 0 {
         let default = engine.default_shm_size;
-        host.shm_size = if default > 0 { default } else { 64 * 1024 * 1024 };
+        host.shm_size = if default > 0 {
+            default
+        } else {
+            64 * 1024 * 1024
+        };
     }
     oci::binds(host)?;
     warnings.extend(oci::Security::parse(&host.security_opt)?.warnings);
-    oci::select_capabilities(&host.cap_add, &host.cap_drop, host.privileged, &facts.capabilities)?;
+    oci::select_capabilities(
+        &host.cap_add,
+        &host.cap_drop,
+        host.privileged,
+        &facts.capabilities,
+    )?;
     names_and_hosts(host)?;
     runtime(host, engine)?;
+    endpoints(config, host)?;
     not_yet(config, host, &mut warnings)?;
     if !host.privileged {
         let defaults = |paths: &[&str]| Some(paths.iter().map(|p| (*p).to_owned()).collect());
-        host.masked_paths = host.masked_paths.take().or_else(|| defaults(&oci::MASKED_PATHS));
-        host.readonly_paths = host.readonly_paths.take().or_else(|| defaults(&oci::READONLY_PATHS));
+        host.masked_paths = host
+            .masked_paths
+            .take()
+            .or_else(|| defaults(&oci::MASKED_PATHS));
+        host.readonly_paths = host
+            .readonly_paths
+            .take()
+            .or_else(|| defaults(&oci::READONLY_PATHS));
     }
     Ok(warnings)
 }
@@ -75,13 +78,21 @@ fn process(config: &Config, warnings: &mut Vec<String>) -> Result<()> {
             "the working directory '{dir}' is invalid, it needs to be an absolute path"
         )));
     }
-    if let Some(bad) = config.env.iter().find(|e| e.is_empty() || e.starts_with('=')) {
-        return Err(Error::invalid(format!("invalid environment variable: {bad}")));
+    if let Some(bad) = config
+        .env
+        .iter()
+        .find(|e| e.is_empty() || e.starts_with('='))
+    {
+        return Err(Error::invalid(format!(
+            "invalid environment variable: {bad}"
+        )));
     }
     let texts = config.env.iter().chain(config.cmd.iter().flatten());
     let mut texts = texts.chain(config.entrypoint.iter().flatten());
     if texts.any(|t| t.contains('\0')) {
-        return Err(Error::invalid("arguments and environment must not contain a zero byte"));
+        return Err(Error::invalid(
+            "arguments and environment must not contain a zero byte",
+        ));
     }
     if let Some(signal) = config.stop_signal.as_deref().filter(|s| !s.is_empty()) {
         super::signal(signal)?;
@@ -104,8 +115,10 @@ fn is_port(text: &str) -> bool {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
     let number = |t: &str| t.parse::<u16>().ok();
-    matches!(protocol.to_ascii_lowercase().as_str(), "tcp" | "udp" | "sctp")
-        && matches!((number(first), number(last)), (Some(a), Some(b)) if a <= b)
+    matches!(
+        protocol.to_ascii_lowercase().as_str(),
+        "tcp" | "udp" | "sctp"
+    ) && matches!((number(first), number(last)), (Some(a), Some(b)) if a <= b)
 }
 
 fn health(config: &Config, warnings: &mut Vec<String>) -> Result<()> {
@@ -119,151 +132,20 @@ fn health(config: &Config, warnings: &mut Vec<String>) -> Result<()> {
         (health.start_interval, "StartInterval"),
     ] {
         if value != 0 && value < 1_000_000 {
-            return Err(Error::invalid(format!("{what} in Healthcheck cannot be less than 1ms")));
+            return Err(Error::invalid(format!(
+                "{what} in Healthcheck cannot be less than 1ms"
+            )));
         }
     }
     if health.retries < 0 {
         return Err(Error::invalid("Retries in Healthcheck cannot be negative"));
     }
     if health.test.first().is_some_and(|word| word != "NONE") {
-        warnings.push("health checks are not yet run: the health of this container stays unknown".into());
-    }
-    Ok(())
-}
-
-/// Checks limits and fills in what follows from others; returns warnings.
-///
-/// # Errors
-///
-/// The first limit that is out of range or contradicts another.
-pub(super) fn resources(r: &mut Resources, facts: &HostFacts) -> Result<Vec<String>> {
-    let refuse = |text: &str| Err(Error::invalid(text));
-    if r.memory != 0 && r.memory < MIN_MEMORY {
-        return refuse("Minimum memory limit allowed is 6MB");
-    }
-    if r.memory > 0 && r.memory_swap == 0 {
-        r.memory_swap = r.memory.saturating_mul(2);
-    }
-    if r.memory > 0 && r.memory_swap > 0 && r.memory_swap < r.memory {
-        return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
-    }
-    if r.memory == 0 && r.memory_swap > 0 {
-        return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
-    }
-    if r.memory_swap < -1 {
-        return refuse("invalid memory swap limit");
-    }
-    if let Some(n) = r.memory_swappiness.filter(|n| !(-1..=100).contains(n)) {
-        return refuse(&format!("Invalid value: {n}, valid memory swappiness range is 0-100"));
-    }
-    if r.memory_reservation != 0 && r.memory_reservation < MIN_MEMORY {
-        return refuse("Minimum memory reservation allowed is 6MB");
-    }
-    if r.memory > 0 && r.memory_reservation > r.memory {
-        return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
-    }
-    cpus(r, facts)?;
-    let mut warnings = Vec::new();
-    if r.blkio_weight > 0 && !facts.blkio_weight {
         warnings.push(
-            "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
-                .to_owned(),
-        );
-        r.blkio_weight = 0;
-    }
-    if r.blkio_weight > 0 && !(10..=1000).contains(&r.blkio_weight) {
-        return refuse("Range of blkio weight is from 10 to 1000");
-    }
-    for limit in &r.ulimits {
-        ulimit(limit)?;
-    }
-    if let Some(rule) = r.device_cgroup_rules.iter().find(|t| oci::parse_device_rule(t).is_none()) {
-        return refuse(&format!("invalid device cgroup rule format: '{rule}'"));
-    }
-    if r.cgroup_parent.split('/').any(|part| part == "..") || r.cgroup_parent.contains('\0') {
-        return refuse(&format!("invalid cgroup parent: {}", r.cgroup_parent));
-    }
-    Ok(warnings)
-}
-
-fn ulimit(limit: &crate::container::Ulimit) -> Result<()> {
-    const NAMES: [&str; 15] = [
-        "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
-        "rss", "rtprio", "rttime", "sigpending", "stack",
-    ];
-    let name = &limit.name;
-    if !NAMES.contains(&name.as_str()) && name != "as" {
-        return Err(Error::invalid(format!("invalid ulimit type: {name}")));
-    }
-    let (soft, hard) = (limit.soft, limit.hard);
-    if hard != -1 && (soft == -1 || soft > hard) {
-        return Err(Error::invalid(format!(
-            "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-        )));
-    }
-    Ok(())
-}
-
-fn cpus(r: &Resources, facts: &HostFacts) -> Result<()> {
-    let refuse = |text: String| Err(Error::invalid(text));
-    for (other, name) in [(r.cpu_period, "CPU Period"), (r.cpu_quota, "CPU Quota")] {
-        if r.nano_cpus > 0 && other > 0 {
-            return refuse(format!("Conflicting options: Nano CPUs and {name} cannot both be set"));
-        }
-    }
-    let most = i64::try_from(facts.cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
-    if r.nano_cpus < 0 || r.nano_cpus > most {
-        let n = facts.cpus;
-        return refuse(format!(
-            "range of CPUs is from 0.01 to {n}.00, as there are only {n} CPUs available"
-        ));
-    }
-    if r.cpu_period != 0 && !(1000..=1_000_000).contains(&r.cpu_period) {
-        return refuse(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".into(),
+            "health checks are not yet run: the health of this container stays unknown".into(),
         );
     }
-    if r.cpu_quota > 0 && r.cpu_quota < 1000 {
-        return refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)".into());
-    }
-    if r.cpu_shares < 0 {
-        let n = r.cpu_shares;
-        return refuse(format!("invalid CPU shares ({n}): value must be a positive integer"));
-    }
-    let last = facts.cpus.saturating_sub(1);
-    let available = if last == 0 { "0".to_owned() } else { format!("0-{last}") };
-    for (set, what, known, most) in [
-        (&r.cpuset_cpus, "CPUs", &available, last),
-        (&r.cpuset_mems, "memory nodes", &"0".to_owned(), 0),
-    ] {
-        let Some(highest) = highest_of_set(set) else {
-            let field = if what == "CPUs" { "cpus" } else { "mems" };
-            return refuse(format!("Invalid value {set} for cpuset {field}"));
-        };
-        if highest.is_some_and(|n| n > most) {
-            return refuse(format!(
-                "Requested {what} are not available - requested {set}, available: {known}"
-            ));
-        }
-    }
     Ok(())
-}
-
-/// The highest number of `0-2,4`; `None` if the text is malformed, `Some(None)` if it is empty.
-fn highest_of_set(text: &str) -> Option<Option<usize>> {
-    if text.is_empty() {
-        return Some(None);
-    }
-    let mut highest = 0;
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        if first > last {
-            return None;
-        }
-        highest = highest.max(last);
-    }
-    Some(Some(highest))
 }
 
 fn modes(config: &mut Config, host: &mut HostConfig) -> Result<()> {
@@ -272,22 +154,38 @@ fn modes(config: &mut Config, host: &mut HostConfig) -> Result<()> {
     }
     let shared_network = host.network_mode.starts_with("container:");
     if shared_network && !config.hostname.is_empty() {
-        return Err(Error::invalid("conflicting options: hostname and the network mode"));
+        return Err(Error::invalid(
+            "conflicting options: hostname and the network mode",
+        ));
     }
     if shared_network && !(host.dns.is_empty() && host.extra_hosts.is_empty()) {
-        let what = if host.dns.is_empty() { "custom host-to-IP mapping" } else { "dns" };
-        return Err(Error::invalid(format!("conflicting options: {what} and the network mode")));
+        let what = if host.dns.is_empty() {
+            "custom host-to-IP mapping"
+        } else {
+            "dns"
+        };
+        return Err(Error::invalid(format!(
+            "conflicting options: {what} and the network mode"
+        )));
     }
     if host.uts_mode == "host" && !config.hostname.is_empty() {
-        return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
+        return Err(Error::invalid(
+            "conflicting options: hostname and the UTS mode",
+        ));
     }
-    let refuse = |what: &str, mode: &str| Err(Error::invalid(format!("invalid {what} mode: {mode}")));
-    let container = |mode: &str| mode.strip_prefix("container:").is_some_and(|c| !c.is_empty());
+    let refuse =
+        |what: &str, mode: &str| Err(Error::invalid(format!("invalid {what} mode: {mode}")));
+    let container = |mode: &str| {
+        mode.strip_prefix("container:")
+            .is_some_and(|c| !c.is_empty())
+    };
     if host.ipc_mode.is_empty() {
         host.ipc_mode = "private".to_owned();
     }
-    if !matches!(host.ipc_mode.as_str(), "none" | "private" | "shareable" | "host")
-        && !container(&host.ipc_mode)
+    if !matches!(
+        host.ipc_mode.as_str(),
+        "none" | "private" | "shareable" | "host"
+    ) && !container(&host.ipc_mode)
     {
         return refuse("IPC", &host.ipc_mode);
     }
@@ -328,17 +226,26 @@ pub(super) fn restart(policy: &RestartPolicy, auto_remove: bool) -> Result<()> {
         return refuse("maximum retry count cannot be negative".into());
     }
     if auto_remove && !matches!(name, "" | "no") {
-        return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
+        return Err(Error::invalid(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
     }
     Ok(())
 }
 
 fn log(own: &mut LogConfig, default: &LogConfig) -> Result<()> {
     if own.driver.is_empty() {
-        own.driver = if default.driver.is_empty() { "json-file" } else { &default.driver }.to_owned();
+        own.driver = if default.driver.is_empty() {
+            "json-file"
+        } else {
+            &default.driver
+        }
+        .to_owned();
         // Options given without a driver are for the default driver, on top of its own.
         for (key, value) in &default.options {
-            own.options.entry(key.clone()).or_insert_with(|| value.clone());
+            own.options
+                .entry(key.clone())
+                .or_insert_with(|| value.clone());
         }
     }
     log_options::parse(own).map(|_| ())
@@ -347,22 +254,29 @@ fn log(own: &mut LogConfig, default: &LogConfig) -> Result<()> {
 fn names_and_hosts(host: &HostConfig) -> Result<()> {
     for text in &host.dns {
         if text.parse::<std::net::IpAddr>().is_err() {
-            return Err(Error::invalid(format!("bad format for dns: {text} is not an ip address")));
+            return Err(Error::invalid(format!(
+                "bad format for dns: {text} is not an ip address"
+            )));
         }
     }
     for text in &host.extra_hosts {
         let good = text.split_once(':').is_some_and(|(name, address)| {
             let address = address.trim_start_matches('[').trim_end_matches(']');
             let name_is_good = !name.is_empty() && !name.contains(char::is_whitespace);
-            name_is_good && (address == "host-gateway" || address.parse::<std::net::IpAddr>().is_ok())
+            name_is_good
+                && (address == "host-gateway" || address.parse::<std::net::IpAddr>().is_ok())
         });
         if !good {
-            return Err(Error::invalid(format!("bad format for add-host: \"{text}\"")));
+            return Err(Error::invalid(format!(
+                "bad format for add-host: \"{text}\""
+            )));
         }
     }
     let texts = host.dns_search.iter().chain(&host.dns_options);
     if let Some(bad) = texts.into_iter().find(|t| t.contains(['\n', '\0'])) {
-        return Err(Error::invalid(format!("bad format for dns option: {bad:?}")));
+        return Err(Error::invalid(format!(
+            "bad format for dns option: {bad:?}"
+        )));
     }
     Ok(())
 }
@@ -372,13 +286,78 @@ fn runtime(host: &mut HostConfig, engine: &EngineConfig) -> Result<()> {
         host.runtime.clone_from(&engine.default_runtime);
     }
     let name = host.runtime.as_str();
-    if name == engine.default_runtime || matches!(name, "corten" | "runc" | "io.containerd.runc.v2") {
+    if name == engine.default_runtime || matches!(name, "corten" | "runc" | "io.containerd.runc.v2")
+    {
         return Ok(());
     }
     if engine.runtimes.contains_key(name) {
-        return Err(Error::unsupported(format!("other runtimes are not yet supported: {name}")));
+        return Err(Error::unsupported(format!(
+            "other runtimes are not yet supported: {name}"
+        )));
     }
-    Err(Error::invalid(format!("unknown or invalid runtime name: {name}")))
+    Err(Error::invalid(format!(
+        "unknown or invalid runtime name: {name}"
+    )))
+}
+
+/// What is asked of endpoints: an address of the user's own kind is for networks of one's own.
+fn endpoints(config: &mut Config, host: &HostConfig) -> Result<()> {
+    let own = match host.network_mode.as_str() {
+        "default" => "bridge",
+        other => other,
+    };
+    for (name, settings) in &host.endpoints {
+        let name = if name == "default" { "bridge" } else { name };
+        if name != own {
+            return Err(Error::invalid(format!(
+                "failed to set up container networking: network {name} not found"
+            )));
+        }
+        let text = |key: &str| settings.get(key).and_then(|v| v.as_str()).unwrap_or("");
+        let addressed = settings
+            .get("IPAMConfig")
+            .and_then(|v| v.as_object())
+            .is_some_and(|ipam| {
+                ["IPv4Address", "IPv6Address"].iter().any(|key| {
+                    ipam.get(*key)
+                        .and_then(|v| v.as_str())
+                        .is_some_and(|v| !v.is_empty())
+                })
+            });
+        if addressed {
+            return Err(Error::invalid(format!(
+                "invalid config for network {name}: invalid endpoint settings:\n\
+                 * user specified IP address is supported on user defined networks only"
+            )));
+        }
+        let aliased = settings
+            .get("Aliases")
+            .and_then(|v| v.as_array())
+            .is_some_and(|a| !a.is_empty());
+        if aliased {
+            return Err(Error::invalid(format!(
+                "invalid config for network {name}: invalid endpoint settings:\n\
+                 * network-scoped aliases are only supported for user-defined networks"
+            )));
+        }
+        let mac = text("MacAddress");
+        if !mac.is_empty() && !config.mac_address.is_empty() && mac != config.mac_address {
+            return Err(Error::invalid(
+                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",
+            ));
+        }
+        if !mac.is_empty() {
+            mac.clone_into(&mut config.mac_address);
+        }
+    }
+    if !config.mac_address.is_empty() && config.mac_address.parse::<network::MacAddress>().is_err()
+    {
+        return Err(Error::invalid(format!(
+            "invalid MAC address: {}",
+            config.mac_address
+        )));
+    }
+    Ok(())
 }
 
 /// What comes with a later issue: said, never silently ignored.
@@ -387,7 +366,9 @@ fn not_yet(config: &Config, host: &HostConfig, warnings: &mut Vec<String>) -> Re
         return Err(Error::unsupported("publishing ports is not yet supported"));
     }
     if !host.volumes_from.is_empty() {
-        return Err(Error::unsupported("mounting volumes of other containers is not yet supported"));
+        return Err(Error::unsupported(
+            "mounting volumes of other containers is not yet supported",
+        ));
     }
     if !host.links.is_empty() {
         return Err(Error::unsupported("links are not yet supported"));

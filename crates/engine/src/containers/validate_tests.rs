@@ -1,10 +1,14 @@
 //! Docker's refusals, text by text.
 
 use super::*;
-use crate::container::{PortBinding, Ulimit};
+use crate::container::{PortBinding, Resources, Ulimit};
 
 fn facts() -> HostFacts {
-    HostFacts { cpus: 2, blkio_weight: true, capabilities: oci::all_capabilities(u64::MAX) }
+    HostFacts {
+        cpus: 2,
+        blkio_weight: true,
+        capabilities: oci::all_capabilities(u64::MAX),
+    }
 }
 
 fn refusal(edit: impl FnOnce(&mut Config, &mut HostConfig)) -> String {
@@ -12,7 +16,9 @@ fn refusal(edit: impl FnOnce(&mut Config, &mut HostConfig)) -> String {
     let mut host = HostConfig::default();
     edit(&mut config, &mut host);
     let engine = EngineConfig::new("/data", "/run");
-    check(&mut config, &mut host, &engine, &facts()).unwrap_err().to_string()
+    check(&mut config, &mut host, &engine, &facts())
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -23,11 +29,21 @@ fn limits_out_of_range() {
     assert!(of(|r| r.memory_swap = 1).starts_with("You should always set the Memory limit"));
     assert!(of(|r| r.nano_cpus = 2_000_000_001).starts_with("range of CPUs is from 0.01 to 2.00"));
     assert!(of(|r| r.cpuset_cpus = "7".into()).contains("requested 7, available: 0-1"));
-    assert_eq!(of(|r| r.cpuset_cpus = "1-0".into()), "Invalid value 1-0 for cpuset cpus");
-    assert_eq!(of(|r| r.blkio_weight = 5), "Range of blkio weight is from 10 to 1000");
+    assert_eq!(
+        of(|r| r.cpuset_cpus = "1-0".into()),
+        "Invalid value 1-0 for cpuset cpus"
+    );
+    assert_eq!(
+        of(|r| r.blkio_weight = 5),
+        "Range of blkio weight is from 10 to 1000"
+    );
     assert!(of(|r| r.cpu_period = 10).starts_with("CPU cfs period"));
     let soft = |r: &mut Resources| {
-        r.ulimits = vec![Ulimit { name: "nofile".into(), soft: 5, hard: 3 }];
+        r.ulimits = vec![Ulimit {
+            name: "nofile".into(),
+            soft: 5,
+            hard: 3,
+        }];
     };
     assert!(of(soft).starts_with("ulimit soft limit"));
     assert!(of(|r| r.cgroup_parent = "/a/../../b".into()).starts_with("invalid cgroup parent"));
@@ -43,10 +59,19 @@ fn wrong_words() {
         refusal(|_, h| h.log.driver = "nonsense".into()),
         "logger: no log driver named 'nonsense' is registered"
     );
-    assert_eq!(refusal(|_, h| h.oom_score_adj = 2000), "Invalid value 2000, range for oom score adj is [-1000, 1000]");
+    assert_eq!(
+        refusal(|_, h| h.oom_score_adj = 2000),
+        "Invalid value 2000, range for oom score adj is [-1000, 1000]"
+    );
     assert!(refusal(|c, _| c.working_dir = "x".into()).contains("needs to be an absolute path"));
-    assert_eq!(refusal(|c, _| c.stop_signal = Some("FOO".into())), "invalid signal: FOO");
-    assert_eq!(refusal(|_, h| h.network_mode = "mine".into()), "failed to set up container networking: network mine not found");
+    assert_eq!(
+        refusal(|c, _| c.stop_signal = Some("FOO".into())),
+        "invalid signal: FOO"
+    );
+    assert_eq!(
+        refusal(|_, h| h.network_mode = "mine".into()),
+        "failed to set up container networking: network mine not found"
+    );
     assert!(refusal(|_, h| h.extra_hosts = vec!["a:b".into()]).contains("add-host"));
     assert!(refusal(|_, h| h.runtime = "mine".into()).contains("runtime name: mine"));
 }
@@ -67,10 +92,17 @@ fn defaults_are_filled_in() {
     let mut host = HostConfig::default();
     host.resources.memory = 64 << 20;
     let engine = EngineConfig::new("/data", "/run");
-    assert!(check(&mut config, &mut host, &engine, &facts()).unwrap().is_empty());
+    assert!(
+        check(&mut config, &mut host, &engine, &facts())
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(host.resources.memory_swap, 128 << 20);
     assert_eq!(host.log.driver, "json-file");
-    assert_eq!((host.ipc_mode.as_str(), host.network_mode.as_str()), ("private", "default"));
+    assert_eq!(
+        (host.ipc_mode.as_str(), host.network_mode.as_str()),
+        ("private", "default")
+    );
     assert_eq!(host.masked_paths.unwrap().len(), 12);
 }
 

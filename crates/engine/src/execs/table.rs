@@ -63,7 +63,13 @@ impl ExecTable {
             pid: 0,
             can_remove: false,
         };
-        inner.execs.insert(id, Entry { view, started: false });
+        inner.execs.insert(
+            id,
+            Entry {
+                view,
+                started: false,
+            },
+        );
         Ok(())
     }
 
@@ -73,7 +79,9 @@ impl ExecTable {
         let inner = self.lock();
         id.and_then(|id| inner.execs.get(&id))
             .map(|entry| entry.view.clone())
-            .ok_or_else(|| Error::NoSuchExec { key: key.to_owned() })
+            .ok_or_else(|| Error::NoSuchExec {
+                key: key.to_owned(),
+            })
     }
 
     /// Execs of a container that have not ended, as its inspect lists them.
@@ -95,13 +103,19 @@ impl ExecTable {
     pub(crate) fn claim(&self, id: ExecId) -> Result<()> {
         let mut inner = self.lock();
         let Some(entry) = inner.execs.get_mut(&id) else {
-            return Err(Error::NoSuchExec { key: id.to_string() });
+            return Err(Error::NoSuchExec {
+                key: id.to_string(),
+            });
         };
         if entry.view.exit_code.is_some() {
-            return Err(Error::conflict(format!("exec command {id} has already run")));
+            return Err(Error::conflict(format!(
+                "exec command {id} has already run"
+            )));
         }
         if entry.started {
-            return Err(Error::conflict(format!("exec command {id} is already running")));
+            return Err(Error::conflict(format!(
+                "exec command {id} is already running"
+            )));
         }
         entry.started = true;
         Ok(())
@@ -148,13 +162,18 @@ impl ExecTable {
                 .map(|e| e.view.id)
                 .collect()
         };
-        running.into_iter().filter(|id| self.ended(*id, 137)).collect()
+        running
+            .into_iter()
+            .filter(|id| self.ended(*id, 137))
+            .collect()
     }
 
     /// Their container is gone.
     pub(crate) fn container_removed(&self, container: ContainerId) {
         let mut inner = self.lock();
-        inner.execs.retain(|_, entry| entry.view.container != container);
+        inner
+            .execs
+            .retain(|_, entry| entry.view.container != container);
         let Inner { execs, ended } = &mut *inner;
         ended.retain(|id| execs.contains_key(id));
     }
@@ -174,14 +193,26 @@ mod tests {
         let container = ContainerId::from_bytes([1; 32]);
         table.insert(id(1), container, Arc::default()).unwrap();
         table.claim(id(1)).unwrap();
-        assert!(table.claim(id(1)).unwrap_err().to_string().contains("already running"));
+        assert!(
+            table
+                .claim(id(1))
+                .unwrap_err()
+                .to_string()
+                .contains("already running")
+        );
         table.running(id(1), 7);
         assert_eq!(table.of(container), [id(1)]);
         assert!(table.ended(id(1), 3));
         assert!(!table.ended(id(1), 4));
         let view = table.get(&id(1).to_string()).unwrap();
         assert_eq!((view.running, view.exit_code), (false, Some(3)));
-        assert!(table.claim(id(1)).unwrap_err().to_string().contains("already run"));
+        assert!(
+            table
+                .claim(id(1))
+                .unwrap_err()
+                .to_string()
+                .contains("already run")
+        );
         table.container_removed(container);
         assert!(table.get(&id(1).to_string()).is_err());
     }

@@ -11,8 +11,17 @@ use crate::containers::until;
 use crate::filters::Filters;
 use crate::{Error, Result};
 
-const KNOWN: [&str; 9] =
-    ["before", "containerd", "dangling", "label", "label!", "manifests", "reference", "since", "until"];
+const KNOWN: [&str; 9] = [
+    "before",
+    "containerd",
+    "dangling",
+    "label",
+    "label!",
+    "manifests",
+    "reference",
+    "since",
+    "until",
+];
 
 /// Images that match, newest first.
 pub(super) async fn list(images: &Images, options: ListImages) -> Result<Vec<ImageSummary>> {
@@ -37,8 +46,15 @@ pub(super) async fn list(images: &Images, options: ListImages) -> Result<Vec<Ima
         false => HashMap::new(),
         true => {
             let store = shared.store.clone();
-            let usage = shared.blocking.heavy(move || Ok(store.disk_usage()?)).await?;
-            usage.images.into_iter().map(|u| (u.id, u.shared)).collect::<HashMap<ImageId, u64>>()
+            let usage = shared
+                .blocking
+                .heavy(move || Ok(store.disk_usage()?))
+                .await?;
+            usage
+                .images
+                .into_iter()
+                .map(|u| (u.id, u.shared))
+                .collect::<HashMap<ImageId, u64>>()
         }
     };
     let patterns = filters.get("reference");
@@ -49,7 +65,10 @@ pub(super) async fn list(images: &Images, options: ListImages) -> Result<Vec<Ima
             // Only the names that fit are shown, and an image without any is not.
             let fits = |reference: &&spec::Reference| patterns.iter().any(|p| reference.matches(p));
             let names = |list: &[spec::Reference]| -> Vec<String> {
-                list.iter().filter(fits).map(spec::Reference::familiar).collect()
+                list.iter()
+                    .filter(fits)
+                    .map(spec::Reference::familiar)
+                    .collect()
             };
             summary.repo_tags = names(&image.references);
             summary.repo_digests = names(&image.repo_digests);
@@ -57,7 +76,9 @@ pub(super) async fn list(images: &Images, options: ListImages) -> Result<Vec<Ima
                 continue;
             }
         }
-        summary.shared_size = options.shared_size.then(|| usage.get(&image.id).copied().unwrap_or(0));
+        summary.shared_size = options
+            .shared_size
+            .then(|| usage.get(&image.id).copied().unwrap_or(0));
         list.push(summary);
     }
     Ok(list)
@@ -72,7 +93,9 @@ fn bound(
 ) -> Result<Option<Timestamp>> {
     let mut found: Option<Timestamp> = None;
     for name in filters.get(key).into_iter().flatten() {
-        let image = images.find(name).map_err(|_| Error::invalid(format!("No such image: {name}")))?;
+        let image = images
+            .find(name)
+            .map_err(|_| Error::invalid(format!("No such image: {name}")))?;
         let created = image.config.created.unwrap_or(Timestamp::ZERO);
         found = Some(found.map_or(created, |have| pick(have, created)));
     }

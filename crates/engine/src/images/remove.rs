@@ -36,7 +36,12 @@ pub(super) async fn remove(
 /// The name that a user's text is, if it is one rather than an id.
 fn named(key: &str, image: &Image) -> Option<Reference> {
     let reference = key.parse::<Reference>().ok()?.or_latest();
-    image.references.iter().chain(&image.repo_digests).find(|r| **r == reference).cloned()
+    image
+        .references
+        .iter()
+        .chain(&image.repo_digests)
+        .find(|r| **r == reference)
+        .cloned()
 }
 
 /// What a removal will do.
@@ -54,14 +59,24 @@ fn plan(
     force: bool,
 ) -> Result<Plan> {
     let short = short(image.id);
-    let all = || image.references.iter().chain(&image.repo_digests).cloned().collect::<Vec<_>>();
+    let all = || {
+        image
+            .references
+            .iter()
+            .chain(&image.repo_digests)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     let running = users.iter().find(|c| c.state.running().is_some());
     let stopped = users.first();
     if let Some((name, as_written)) = named {
         // Digests of the same repository go with its last tag.
         let others = image.references.iter().filter(|r| **r != name).count();
         if others > 0 {
-            return Ok(Plan { untag: vec![name], delete: false });
+            return Ok(Plan {
+                untag: vec![name],
+                delete: false,
+            });
         }
         if let Some(user) = stopped.filter(|_| !force) {
             return Err(Error::conflict(format!(
@@ -70,7 +85,10 @@ fn plan(
             )));
         }
         // A running container keeps the image, which then has no name.
-        return Ok(Plan { untag: all(), delete: running.is_none() });
+        return Ok(Plan {
+            untag: all(),
+            delete: running.is_none(),
+        });
     }
     let mut repositories: Vec<String> = all().iter().map(Reference::repository).collect();
     repositories.sort_unstable();
@@ -92,7 +110,10 @@ fn plan(
             user.id.short()
         )));
     }
-    Ok(Plan { untag: all(), delete: true })
+    Ok(Plan {
+        untag: all(),
+        delete: true,
+    })
 }
 
 fn short(id: ImageId) -> String {
@@ -100,13 +121,21 @@ fn short(id: ImageId) -> String {
 }
 
 fn users(images: &Images, id: ImageId) -> Vec<Arc<Container>> {
-    images.containers.all().into_iter().filter(|c| c.image == id).collect()
+    images
+        .containers
+        .all()
+        .into_iter()
+        .filter(|c| c.image == id)
+        .collect()
 }
 
 async fn untag(images: &Images, reference: &Reference) -> Result<()> {
     let shared = images.containers.shared();
     let (store, reference) = (shared.store.clone(), reference.clone());
-    shared.blocking.heavy(move || Ok(store.untag(&reference)?)).await?;
+    shared
+        .blocking
+        .heavy(move || Ok(store.untag(&reference)?))
+        .await?;
     Ok(())
 }
 
@@ -114,9 +143,18 @@ async fn untag(images: &Images, reference: &Reference) -> Result<()> {
 async fn delete(images: &Images, id: ImageId) -> Result<(Vec<ImageRemoval>, u64)> {
     let shared = images.containers.shared();
     let store = shared.store.clone();
-    let removed = shared.blocking.heavy(move || Ok(store.remove_image(id)?)).await?;
-    let untagged = removed.untagged.iter().map(|r| ImageRemoval::Untagged(r.familiar()));
-    let deleted = removed.deleted.iter().map(|d| ImageRemoval::Deleted(d.to_string()));
+    let removed = shared
+        .blocking
+        .heavy(move || Ok(store.remove_image(id)?))
+        .await?;
+    let untagged = removed
+        .untagged
+        .iter()
+        .map(|r| ImageRemoval::Untagged(r.familiar()));
+    let deleted = removed
+        .deleted
+        .iter()
+        .map(|d| ImageRemoval::Deleted(d.to_string()));
     images.emit(id, "delete", &id.to_string());
     Ok((untagged.chain(deleted).collect(), removed.bytes))
 }
@@ -126,7 +164,10 @@ pub(super) async fn prune(images: &Images, filters: &Filters) -> Result<Pruned<I
     filters.only(&["dangling", "label", "label!", "until"])?;
     let only_dangling = filters.boolean("dangling")?.unwrap_or(true);
     let until = until(filters)?;
-    let mut pruned = Pruned { deleted: Vec::new(), reclaimed: 0 };
+    let mut pruned = Pruned {
+        deleted: Vec::new(),
+        reclaimed: 0,
+    };
     for image in images.containers.shared().store.images() {
         let created = image.config.created.unwrap_or(Timestamp::ZERO);
         let labels = &image.config.config.labels;
@@ -143,7 +184,11 @@ pub(super) async fn prune(images: &Images, filters: &Filters) -> Result<Pruned<I
         pruned.reclaimed += bytes;
     }
     let attributes = [("reclaimed".to_owned(), pruned.reclaimed.to_string())].into();
-    images.containers.shared().events.emit("image", "prune", "", attributes);
+    images
+        .containers
+        .shared()
+        .events
+        .emit("image", "prune", "", attributes);
     Ok(pruned)
 }
 
@@ -174,7 +219,10 @@ mod tests {
         let image = image(&["a:1", "b:1"]);
         let plan = plan(&image, Some(("a:1".parse().unwrap(), "a:1")), &[], false).unwrap();
         assert_eq!((plan.untag.len(), plan.delete), (1, false));
-        assert!(refused(&image, None, &[], false).ends_with("image is referenced in multiple repositories"));
+        assert!(
+            refused(&image, None, &[], false)
+                .ends_with("image is referenced in multiple repositories")
+        );
         assert!(super::plan(&image, None, &[], true).unwrap().delete);
     }
 
@@ -182,15 +230,29 @@ mod tests {
     fn containers_hold_images() {
         let image = image(&["a:1"]);
         let stopped = Arc::new(sample());
-        let running = Running { pid: 1, started_at: Timestamp::ZERO };
-        let running = Arc::new(Container { state: State::Running(running), ..sample() });
+        let running = Running {
+            pid: 1,
+            started_at: Timestamp::ZERO,
+        };
+        let running = Arc::new(Container {
+            state: State::Running(running),
+            ..sample()
+        });
         assert!(
             refused(&image, Some("a:1"), &[Arc::clone(&stopped)], false)
                 .starts_with("conflict: unable to remove repository reference \"a:1\" (must force) - container abababababab is using its referenced image ")
         );
         assert!(refused(&image, None, &[Arc::clone(&stopped)], false).contains("(must be forced)"));
-        assert!(refused(&image, None, &[Arc::clone(&running)], true).contains("(cannot be forced)"));
-        let forced = plan(&image, Some(("a:1".parse().unwrap(), "a:1")), &[running], true).unwrap();
+        assert!(
+            refused(&image, None, &[Arc::clone(&running)], true).contains("(cannot be forced)")
+        );
+        let forced = plan(
+            &image,
+            Some(("a:1".parse().unwrap(), "a:1")),
+            &[running],
+            true,
+        )
+        .unwrap();
         assert!(!forced.delete);
         assert!(plan(&image, None, &[stopped], true).unwrap().delete);
     }

@@ -77,7 +77,9 @@ where
         Ok(store.import(&lease, &mut source, &import, &|_| {})?)
     };
     let id = shared.blocking.heavy(job).await?;
-    let text = name.as_ref().map_or_else(|| id.to_string(), Reference::familiar);
+    let text = name
+        .as_ref()
+        .map_or_else(|| id.to_string(), Reference::familiar);
     images.emit(id, "import", &text);
     Ok(id)
 }

@@ -95,11 +95,19 @@ pub(crate) fn select(
     let everything = |list: &[String]| list.iter().any(|c| c == "ALL");
     let has = |list: &[String], name: &str| list.iter().any(|c| c == name);
     let mut chosen: Vec<String> = if everything(&add) {
-        available.iter().filter(|c| !has(&drop, c)).cloned().collect()
+        available
+            .iter()
+            .filter(|c| !has(&drop, c))
+            .cloned()
+            .collect()
     } else if everything(&drop) {
         Vec::new()
     } else {
-        DEFAULT.iter().filter(|c| !has(&drop, c)).map(|c| (*c).to_owned()).collect()
+        DEFAULT
+            .iter()
+            .filter(|c| !has(&drop, c))
+            .map(|c| (*c).to_owned())
+            .collect()
     };
     for name in add {
         if name != "ALL" && !chosen.contains(&name) {
@@ -122,8 +130,16 @@ fn normalize(names: &[String]) -> std::result::Result<Vec<String>, String> {
             if upper == "ALL" {
                 return Ok(upper);
             }
-            let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-            if NAMES.contains(&full.as_str()) { Ok(full) } else { Err(full) }
+            let full = if upper.starts_with("CAP_") {
+                upper
+            } else {
+                format!("CAP_{upper}")
+            };
+            if NAMES.contains(&full.as_str()) {
+                Ok(full)
+            } else {
+                Err(full)
+            }
         })
         .collect()
 }
@@ -147,6 +163,9 @@ mod tests {
         assert_eq!(select(&["ALL"], &["CAP_SYS_ADMIN"]).len(), 40);
         assert!(!select(&[], &["chown"]).contains(&"CAP_CHOWN".to_owned()));
         let error = super::select(&list(&["nothing"]), &[], false, &available).unwrap_err();
-        assert_eq!(error.to_string(), "invalid CapAdd: unknown capability: \"CAP_NOTHING\"");
+        assert_eq!(
+            error.to_string(),
+            "invalid CapAdd: unknown capability: \"CAP_NOTHING\""
+        );
     }
 }

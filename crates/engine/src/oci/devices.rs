@@ -124,8 +124,20 @@ mod tests {
     #[test]
     fn rules_are_read_strictly() {
         let parsed = parse_rule("c 10:* rw").unwrap();
-        assert_eq!((parsed.major, parsed.minor, parsed.access.as_str()), (Some(10), None, "rw"));
-        for bad in ["", "c", "c 1:3", "c 1 rwm", "x 1:3 rwm", "c 1:3 rwx", "c 1:-3 r", "c 1:3 r w"] {
+        assert_eq!(
+            (parsed.major, parsed.minor, parsed.access.as_str()),
+            (Some(10), None, "rw")
+        );
+        for bad in [
+            "",
+            "c",
+            "c 1:3",
+            "c 1 rwm",
+            "x 1:3 rwm",
+            "c 1:3 rwx",
+            "c 1:-3 r",
+            "c 1:3 r w",
+        ] {
             assert!(parse_rule(bad).is_none(), "{bad}");
         }
     }

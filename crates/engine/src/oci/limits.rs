@@ -21,7 +21,10 @@ pub(crate) fn of_settings(settings: &container::Resources) -> Resources {
     Resources {
         memory: memory(settings),
         cpu: cpu(settings),
-        pids: settings.pids_limit.filter(|n| *n > 0).map(|limit| Pids { limit }),
+        pids: settings
+            .pids_limit
+            .filter(|n| *n > 0)
+            .map(|limit| Pids { limit }),
         block_io: (settings.blkio_weight != 0).then(|| BlockIo {
             weight: Some(settings.blkio_weight),
             ..BlockIo::default()
@@ -36,7 +39,9 @@ fn memory(settings: &container::Resources) -> Option<Memory> {
         limit: positive(settings.memory),
         reservation: positive(settings.memory_reservation),
         swap: (settings.memory_swap != 0).then_some(settings.memory_swap),
-        swappiness: settings.memory_swappiness.and_then(|n| u64::try_from(n).ok()),
+        swappiness: settings
+            .memory_swappiness
+            .and_then(|n| u64::try_from(n).ok()),
         disable_oom_killer: settings.oom_kill_disable.filter(|on| *on),
         kernel_tcp: positive(settings.kernel_memory_tcp),
         kernel: None,

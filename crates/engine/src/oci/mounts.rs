@@ -10,7 +10,9 @@ use crate::{Error, Result};
 const SHM_SIZE: i64 = 64 * 1024 * 1024;
 
 /// Words of propagation.
-const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
+const PROPAGATIONS: [&str; 6] = [
+    "private", "rprivate", "slave", "rslave", "shared", "rshared",
+];
 
 /// A host path seen in the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +78,9 @@ pub(crate) fn parse_bind(text: &str) -> Result<Bind> {
 
 fn check_target(target: &str) -> std::result::Result<(), String> {
     if !target.starts_with('/') {
-        return Err(format!("invalid mount path: '{target}' mount path must be absolute"));
+        return Err(format!(
+            "invalid mount path: '{target}' mount path must be absolute"
+        ));
     }
     if clean(target) == "/" {
         return Err("invalid specification: destination can't be '/'".to_owned());
@@ -105,14 +109,27 @@ fn clean(path: &str) -> String {
 ///
 /// Malformed, doubled or not yet supported mounts, in Docker's words.
 pub(crate) fn binds(host: &HostConfig) -> Result<Vec<Bind>> {
-    let mut binds = host.binds.iter().map(|b| parse_bind(b)).collect::<Result<Vec<_>>>()?;
+    let mut binds = host
+        .binds
+        .iter()
+        .map(|b| parse_bind(b))
+        .collect::<Result<Vec<_>>>()?;
     for mount in &host.mounts {
         binds.extend(long_form(mount)?);
     }
     let mut seen = std::collections::BTreeSet::new();
     let tmpfs = host.tmpfs.keys().map(|t| clean(t));
-    let long_tmpfs = host.mounts.iter().filter(|m| m.kind == "tmpfs").map(|m| clean(&m.target));
-    for target in binds.iter().map(|b| b.target.clone()).chain(tmpfs).chain(long_tmpfs) {
+    let long_tmpfs = host
+        .mounts
+        .iter()
+        .filter(|m| m.kind == "tmpfs")
+        .map(|m| clean(&m.target));
+    for target in binds
+        .iter()
+        .map(|b| b.target.clone())
+        .chain(tmpfs)
+        .chain(long_tmpfs)
+    {
         if !seen.insert(target.clone()) {
             return Err(Error::invalid(format!("Duplicate mount point: {target}")));
         }
@@ -127,11 +144,14 @@ pub(crate) fn binds(host: &HostConfig) -> Result<Vec<Bind>> {
 /// A bind of the long form; `None` for a tmpfs, which is checked too.
 fn long_form(mount: &container::Mount) -> Result<Option<Bind>> {
     let kind = mount.kind.as_str();
-    let bad = |why: &str| Error::invalid(format!("invalid mount config for type \"{kind}\": {why}"));
+    let bad =
+        |why: &str| Error::invalid(format!("invalid mount config for type \"{kind}\": {why}"));
     match kind {
         "bind" | "tmpfs" => {}
         "volume" | "image" | "cluster" => {
-            return Err(Error::unsupported(format!("mounts of type {kind} are not yet supported")));
+            return Err(Error::unsupported(format!(
+                "mounts of type {kind} are not yet supported"
+            )));
         }
         _ => return Err(bad("mount type unknown")),
     }
@@ -150,7 +170,9 @@ fn long_form(mount: &container::Mount) -> Result<Option<Bind>> {
     }
     if !mount.source.starts_with('/') {
         let path = &mount.source;
-        return Err(bad(&format!("invalid mount path: '{path}' mount path must be absolute")));
+        return Err(bad(&format!(
+            "invalid mount path: '{path}' mount path must be absolute"
+        )));
     }
     let propagation = match mount.propagation.as_str() {
         "" => "rprivate",
@@ -171,7 +193,11 @@ fn long_form(mount: &container::Mount) -> Result<Option<Bind>> {
 /// Propagation of the root, which must let through what the binds ask for.
 pub(super) fn root_propagation(input: &Input<'_>) -> Result<String> {
     let binds = binds(input.host)?;
-    let any = |words: [&str; 2]| binds.iter().any(|b| words.contains(&b.propagation.as_str()));
+    let any = |words: [&str; 2]| {
+        binds
+            .iter()
+            .any(|b| words.contains(&b.propagation.as_str()))
+    };
     Ok(if any(["shared", "rshared"]) {
         "shared".to_owned()
     } else if any(["slave", "rslave"]) {
@@ -188,7 +214,10 @@ pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>> {
     let below_dev = taken("/dev");
     let mut mounts: Vec<Mount> = basic(input)
         .into_iter()
-        .filter(|m| !taken(&m.destination) && !(below_dev && m.destination.starts_with("/dev/")))
+        .filter(|m| {
+            let hidden = below_dev && m.destination.starts_with("/dev/");
+            !taken(&m.destination) && !hidden
+        })
         .collect();
     mounts.extend(etc(input).into_iter().filter(|m| !taken(&m.destination)));
     if process::has_init(input) {
@@ -212,25 +241,54 @@ fn basic(input: &Input<'_>) -> Vec<Mount> {
         bind("/dev/shm", "/dev/shm", &["rbind", "rprivate"])
     } else {
         let size = format!("size={shm}");
-        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size])
+        mount(
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", &size],
+        )
     };
     let mut list = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
         mount(
             "/dev/pts",
             "devpts",
             "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
         ),
-        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", access]),
+        mount(
+            "/sys",
+            "sysfs",
+            "sysfs",
+            &["nosuid", "noexec", "nodev", access],
+        ),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", access],
+        ),
     ];
-    if input.joined.ipc == Source::Host {
-        list.push(bind("/dev/mqueue", "/dev/mqueue", &["rbind", "rprivate"]));
-    } else {
-        list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
-    }
+    // Shows the queues of the namespace it is mounted in, the host's too.
+    list.push(mount(
+        "/dev/mqueue",
+        "mqueue",
+        "mqueue",
+        &["nosuid", "noexec", "nodev"],
+    ));
     if input.host.ipc_mode != "none" {
         list.push(shm);
     }
@@ -238,7 +296,11 @@ fn basic(input: &Input<'_>) -> Vec<Mount> {
 }
 
 fn etc(input: &Input<'_>) -> Vec<Mount> {
-    let access = if input.host.readonly_rootfs { "ro" } else { "rw" };
+    let access = if input.host.readonly_rootfs {
+        "ro"
+    } else {
+        "rw"
+    };
     let files = [
         ("/etc/resolv.conf", &input.files.resolv_conf),
         ("/etc/hostname", &input.files.hostname),
@@ -246,17 +308,30 @@ fn etc(input: &Input<'_>) -> Vec<Mount> {
     ];
     files
         .into_iter()
-        .map(|(target, path)| bind(target, &path.to_string_lossy(), &["rbind", "rprivate", access]))
+        .map(|(target, path)| {
+            bind(
+                target,
+                &path.to_string_lossy(),
+                &["rbind", "rprivate", access],
+            )
+        })
         .collect()
 }
 
 fn user(input: &Input<'_>) -> Result<Vec<Mount>> {
     let mut mounts = Vec::new();
     for wanted in binds(input.host)? {
-        let recursion = if wanted.non_recursive { "bind" } else { "rbind" };
+        let recursion = if wanted.non_recursive {
+            "bind"
+        } else {
+            "rbind"
+        };
         let access = if wanted.read_only { "ro" } else { "rw" };
         let options = [recursion, wanted.propagation.as_str(), access];
         mounts.push(bind(&wanted.target, &wanted.source, &options));
+    }
+    for (source, target) in input.volumes {
+        mounts.push(bind(target, source, &["rbind", "rprivate", "rw"]));
     }
     for (target, text) in &input.host.tmpfs {
         mounts.push(in_memory(target, tmpfs::options(text)?));
@@ -306,11 +381,28 @@ mod tests {
     #[test]
     fn short_binds_are_read_and_volumes_refused() {
         let bind = parse_bind("/srv//data/:/mnt/../data:ro,rslave").unwrap();
-        assert_eq!((bind.source.as_str(), bind.target.as_str()), ("/srv/data", "/data"));
+        assert_eq!(
+            (bind.source.as_str(), bind.target.as_str()),
+            ("/srv/data", "/data")
+        );
         assert!(bind.read_only);
         assert_eq!(bind.propagation, "rslave");
-        assert!(parse_bind("name:/data").unwrap_err().to_string().contains("not yet"));
-        for bad in ["/a", "/a:b", "/a:/", "/a:/..", ":/b", "/a:", "/a:/b:xx", "/a:/b:ro:rw"] {
+        assert!(
+            parse_bind("name:/data")
+                .unwrap_err()
+                .to_string()
+                .contains("not yet")
+        );
+        for bad in [
+            "/a",
+            "/a:b",
+            "/a:/",
+            "/a:/..",
+            ":/b",
+            "/a:",
+            "/a:/b:xx",
+            "/a:/b:ro:rw",
+        ] {
             assert!(parse_bind(bad).is_err(), "{bad}");
         }
     }
@@ -322,6 +414,9 @@ mod tests {
             tmpfs: [("/data/".to_owned(), String::new())].into(),
             ..HostConfig::default()
         };
-        assert_eq!(binds(&host).unwrap_err().to_string(), "Duplicate mount point: /data");
+        assert_eq!(
+            binds(&host).unwrap_err().to_string(),
+            "Duplicate mount point: /data"
+        );
     }
 }

@@ -46,21 +46,23 @@ pub(super) fn first(input: &Input<'_>, security: &Security) -> Result<Process> {
         user: user(&config.user, &host.group_add),
         args,
         env: environment(input),
-        cwd: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
+        cwd: if config.working_dir.is_empty() {
+            "/".to_owned()
+        } else {
+            config.working_dir.clone()
+        },
         capabilities: Some(capabilities(chosen)),
         rlimits: rlimits(&input.defaults.ulimits, &host.resources.ulimits),
-        no_new_privileges: security.no_new_privileges.unwrap_or(input.defaults.no_new_privileges),
+        no_new_privileges: security
+            .no_new_privileges
+            .unwrap_or(input.defaults.no_new_privileges),
         oom_score_adj: Some(i32::try_from(host.oom_score_adj).unwrap_or(0)),
         ..Process::default()
     })
 }
 
 /// A further process in a container whose first process was `first`.
-pub(crate) fn exec_process(
-    first: &Process,
-    exec: &ExecConfig,
-    available: &[String],
-) -> Process {
+pub(crate) fn exec_process(first: &Process, exec: &ExecConfig, available: &[String]) -> Process {
     let mut env = first.env.clone();
     if exec.tty && !env.iter().any(|e| e.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
@@ -73,10 +75,18 @@ pub(crate) fn exec_process(
     Process {
         terminal: exec.tty,
         console_size: exec.console_size.filter(|_| exec.tty).map(console_size),
-        user: if exec.user.is_empty() { first.user.clone() } else { user(&exec.user, &[]) },
+        user: if exec.user.is_empty() {
+            first.user.clone()
+        } else {
+            user(&exec.user, &[])
+        },
         args: exec.cmd.clone(),
         env,
-        cwd: if exec.working_dir.is_empty() { first.cwd.clone() } else { exec.working_dir.clone() },
+        cwd: if exec.working_dir.is_empty() {
+            first.cwd.clone()
+        } else {
+            exec.working_dir.clone()
+        },
         capabilities: if exec.privileged {
             Some(capabilities(available.to_vec()))
         } else {
@@ -88,13 +98,20 @@ pub(crate) fn exec_process(
 
 fn console_size([height, width]: [u32; 2]) -> ConsoleSize {
     let cut = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    ConsoleSize { height: cut(height), width: cut(width) }
+    ConsoleSize {
+        height: cut(height),
+        width: cut(width),
+    }
 }
 
 fn user(text: &str, groups: &[String]) -> User {
     User {
         // The empty text would mean uid 0 by number; by name its groups are found as well.
-        username: if text.is_empty() { "0".to_owned() } else { text.to_owned() },
+        username: if text.is_empty() {
+            "0".to_owned()
+        } else {
+            text.to_owned()
+        },
         additional_group_names: groups.to_vec(),
         ..User::default()
     }
@@ -159,7 +176,15 @@ mod tests {
     #[test]
     fn later_variables_replace_in_place_and_bare_names_remove() {
         let mut env: Vec<String> = ["PATH=/bin", "A=1", "B=2"].map(str::to_owned).to_vec();
-        override_with(&mut env, &["A=3".to_owned(), "B".to_owned(), "C".to_owned(), "D=".to_owned()]);
+        override_with(
+            &mut env,
+            &[
+                "A=3".to_owned(),
+                "B".to_owned(),
+                "C".to_owned(),
+                "D=".to_owned(),
+            ],
+        );
         assert_eq!(env, ["PATH=/bin", "A=3", "D="]);
     }
 

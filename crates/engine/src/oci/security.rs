@@ -68,12 +68,17 @@ impl Security {
             ("no-new-privileges", "false") => self.no_new_privileges = Some(false),
             ("apparmor", "unconfined") | ("label", "disable") | ("writable-cgroups", "false") => {}
             ("apparmor", _) => self.warnings.push(
-                "AppArmor profiles are not yet supported: the container runs without one".to_owned(),
+                "AppArmor profiles are not yet supported: the container runs without one"
+                    .to_owned(),
             ),
             ("label", _) => self.warnings.push(
                 "SELinux labels are not yet supported: the container runs without one".to_owned(),
             ),
-            _ => return Err(Error::invalid(format!("invalid --security-opt 2: \"{option}\""))),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "invalid --security-opt 2: \"{option}\""
+                )));
+            }
         }
         Ok(())
     }
@@ -116,7 +121,12 @@ mod tests {
         let security = parse(&["seccomp=unconfined", "no-new-privileges"]).unwrap();
         assert_eq!(security.seccomp, SeccompChoice::Unconfined);
         assert_eq!(security.no_new_privileges, Some(true));
-        assert_eq!(parse(&["no-new-privileges:false"]).unwrap().no_new_privileges, Some(false));
+        assert_eq!(
+            parse(&["no-new-privileges:false"])
+                .unwrap()
+                .no_new_privileges,
+            Some(false)
+        );
         let own = parse(&[r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#]).unwrap();
         assert_eq!(own.profile.unwrap().default_action, "SCMP_ACT_ALLOW");
     }
@@ -130,6 +140,9 @@ mod tests {
             assert_eq!(parse(&[option]).unwrap_err().to_string(), text);
         }
         assert!(parse(&["seccomp={"]).is_err());
-        assert!(parse(&[r#"seccomp={"syscalls":[{"names":["x"],"includes":{"caps":["A"]}}]}"#]).is_err());
+        assert!(
+            parse(&[r#"seccomp={"syscalls":[{"names":["x"],"includes":{"caps":["A"]}}]}"#])
+                .is_err()
+        );
     }
 }

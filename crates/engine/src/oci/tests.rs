@@ -32,6 +32,7 @@ fn check(name: &str, edit: impl FnOnce(&mut Config, &mut HostConfig, &mut Joined
         files: &files,
         cgroups_path: "/corten/0101".to_owned(),
         joined,
+        volumes: &[("/data/volumes/0".to_owned(), "/var/vol".to_owned())],
         facts: &facts,
         defaults: &defaults,
     })
@@ -43,7 +44,10 @@ fn check(name: &str, edit: impl FnOnce(&mut Config, &mut HostConfig, &mut Joined
         std::fs::write(&path, &got).unwrap();
     }
     let want = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(got, want, "{path}: run with UPDATE_EXPECT=1 and read the difference");
+    assert_eq!(
+        got, want,
+        "{path}: run with UPDATE_EXPECT=1 and read the difference"
+    );
 }
 
 #[test]
@@ -83,7 +87,11 @@ fn a_limited_container() {
         host.resources.memory_swap = 128 << 20;
         host.resources.nano_cpus = 1_500_000_000;
         host.resources.pids_limit = Some(50);
-        host.resources.ulimits = vec![Ulimit { name: "nofile".to_owned(), soft: 64, hard: -1 }];
+        host.resources.ulimits = vec![Ulimit {
+            name: "nofile".to_owned(),
+            soft: 64,
+            hard: -1,
+        }];
     });
 }
 
@@ -93,9 +101,18 @@ fn foreign_sysctls_are_refused() {
     assert!(check_sysctl("net.ipv4.ip_forward", &own).is_ok());
     assert!(check_sysctl("kernel.shmmax", &own).is_ok());
     assert!(check_sysctl("fs.mqueue.msg_max", &own).is_ok());
-    for bad in ["kernel.panic", "vm.swappiness", "", "net..x", "net./../../x"] {
+    for bad in [
+        "kernel.panic",
+        "vm.swappiness",
+        "",
+        "net..x",
+        "net./../../x",
+    ] {
         assert!(check_sysctl(bad, &own).is_err(), "{bad}");
     }
-    let host = Joined { network: Source::Host, ..Joined::default() };
+    let host = Joined {
+        network: Source::Host,
+        ..Joined::default()
+    };
     assert!(check_sysctl("net.core.somaxconn", &host).is_err());
 }

@@ -18,7 +18,15 @@ const PAIRS: [[&str; 2]; 11] = [
 ];
 
 /// Options with a value.
-const VALUES: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
+const VALUES: [&str; 7] = [
+    "size",
+    "mode",
+    "uid",
+    "gid",
+    "nr_inodes",
+    "nr_blocks",
+    "mpol",
+];
 
 /// Docker's defaults with the user's comma-separated options.
 ///

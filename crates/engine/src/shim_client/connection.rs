@@ -48,8 +48,29 @@ impl Connection {
 
     /// Receives a packet; `None` when the peer has closed. Cancel-safe.
     pub(super) async fn receive(&self) -> Result<Option<Packet>, WireError> {
-        let received = self
-            .socket
+        let mut reset = false;
+        loop {
+            match self.receive_once().await {
+                Ok((_, received)) if received.len == 0 => return Ok(None),
+                Ok((_, received)) if received.truncated => {
+                    return Err(protocol(&ProtocolError::Truncated));
+                }
+                Ok((bytes, received)) => {
+                    return Ok(Some(Packet {
+                        bytes,
+                        fds: received.fds,
+                    }));
+                }
+                // The peer ended without having read everything. The kernel tells that first, and
+                // once; what the peer had said before is still to be read.
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset && !reset => reset = true,
+                Err(e) => return Err(wire("receive from the supervisor", &e)),
+            }
+        }
+    }
+
+    async fn receive_once(&self) -> std::io::Result<(Vec<u8>, sys::fdpass::Received)> {
+        self.socket
             .async_io(Interest::READABLE, || {
                 BUFFER_OF_THREAD.with_borrow_mut(|buffer| {
                     let received = sys::fdpass::recv(self.socket.as_fd(), buffer)?;
@@ -57,14 +78,7 @@ impl Connection {
                     Ok((bytes, received))
                 })
             })
-            .await;
-        match received {
-            Ok((_, received)) if received.len == 0 => Ok(None),
-            Ok((_, received)) if received.truncated => Err(protocol(&ProtocolError::Truncated)),
-            Ok((bytes, received)) => Ok(Some(Packet { bytes, fds: received.fds })),
-            Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => Ok(None),
-            Err(e) => Err(wire("receive from the supervisor", &e)),
-        }
+            .await
     }
 }
 

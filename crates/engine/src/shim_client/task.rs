@@ -66,12 +66,12 @@ impl Task {
     ) -> Result<Self, WireError> {
         let connection = Arc::new(Connection::new(socket)?);
         let pending = Arc::new(Mutex::new(Pending::default()));
-        let reader = tokio::spawn(read(
-            Arc::clone(&connection),
-            Arc::clone(&pending),
-            events,
-        ));
-        Ok(Self { connection, pending, reader })
+        let reader = tokio::spawn(read(Arc::clone(&connection), Arc::clone(&pending), events));
+        Ok(Self {
+            connection,
+            pending,
+            reader,
+        })
     }
 
     /// Sends a request; its answer can be awaited later, so that requests can follow each other.
@@ -114,7 +114,10 @@ impl Task {
 
     /// Greets a supervisor that was there before and learns its state.
     pub(crate) async fn hello(&self) -> Result<State, WireError> {
-        match self.call(Request::Hello { version: VERSION }, Vec::new()).await? {
+        match self
+            .call(Request::Hello { version: VERSION }, Vec::new())
+            .await?
+        {
             Reply::State(state) => Ok(*state),
             other => Err(unexpected(&other)),
         }
@@ -166,7 +169,10 @@ async fn read(
                 }
             }
             Err(error) => {
-                tracing::warn!(error = spec::error::chain(&error), "a supervisor speaks strangely");
+                tracing::warn!(
+                    error = spec::error::chain(&error),
+                    "a supervisor speaks strangely"
+                );
                 break;
             }
         }
@@ -177,4 +183,85 @@ async fn read(
         pending.waiting.clear();
     }
     let _driver_ended = events.send(TaskEvent::Gone);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shim::protocol::{Exit, Outcome};
+    use spec::Timestamp;
+
+    /// A supervisor that says what a test wants it to say.
+    struct Fake(Connection);
+
+    impl Fake {
+        fn pair() -> (Task, mpsc::UnboundedReceiver<TaskEvent>, Self) {
+            let (ours, theirs) = sys::fdpass::seqpacket_pair().unwrap();
+            let (reports, events) = mpsc::unbounded_channel();
+            let task = Task::new(ours, reports).unwrap();
+            (task, events, Self(Connection::new(theirs).unwrap()))
+        }
+
+        async fn hear(&self) -> (Call, Vec<OwnedFd>) {
+            self.0.receive().await.unwrap().unwrap().decode().unwrap()
+        }
+
+        async fn say(&self, message: Message) {
+            let packet = Packet::encode(&message, Vec::new()).unwrap();
+            self.0.send(&packet).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_find_their_questions_and_events_come_in_between() {
+        let (task, mut events, fake) = Fake::pair();
+        let (_keep, netns) = sys::fdpass::stream_pair().unwrap();
+        let first = task.send(Request::Start, Vec::new()).await.unwrap();
+        let second = task.send(Request::Pause, vec![netns]).await.unwrap();
+        let (start, _) = fake.hear().await;
+        let (pause, fds) = fake.hear().await;
+        assert_eq!((start.request, fds.len()), (Request::Start, 1));
+        let refused = WireError::new(ErrorKind::Conflict, "no");
+        fake.say(Message::Reply {
+            id: pause.id,
+            result: Outcome::Error(refused.clone()),
+        })
+        .await;
+        fake.say(Message::Event(Event::Oom)).await;
+        let at = Timestamp::from_unix(1, 0);
+        let started = Reply::Started { at };
+        fake.say(Message::Reply {
+            id: start.id,
+            result: Outcome::Ok(started.clone()),
+        })
+        .await;
+        assert_eq!(second.get().await.unwrap_err(), refused);
+        assert_eq!(first.get().await.unwrap(), started);
+        assert!(matches!(
+            events.recv().await,
+            Some(TaskEvent::Event(Event::Oom))
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_lost_supervisor_answers_everything_and_is_told_last() {
+        let (task, mut events, fake) = Fake::pair();
+        let answer = task.send(Request::Start, Vec::new()).await.unwrap();
+        let exit = Exit {
+            code: 3,
+            signal: None,
+            oom_killed: false,
+            at: Timestamp::ZERO,
+            warnings: Vec::new(),
+        };
+        fake.say(Message::Event(Event::Exited(exit))).await;
+        drop(fake);
+        assert_eq!(answer.get().await.unwrap_err().kind, ErrorKind::Unavailable);
+        assert!(matches!(
+            events.recv().await,
+            Some(TaskEvent::Event(Event::Exited(_)))
+        ));
+        assert!(matches!(events.recv().await, Some(TaskEvent::Gone)));
+        assert!(task.send(Request::Start, Vec::new()).await.is_err());
+    }
 }

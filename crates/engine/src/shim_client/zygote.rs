@@ -47,7 +47,10 @@ impl Zygote {
     /// Starts it.
     pub(crate) fn start(shim_path: PathBuf) -> Result<Self, WireError> {
         let zygote = Self {
-            shared: Arc::new(Shared { shim_path, live: Mutex::new(None) }),
+            shared: Arc::new(Shared {
+                shim_path,
+                live: Mutex::new(None),
+            }),
         };
         zygote.live()?;
         Ok(zygote)
@@ -102,14 +105,21 @@ impl Live {
             pending.waiting.insert(id, reply);
             id
         };
-        let request = Spawn { id, container, run_dir: run_dir.to_owned() };
+        let request = Spawn {
+            id,
+            container,
+            run_dir: run_dir.to_owned(),
+        };
         let packet = Packet::encode(&request, vec![theirs]).map_err(|e| protocol(&e))?;
         self.connection.send(&packet).await?;
         drop(packet);
         match tokio::time::timeout(SPAWN_TIMEOUT, answer).await {
             Ok(Ok(result)) => result.map(|_| ours),
             Ok(Err(_)) => Err(gone("spawner")),
-            Err(_) => Err(WireError::new(ErrorKind::Unavailable, "the spawner does not answer")),
+            Err(_) => Err(WireError::new(
+                ErrorKind::Unavailable,
+                "the spawner does not answer",
+            )),
         }
     }
 }
@@ -128,7 +138,10 @@ async fn read(live: Arc<Live>) {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(error = spec::error::chain(&error), "the spawner speaks strangely");
+                    tracing::error!(
+                        error = spec::error::chain(&error),
+                        "the spawner speaks strangely"
+                    );
                     break;
                 }
             },
@@ -169,5 +182,8 @@ fn exec(shim_path: &Path) -> Result<Live, WireError> {
     if let Err(error) = waiter {
         tracing::warn!(%error, "nobody will reap the spawner");
     }
-    Ok(Live { connection, pending: Mutex::default() })
+    Ok(Live {
+        connection,
+        pending: Mutex::default(),
+    })
 }

@@ -52,7 +52,9 @@ enum Input {
 
 impl std::fmt::Debug for Attached {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attached").field("tty", &self.tty).finish_non_exhaustive()
+        f.debug_struct("Attached")
+            .field("tty", &self.tty)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,7 +102,11 @@ impl Attached {
 
     /// Passes input on; where there is a terminal the keys are looked for.
     pub(crate) fn with_input(mut self, scanner: DetachScanner, on_detach: OnDetach) -> Self {
-        self.input = if self.tty { Input::Scanned(scanner) } else { Input::Raw };
+        self.input = if self.tty {
+            Input::Scanned(scanner)
+        } else {
+            Input::Raw
+        };
         self.on_detach = Some(on_detach);
         self
     }

@@ -28,7 +28,9 @@ pub fn parse_keys(text: &str) -> Result<Vec<u8>> {
     text.split(',')
         .map(|part| {
             key(part).ok_or_else(|| {
-                Error::invalid(format!("Invalid detach keys ({text}) provided: Unknown character: '{part}'"))
+                Error::invalid(format!(
+                    "Invalid detach keys ({text}) provided: Unknown character: '{part}'"
+                ))
             })
         })
         .collect()
@@ -72,7 +74,10 @@ impl DetachScanner {
                 self.matched += 1;
                 if self.matched == self.keys.len() {
                     self.matched = 0;
-                    return Scanned { forward, detach: true };
+                    return Scanned {
+                        forward,
+                        detach: true,
+                    };
                 }
                 continue;
             }
@@ -81,10 +86,16 @@ impl DetachScanner {
             if self.matched == 0 {
                 forward.push(byte);
             } else if self.keys.len() == 1 {
-                return Scanned { forward, detach: true };
+                return Scanned {
+                    forward,
+                    detach: true,
+                };
             }
         }
-        Scanned { forward, detach: false }
+        Scanned {
+            forward,
+            detach: false,
+        }
     }
 }
 
@@ -107,18 +118,27 @@ mod tests {
     #[test]
     fn keys_are_found_over_chunk_borders_and_failed_starts_are_passed_on() {
         let scanner = DetachScanner::new(None).unwrap();
-        assert_eq!(feed(&mut scanner.clone(), &[b"ab\x10", b"\x11cd"]), (b"ab".to_vec(), true));
+        assert_eq!(
+            feed(&mut scanner.clone(), &[b"ab\x10", b"\x11cd"]),
+            (b"ab".to_vec(), true)
+        );
         assert_eq!(
             feed(&mut scanner.clone(), &[b"\x10x", b"\x10", b"\x10\x11"]),
             (b"\x10x\x10".to_vec(), true)
         );
-        assert_eq!(feed(&mut scanner.clone(), &[b"plain"]), (b"plain".to_vec(), false));
+        assert_eq!(
+            feed(&mut scanner.clone(), &[b"plain"]),
+            (b"plain".to_vec(), false)
+        );
     }
 
     #[test]
     fn grammar_of_keys() {
         assert_eq!(parse_keys("ctrl-p,ctrl-q").unwrap(), [16, 17]);
-        assert_eq!(parse_keys("a,ctrl-@,ctrl-],CTRL-a").unwrap(), [b'a', 0, 29, 1]);
+        assert_eq!(
+            parse_keys("a,ctrl-@,ctrl-],CTRL-a").unwrap(),
+            [b'a', 0, 29, 1]
+        );
         for bad in ["ctrl-", "ctrl-1", "xx", "a,,b", "ctrl-ü"] {
             assert!(parse_keys(bad).is_err(), "{bad}");
         }

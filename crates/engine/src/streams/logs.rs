@@ -57,7 +57,9 @@ struct Follow {
 
 impl std::fmt::Debug for LogStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogStream").field("tty", &self.tty).finish_non_exhaustive()
+        f.debug_struct("LogStream")
+            .field("tty", &self.tty)
+            .finish_non_exhaustive()
     }
 }
 
@@ -268,7 +270,11 @@ impl Formatter {
         while bytes.len() < CHUNK {
             let Some(entry) = reader.next_entry().map_err(failed)? else {
                 let ended = reader.ended();
-                return Ok(Chunk { bytes, drained: true, ended });
+                return Ok(Chunk {
+                    bytes,
+                    drained: true,
+                    ended,
+                });
             };
             self.line.clear();
             prefix(&mut self.line, &entry, self.timestamps, self.details);
@@ -278,7 +284,11 @@ impl Formatter {
             bytes.extend_from_slice(&self.line);
             bytes.extend_from_slice(entry.log);
         }
-        Ok(Chunk { bytes, drained: false, ended: false })
+        Ok(Chunk {
+            bytes,
+            drained: false,
+            ended: false,
+        })
     }
 }
 
@@ -302,8 +312,10 @@ fn prefix(line: &mut Vec<u8>, entry: &Entry<'_>, timestamps: bool, details: bool
             .attrs
             .and_then(|json| serde_json::from_slice(json).ok())
             .unwrap_or_default();
-        let pairs: Vec<String> =
-            attributes.iter().map(|(k, v)| format!("{}={}", escape(k), escape(v))).collect();
+        let pairs: Vec<String> = attributes
+            .iter()
+            .map(|(k, v)| format!("{}={}", escape(k), escape(v)))
+            .collect();
         line.extend_from_slice(pairs.join(",").as_bytes());
         line.push(b' ');
     }
@@ -348,7 +360,12 @@ mod tests {
     }
 
     fn both() -> LogsOptions {
-        LogsOptions { stdout: true, stderr: true, follow: true, ..LogsOptions::default() }
+        LogsOptions {
+            stdout: true,
+            stderr: true,
+            follow: true,
+            ..LogsOptions::default()
+        }
     }
 
     #[tokio::test]
@@ -362,7 +379,11 @@ mod tests {
 
     #[tokio::test]
     async fn times_and_details_stand_before_lines() {
-        let options = LogsOptions { timestamps: true, details: true, ..both() };
+        let options = LogsOptions {
+            timestamps: true,
+            details: true,
+            ..both()
+        };
         let text = String::from_utf8(read(options, true).await).unwrap();
         assert_eq!(
             text,
@@ -372,9 +393,15 @@ mod tests {
 
     #[tokio::test]
     async fn tail_and_streams_are_chosen() {
-        let options = LogsOptions { tail: Some(1), ..both() };
+        let options = LogsOptions {
+            tail: Some(1),
+            ..both()
+        };
         assert_eq!(read(options, true).await, b"two\n");
-        let options = LogsOptions { stderr: false, ..both() };
+        let options = LogsOptions {
+            stderr: false,
+            ..both()
+        };
         assert_eq!(read(options, true).await, b"one\n");
     }
 }

@@ -17,6 +17,9 @@ pub(super) struct Decision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) argument: u32,
+    /// Whether all 64 bits count. 32-bit programs have arguments of 32 bits, but the kernel shows the
+    /// filter the upper halves of the registers, too, and such a program can fill them.
+    pub(super) wide: bool,
     pub(super) operator: Operator,
     pub(super) value: u64,
 }
@@ -227,8 +230,31 @@ enum Step {
     End(u32),
 }
 
+/// Compares an argument of 32 bits.
+fn compare_half(condition: &Condition) -> Vec<Step> {
+    let low = |value: u64| (value & 0xffff_ffff) as u32;
+    let (code, yes, no) = match condition.operator {
+        Operator::Equal | Operator::MaskedEqual { .. } => (JUMP_EQUAL, To::Holds, To::Fails),
+        Operator::NotEqual => (JUMP_EQUAL, To::Fails, To::Holds),
+        Operator::Greater => (JUMP_GREATER, To::Holds, To::Fails),
+        Operator::GreaterOrEqual => (JUMP_GREATER_OR_EQUAL, To::Holds, To::Fails),
+        Operator::Less => (JUMP_GREATER_OR_EQUAL, To::Fails, To::Holds),
+        Operator::LessOrEqual => (JUMP_GREATER, To::Fails, To::Holds),
+    };
+    let mut steps = vec![Step::Plain(plain(LOAD, ARGUMENTS + 8 * condition.argument))];
+    if let Operator::MaskedEqual { mask } = condition.operator {
+        steps.push(Step::Plain(plain(AND, low(mask))));
+    }
+    let k = low(condition.value);
+    steps.extend([Step::Jump { code, k, yes, no }, Step::Mark]);
+    steps
+}
+
 /// Compares a 64-bit argument with the 32-bit operations there are: high half, then low half.
 fn compare(condition: &Condition) -> Vec<Step> {
+    if !condition.wide {
+        return compare_half(condition);
+    }
     let low_at = ARGUMENTS + 8 * condition.argument;
     let halves = |value: u64| ((value >> 32) as u32, (value & 0xffff_ffff) as u32);
     let (high, low) = halves(condition.value);

@@ -29,6 +29,11 @@ impl Architecture {
         }
     }
 
+    /// Whether arguments have 64 bits.
+    pub(super) fn is_wide(self) -> bool {
+        matches!(self, Self::X86_64 | Self::Aarch64)
+    }
+
     /// The call's number here, if it has one.
     pub(super) fn number(self, name: &str) -> Option<u32> {
         let id = match self {

@@ -103,6 +103,13 @@ fn conditions_of_the_default_profile_hold() {
     }
     assert_eq!(ask(&p, "socket", [40, 0, 0, 0, 0, 0]), EPERM);
     assert_eq!(ask(&p, "socket", [41, 0, 0, 0, 0, 0]), ALLOW);
+    // The kernel takes the lower half of the argument, whatever is in the upper one.
+    for family in [38, 40] {
+        let dressed = [1 << 32 | family, 0, 0, 0, 0, 0];
+        assert_eq!(ask(&p, "socket", dressed), EPERM, "family {family}");
+        let direct = Architecture::X86.number("socket").unwrap();
+        assert_eq!(run(&p, I386, direct, dressed), EPERM, "family {family}");
+    }
     for (persona, want) in [
         (0, ALLOW),
         (8, ALLOW),
@@ -123,6 +130,40 @@ fn conditions_of_the_default_profile_hold() {
     let admin = default_for(&["CAP_SYS_ADMIN"]);
     assert_eq!(ask(&admin, "clone", [0x1000_0000, 0, 0, 0, 0, 0]), ALLOW);
     assert_eq!(ask(&admin, "clone3", [0; 6]), ALLOW);
+}
+
+#[test]
+fn upper_halves_do_not_count_in_32_bit_programs() {
+    for (op, value, given, holds) in [
+        ("SCMP_CMP_EQ", 7, 7, true),
+        ("SCMP_CMP_EQ", 7, 8, false),
+        ("SCMP_CMP_NE", 7, 7, false),
+        ("SCMP_CMP_NE", 7, 8, true),
+        ("SCMP_CMP_GT", 7, 7, false),
+        ("SCMP_CMP_GT", 7, 8, true),
+        ("SCMP_CMP_GE", 7, 6, false),
+        ("SCMP_CMP_GE", 7, 7, true),
+        ("SCMP_CMP_LT", 7, 6, true),
+        ("SCMP_CMP_LT", 7, 7, false),
+        ("SCMP_CMP_LE", 7, 7, true),
+        ("SCMP_CMP_LE", 7, 8, false),
+        ("SCMP_CMP_MASKED_EQ", 3, 7, true),
+        ("SCMP_CMP_MASKED_EQ", 3, 6, false),
+    ] {
+        let mut profile = spec::seccomp::default_profile::<&str>(&[]);
+        let value_two = if op == "SCMP_CMP_MASKED_EQ" { 3 } else { 0 };
+        let arg = SeccompArg { index: 0, value, value_two, op: op.to_owned() };
+        profile.syscalls = vec![SeccompRule {
+            names: vec!["getpid".to_owned()],
+            action: "SCMP_ACT_ALLOW".to_owned(),
+            args: vec![arg],
+            ..SeccompRule::default()
+        }];
+        let program = compile(&profile).unwrap();
+        let number = Architecture::X86.number("getpid").unwrap();
+        let answer = run(&program, I386, number, [0xdead << 32 | given, 0, 0, 0, 0, 0]);
+        assert_eq!(answer == ALLOW, holds, "{op} {value} with {given}");
+    }
 }
 
 #[test]

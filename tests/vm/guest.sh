@@ -1,0 +1,303 @@
+#!/bin/sh
+# What Corten does on a machine with cgroup v2 only, from its first container to its last trace.
+# Run by busybox inside the virtual machine of `cargo xtask vm-test`; powers it off at the end.
+# `only=NAME` on the kernel's command line runs one section.
+
+export PATH=/vm/bin:/bin
+passed=0
+failed=0
+
+pass() { passed=$((passed + 1)); echo "ok      $1"; }
+fail() { failed=$((failed + 1)); echo "FAILED  $1: $2"; }
+# is NAME WANTED FOUND
+is() { if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "wanted \`$2\`, found \`$3\`"; fi; }
+# has NAME PART TEXT
+has() { case "$3" in *"$2"*) pass "$1" ;; *) fail "$1" "no \`$2\` in \`$3\`" ;; esac; }
+# between NAME LOWEST HIGHEST FOUND
+between() {
+    if [ "$4" -ge "$2" ] 2>/dev/null && [ "$4" -le "$3" ]; then pass "$1"
+    else fail "$1" "wanted $2 to $3, found \`$4\`"; fi
+}
+# soon COMMAND...: until it succeeds, at most 15 seconds.
+soon() {
+    tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 150 ] || return 1
+        usleep 100000
+    done
+}
+c() { timeout -s KILL 90 corten "$@"; }
+ask() { c inspect --format "$2" "$1" 2>&1; }
+state_is() { [ "$(ask "$1" '{{.State.Status}}')" = "$2" ]; }
+clean() { c rm -f "$@" >/dev/null 2>&1; }
+
+machine() {
+    busybox mkdir -p /proc /sys /dev /tmp /run /var /etc /root /usr
+    busybox --install -s /bin
+    mount -t proc proc /proc
+    mount -t sysfs sysfs /sys
+    mount -t devtmpfs dev /dev
+    mkdir -p /dev/pts
+    mount -t devpts devpts /dev/pts
+    mount -t cgroup2 -o nsdelegate cgroup2 /sys/fs/cgroup
+    for module in /vm/modules/*.ko; do
+        insmod "$module" || fail "module" "$module"
+    done
+    ip link set lo up
+    ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0 && ip route add default via 10.0.2.2
+    echo "kernel $(uname -r), up $(cut -d ' ' -f 1 /proc/uptime) s, controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
+}
+
+start_daemon() {
+    cortend >>/var/cortend.log 2>&1 &
+    daemon=$!
+    soon corten version
+}
+
+# Kills a process and waits until nothing is left of it but an entry for its parent.
+murder() {
+    kill -9 "$1"
+    soon sh -c "! grep -q '^State:[^Z]*\$' /proc/$1/status 2>/dev/null"
+}
+
+# layer NAME: packs /tmp/NAME as a layer of the image.
+layer() {
+    mkdir -p "/tmp/image/$1"
+    tar -C "/tmp/$1" -cf "/tmp/image/$1/layer.tar" .
+    sha256sum "/tmp/image/$1/layer.tar" | cut -d ' ' -f 1
+}
+
+# An image of three layers: a base, one that adds and removes, one that changes.
+image() {
+    for dir in bin etc tmp root; do mkdir -p "/tmp/base/$dir"; done
+    cp /bin/busybox /tmp/base/bin/
+    for applet in $(busybox --list); do
+        [ "$applet" = busybox ] || ln -s busybox "/tmp/base/bin/$applet"
+    done
+    echo root:x:0:0:root:/root:/bin/sh >/tmp/base/etc/passwd
+    echo first >/tmp/base/etc/changed
+    echo first >/tmp/base/etc/removed
+    mkdir -p /tmp/second/etc /tmp/third/etc
+    : >/tmp/second/etc/.wh.removed
+    echo second >/tmp/second/etc/added
+    echo third >/tmp/third/etc/changed
+    ids=
+    for name in base second third; do
+        ids="$ids${ids:+,}\"sha256:$(layer $name)\""
+    done
+    echo "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"sh\"]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[$ids]}}" >/tmp/image/config.json
+    echo '[{"Config":"config.json","RepoTags":["busybox:latest"],"Layers":["base/layer.tar","second/layer.tar","third/layer.tar"]}]' >/tmp/image/manifest.json
+    tar -C /tmp/image -cf /tmp/image.tar manifest.json config.json base second third
+    has "load an image" "Loaded image: busybox:latest" "$(c load -i /tmp/image.tar 2>&1)"
+    rm -rf /tmp/base /tmp/second /tmp/third /tmp/image /tmp/image.tar
+}
+
+# What must be as before when no container is left.
+traces() {
+    find /sys/fs/cgroup -type d | sort
+    ip -o link | sed 's/^[0-9]*: //; s/[:@ ].*//' | sort
+    cut -d ' ' -f 2 /proc/mounts | sort
+    grep -E '^nft_(masq|chain_nat) ' /proc/modules | cut -d ' ' -f 1,3
+    ps -o args | grep -c '[c]orten-shim\|[c]orten.*supervisor'
+}
+
+section_info() {
+    is "info: version of cgroups" 2 "$(c info --format '{{.CgroupVersion}}' 2>&1)"
+    is "info: driver of cgroups" cgroupfs "$(c info --format '{{.CgroupDriver}}' 2>&1)"
+}
+
+section_run() {
+    is "run prints" "hello" "$(c run --rm busybox echo hello 2>&1)"
+    c run --rm busybox sh -c 'exit 42'
+    is "run returns the exit code" 42 $?
+    is "layers are stacked" "third second gone" \
+        "$(c run --rm busybox sh -c 'echo $(cat /etc/changed /etc/added) $(test -e /etc/removed || echo gone)' 2>&1)"
+    is "the root can be written" "x" "$(c run --rm busybox sh -c 'echo x >/etc/changed; cat /etc/changed' 2>&1)"
+    is "the image is unchanged" "third" "$(c run --rm busybox cat /etc/changed 2>&1)"
+    c run --rm --read-only busybox sh -c ': >/x' 2>/dev/null
+    is "--read-only" 1 $?
+    is "a terminal" "/dev/pts/0" "$(c run --rm -t busybox tty 2>&1 | tr -d '\r')"
+    is "--init" "docker-init" "$(c run --rm --init busybox sh -c 'tr "\\0" " " </proc/1/cmdline | sed "s,.*/sbin/,,; s, .*,,"' 2>&1)"
+    is "standard input" "typed" "$(echo typed | c run --rm -i busybox cat 2>&1)"
+    is "--tmpfs" "tmpfs" "$(c run --rm --tmpfs /t busybox sh -c 'grep " /t " /proc/mounts | cut -d " " -f 1' 2>&1)"
+    is "seccomp filters" 2 "$(c run --rm busybox sh -c 'grep ^Seccomp: /proc/self/status | cut -f 2' 2>&1)"
+    has "a missing program" "not found" "$(c run --rm busybox nothing 2>&1)"
+}
+
+section_life() {
+    c run -d --name a busybox sh -c 'trap "echo stopping; exit 7" TERM; trap "echo usr1" USR1; i=0; while :; do i=$((i+1)); usleep 20000; done' >/dev/null
+    is "run -d" running "$(ask a '{{.State.Status}}')"
+    is "exec" "inside 1" "$(c exec a sh -c 'echo inside $(grep -c sleep /proc/1/cmdline)' 2>&1)"
+    c exec a sh -c 'exit 3'
+    is "exec returns the exit code" 3 $?
+    # The shell of the container and the grandchild are in the same group.
+    is "exec joins the group" "0::/" "$(c exec a cat /proc/self/cgroup 2>&1)"
+    id=$(ask a '{{.Id}}')
+    group=/sys/fs/cgroup/corten/$id
+    has "the group is there" "$(ask a '{{.State.Pid}}')" "$(cat "$group/cgroup.procs" 2>&1)"
+    c kill -s USR1 a >/dev/null
+    soon sh -c 'corten logs a 2>&1 | grep -q usr1'
+    has "kill -s and logs" usr1 "$(c logs a 2>&1)"
+    has "top" "usleep" "$(c top a 2>&1)"
+    c pause a >/dev/null
+    is "pause" paused "$(ask a '{{.State.Status}}')"
+    has "the group is frozen" "frozen 1" "$(cat "$group/cgroup.events" 2>&1)"
+    has "no exec while paused" "paused" "$(c exec a true 2>&1)"
+    c unpause a >/dev/null
+    is "unpause" running "$(ask a '{{.State.Status}}')"
+    has "the group is thawed" "frozen 0" "$(cat "$group/cgroup.events" 2>&1)"
+    c stop a >/dev/null
+    is "stop" "exited 7" "$(ask a '{{.State.Status}} {{.State.ExitCode}}')"
+    is "the group is removed" "" "$(ls -d "$group" 2>/dev/null)"
+    c start a >/dev/null
+    is "start again" running "$(ask a '{{.State.Status}}')"
+    c kill a >/dev/null
+    soon state_is a exited
+    is "kill" "exited 137" "$(ask a '{{.State.Status}} {{.State.ExitCode}}')"
+    c run -d --name b busybox sleep 1000 >/dev/null
+    c stop -t 1 b >/dev/null
+    is "stop of the deaf" "exited 137" "$(ask b '{{.State.Status}} {{.State.ExitCode}}')"
+    c run -d --name p busybox sleep 1000 >/dev/null
+    c pause p >/dev/null
+    c rm -f a b p >/dev/null 2>&1
+    is "rm -f, of a paused one too" "" "$(c ps -aq 2>&1)"
+}
+
+section_limits() {
+    is "-m is seen inside" 33554432 "$(c run --rm -m 32m busybox cat /sys/fs/cgroup/memory.max 2>&1)"
+    is "-m limits swap likewise" 33554432 "$(c run --rm -m 32m busybox cat /sys/fs/cgroup/memory.swap.max 2>&1)"
+    is "--memory-reservation" 16777216 "$(c run --rm -m 32m --memory-reservation 16m busybox cat /sys/fs/cgroup/memory.low 2>&1)"
+    is "--cpus" "50000 100000" "$(c run --rm --cpus 0.5 busybox cat /sys/fs/cgroup/cpu.max 2>&1)"
+    between "-c" 15 65 "$(c run --rm -c 512 busybox cat /sys/fs/cgroup/cpu.weight 2>&1)"
+    is "--cpuset-cpus" 1 "$(c run --rm --cpuset-cpus 1 busybox cat /sys/fs/cgroup/cpuset.cpus 2>&1)"
+    is "--pids-limit" 20 "$(c run --rm --pids-limit 20 busybox cat /sys/fs/cgroup/pids.max 2>&1)"
+    has "forks end at the limit" "fork" "$(c run --rm --pids-limit 20 busybox sh -c 'for i in $(seq 50); do sleep 5 & done; echo reached' 2>&1)"
+    c run --name oom -m 32m busybox sh -c 'x=0123456789abcdef; while :; do x=$x$x; done' >/dev/null 2>&1
+    is "out of memory: exit code" 137 $?
+    is "out of memory: told" "true 137" "$(ask oom '{{.State.OOMKilled}} {{.State.ExitCode}}')"
+    is "out of memory: a child" "child 137" "$(c run --name child -m 32m busybox sh -c 'tail /dev/zero; echo child $?' 2>/dev/null)"
+    is "out of memory: a child is told" "true 0" "$(ask child '{{.State.OOMKilled}} {{.State.ExitCode}}')"
+    is "enough memory: not told" "false" "$(c run --name fine -m 32m busybox true; ask fine '{{.State.OOMKilled}}')"
+    clean oom child fine
+    c run -d --name bomb --pids-limit 40 busybox sh -c 'b() { b | b & }; b; while :; do sleep 1; b; done' >/dev/null 2>&1
+    sleep 2
+    between "a fork bomb is held" 1 40 "$(cat /sys/fs/cgroup/corten/*/pids.current)"
+    c rm -f bomb >/dev/null 2>&1
+    is "a fork bomb is removed" 0 "$(cat /sys/fs/cgroup/corten/*/pids.current 2>/dev/null | wc -l)"
+}
+
+section_view() {
+    is "a cgroup namespace" "0::/" "$(c run --rm busybox cat /proc/self/cgroup 2>&1)"
+    is "a single hierarchy" "cgroup2" "$(c run --rm busybox sh -c 'grep " /sys/fs/cgroup " /proc/mounts | cut -d " " -f 3' 2>&1)"
+    has "it cannot be written" "Read-only" "$(c run --rm busybox mkdir /sys/fs/cgroup/x 2>&1)"
+    is "its own group only" "0" "$(c run --rm busybox sh -c 'ls -d /sys/fs/cgroup/*/ 2>/dev/null | wc -l' 2>&1)"
+    is "--privileged may write" "made" "$(c run --rm --privileged busybox sh -c 'mkdir /sys/fs/cgroup/x && rmdir /sys/fs/cgroup/x && echo made' 2>&1)"
+    is "--privileged has a namespace too" "0::/" "$(c run --rm --privileged busybox cat /proc/self/cgroup 2>&1)"
+    has "--cgroupns host" "/corten/" "$(c run --rm --cgroupns host busybox cat /proc/self/cgroup 2>&1)"
+    is "--cgroupns host: limits" "33554432" "$(c run --rm -m 32m --cgroupns host busybox sh -c 'cat /sys/fs/cgroup$(cut -d : -f 3 /proc/self/cgroup)/memory.max || cat /sys/fs/cgroup/memory.max' 2>/dev/null)"
+}
+
+section_devices() {
+    open='mknod /n c 1 11 && echo x >/n && echo opened'
+    has "the kernel's log: refused" "not permitted" "$(c run --rm busybox sh -c "$open" 2>&1)"
+    is "the kernel's log: --privileged" "opened" "$(c run --rm --privileged busybox sh -c "$open" 2>&1)"
+    is "the kernel's log: --device" "opened" "$(c run --rm --device /dev/kmsg busybox sh -c 'echo x >/dev/kmsg && echo opened' 2>&1)"
+    has "the kernel's log: --device r" "not permitted" "$(c run --rm --device /dev/kmsg:/dev/kmsg:r busybox sh -c 'echo x >/dev/kmsg && echo opened' 2>&1)"
+    has "a terminal of the host: refused" "not permitted" "$(c run --rm busybox sh -c 'mknod /n c 4 64 && echo x >/n' 2>&1)"
+    has "a block device: refused" "not permitted" "$(c run --rm busybox sh -c 'mknod /n b 8 0 && cat /n' 2>&1)"
+    is "/dev/null made by hand" "opened" "$(c run --rm busybox sh -c 'mknod /n c 1 3 && echo x >/n && echo opened' 2>&1)"
+    c run -d --name dev busybox sleep 1000 >/dev/null
+    has "refused to an exec too" "not permitted" "$(c exec dev sh -c "$open" 2>&1)"
+    clean dev
+}
+
+section_stats() {
+    c run -d --name s -m 64m busybox sh -c 'dd if=/dev/zero of=/tmp/x bs=1M count=8 2>/dev/null; sleep 1000 & sleep 1000' >/dev/null
+    soon sh -c 'corten exec s pidof sleep | grep -q " "'
+    line=$(c stats --no-stream --format '{{.MemUsage}}|{{.PIDs}}|{{.CPUPerc}}|{{.NetIO}}' s 2>&1)
+    has "stats: limit" "/ 64MiB" "$line"
+    has "stats: tasks" "|3|" "$line"
+    has "stats: percentage" "%|" "$line"
+    has "stats: memory is not nothing" "iB / " "$(echo "$line" | grep -v '^0B')"
+    used=$(c exec s cat /sys/fs/cgroup/memory.current)
+    between "memory.current counts the file in memory" 8000000 64000000 "$used"
+    clean s
+}
+
+section_network() {
+    is "--network none" "lo" "$(c run --rm --network none busybox ls /sys/class/net 2>&1)"
+    c run -d --name n busybox sleep 1000 >/dev/null
+    address=$(ask n '{{.NetworkSettings.IPAddress}}')
+    [ -n "$address" ] || address=$(ask n '{{.NetworkSettings.Networks.bridge.IPAddress}}')
+    has "from one container to another" " 0% packet loss" "$(c run --rm busybox ping -c 2 -W 5 "$address" 2>&1)"
+    has "from the host to a container" " 0% packet loss" "$(ping -c 2 -W 5 "$address" 2>&1)"
+    # The emulated router answers nobody but the machine itself.
+    has "out through the masquerade" " 0% packet loss" "$(c run --rm busybox ping -c 2 -W 5 10.0.2.2 2>&1)"
+    is "--network host" "eth0" "$(c run --rm --network host busybox ls /sys/class/net 2>&1 | grep eth0)"
+    clean n
+}
+
+section_crash() {
+    c run -d --name r -m 32m busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i; usleep 20000; done' >/dev/null
+    c run -d --name e busybox sh -c 'sleep 3; exit 23' >/dev/null
+    pid=$(ask r '{{.State.Pid}}')
+    murder "$daemon"
+    sleep 4
+    start_daemon
+    is "daemon killed: the container runs" "running $pid" "$(ask r '{{.State.Status}} {{.State.Pid}}')"
+    is "daemon killed: an exit meanwhile is known" "exited 23" "$(ask e '{{.State.Status}} {{.State.ExitCode}}')"
+    is "daemon killed: exec" "33554432" "$(c exec r cat /sys/fs/cgroup/memory.max 2>&1)"
+    c logs r >/tmp/log 2>&1
+    seq 1 "$(wc -l </tmp/log)" >/tmp/wanted
+    cmp -s /tmp/log /tmp/wanted
+    is "daemon killed: no line is lost" 0 $?
+    between "daemon killed: it counted on" 150 100000 "$(wc -l </tmp/log)"
+    supervisor=$(grep ^PPid: "/proc/$pid/status" | cut -f 2)
+    is "the supervisor is the parent" "1" "$(ps -o pid,args | grep -c "^ *$supervisor .*[c]orten")"
+    kill -9 "$supervisor"
+    soon state_is r exited
+    is "supervisor killed: told" "exited 137" "$(ask r '{{.State.Status}} {{.State.ExitCode}}')"
+    is "supervisor killed: the other container is untouched" "exited 23" "$(ask e '{{.State.Status}} {{.State.ExitCode}}')"
+    is "supervisor killed: the group is removed" "" "$(ls -d "/sys/fs/cgroup/corten/$(ask r '{{.Id}}')" 2>/dev/null)"
+    c start r >/dev/null
+    is "supervisor killed: starts again" running "$(ask r '{{.State.Status}}')"
+    clean r e
+}
+
+section_many() {
+    for i in 1 2 3 4 5 6; do
+        (c run --rm --name "m$i" busybox sh -c "echo $i" >"/tmp/m$i" 2>&1) &
+        jobs="$jobs $!"
+    done
+    wait $jobs
+    is "six at the same time" "1 2 3 4 5 6" "$(echo $(cat /tmp/m1 /tmp/m2 /tmp/m3 /tmp/m4 /tmp/m5 /tmp/m6))"
+}
+
+main() {
+    machine
+    start_daemon || fail "the daemon starts" "$(tail -n 20 /var/cortend.log)"
+    image
+    c run --rm busybox true
+    before=$(traces)
+    only=$(sed -n 's/.*only=\([a-z]*\).*/\1/p' /proc/cmdline)
+    for section in ${only:-info run life limits view devices stats network crash many}; do
+        echo "== $section (at $(cut -d . -f 1 /proc/uptime) s)"
+        "section_$section"
+    done
+    echo "== traces (at $(cut -d . -f 1 /proc/uptime) s)"
+    is "no container is left" "" "$(c ps -aq 2>&1)"
+    traces_are_as_before() { [ "$(traces)" = "$before" ]; }
+    soon traces_are_as_before
+    is "no group, link, mount, rule or process is left" "$before" "$(traces)"
+    is "no panic" "" "$(grep -i panicked /var/cortend.log)"
+    kill "$daemon"
+    wait "$daemon"
+    is "the daemon ends well" 0 $?
+    is "nothing runs after it" "0" "$(ps -o args | grep -c '[c]orten')"
+    [ "$failed" = 0 ] || { echo "== the daemon's log"; tail -n 40 /var/cortend.log; echo "== the kernel's"; dmesg | tail -n 20; }
+    echo "vm-test: $passed passed, $failed failed"
+}
+
+main 2>&1
+poweroff -f
