@@ -28,7 +28,7 @@ impl Disk {
         let image = disk.image();
         // No blocks are kept for root: who fills the disk here is root.
         run(Command::new("mkfs.ext4")
-            .args(["-q", "-F", "-m", "0", "-O", "^resize_inode"])
+            .args(["-q", "-F", "-m", "0", "-b", "4096", "-O", "^resize_inode"])
             .arg(image))?;
         disk.mount()?;
         Ok(disk)

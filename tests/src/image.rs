@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use spec::Digest;
 
+use crate::Case;
 use crate::http::Connection;
 use crate::tarball::Tarball;
 
@@ -19,6 +20,11 @@ const GROUP: &str = "root:x:0:\nwheel:x:10:user\nuser:x:1000:\naudio:x:29:user\n
 
 /// The root file system as a tar archive.
 pub fn rootfs() -> Result<Vec<u8>> {
+    Ok(base("")?.finish())
+}
+
+/// The root file system as an archive that can be added to, with further lines of /etc/passwd.
+pub fn base(users: &str) -> Result<Tarball> {
     let busybox = find_busybox()?;
     let program = std::fs::read(&busybox).context("reading busybox")?;
     let listing = Command::new(&busybox).arg("--list").output().context("busybox --list")?;
@@ -30,15 +36,14 @@ pub fn rootfs() -> Result<Vec<u8>> {
     for applet in String::from_utf8(listing.stdout)?.lines().filter(|name| *name != "busybox") {
         tar = tar.symlink(&format!("bin/{applet}"), "busybox");
     }
-    tar = tar
-        .file("etc/passwd", 0o644, PASSWD.as_bytes())
+    Ok(tar
+        .file("etc/passwd", 0o644, (PASSWD.to_owned() + users).as_bytes())
         .file("etc/group", 0o644, GROUP.as_bytes())
         .file("bin/not-executable", 0o644, b"#!/bin/sh\necho ran\n")
         .file("bin/no-interpreter", 0o755, b"#!/no/such/interpreter\n")
         .file("bin/crlf", 0o755, b"#!/bin/sh\r\necho ran\r\n")
         .file("bin/wrong-architecture", 0o755, &foreign_elf(&program))
-        .file("bin/garbage", 0o755, b"\x01\x02\x03\x04 no program at all");
-    Ok(tar.finish())
+        .file("bin/garbage", 0o755, b"\x01\x02\x03\x04 no program at all"))
 }
 
 /// A program for another processor: the header of a real one with the machine changed.
@@ -81,6 +86,49 @@ pub fn saved(reference: &str, layers: &[Vec<u8>]) -> Vec<u8> {
     tar.file("config.json", 0o644, config.to_string().as_bytes())
         .file("manifest.json", 0o644, manifest.to_string().as_bytes())
         .finish()
+}
+
+/// An image of a test's own, removed with it; its containers are to be removed before.
+#[derive(Debug)]
+pub struct Image<'a> {
+    case: &'a Case,
+    tag: String,
+}
+
+impl<'a> Image<'a> {
+    /// The usual image with something added.
+    #[track_caller]
+    pub fn with(case: &'a Case, name: &str, add: impl FnOnce(Tarball) -> Tarball) -> Self {
+        Self::of(case, name, add(base("").expect("there is a busybox")))
+    }
+
+    /// An image of this root file system.
+    #[track_caller]
+    pub fn of(case: &'a Case, name: &str, rootfs: Tarball) -> Self {
+        let repository = format!("e2e-{}/{name}", case.name("t").to_lowercase());
+        let path = format!("/images/create?fromSrc=-&repo={repository}&tag=latest");
+        let archive = rootfs.finish();
+        let answer = Connection::open(case.target().socket())
+            .and_then(|mut connection| connection.upload("POST", &path, archive.as_slice()))
+            .expect("the engine answers");
+        let text = answer.text();
+        assert!(answer.status == 200 && !text.contains("\"error\""), "{} {text}", answer.status);
+        Self {
+            case,
+            tag: format!("{repository}:latest"),
+        }
+    }
+
+    /// The reference to run it by.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+}
+
+impl Drop for Image<'_> {
+    fn drop(&mut self) {
+        self.case.api("DELETE", &format!("/images/{}?force=1", self.tag), None);
+    }
 }
 
 /// Imports the image, unless the engine has it.

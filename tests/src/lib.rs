@@ -19,6 +19,7 @@ pub mod image;
 pub mod tarball;
 pub mod target;
 pub mod terminal;
+pub mod tracer;
 pub mod wait;
 
 pub use case::Case;
@@ -27,6 +28,7 @@ pub use daemon::Daemon;
 pub use disk::Disk;
 pub use image::IMAGE;
 pub use terminal::Terminal;
+pub use tracer::Tracer;
 pub use wait::{poll, wait_for};
 
 /// Makes one test per client from each function: `name::docker` and `name::corten`.

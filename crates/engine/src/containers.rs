@@ -175,14 +175,18 @@ impl Containers {
         if name.trim_start_matches('/').is_empty() {
             return Err(Error::invalid("Neither old nor new names may be empty"));
         }
-        let name = parse_name(name)
-            .map_err(|e| Error::invalid(format!("Error when allocating new name: {e}")))?;
+        let shown = format!("/{}", name.trim_start_matches('/'));
+        let allocating = |e: Error| {
+            let kind = spec::Classify::kind(&e);
+            Error::refused(kind, format!("Error when allocating new name: {e}"))
+        };
+        let name = parse_name(name).map_err(|_| allocating(bad_name(&shown)))?;
         if handle.container().name == name {
             return Err(Error::invalid(
                 "Renaming a container with the same name as its current name",
             ));
         }
-        self.shared.table().reserve(&name, handle.id)?;
+        self.shared.table().reserve(&name, handle.id).map_err(allocating)?;
         let renamed = ask(&handle, key, |reply| Command::Rename(name.clone(), reply)).await;
         if renamed.is_err() {
             self.shared.table().release(&name, handle.id);
@@ -438,15 +442,19 @@ pub(crate) fn stream_pair() -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedF
 ///
 /// Docker's text for a name out of its grammar.
 pub fn parse_name(text: &str) -> Result<ContainerName> {
-    text.parse().map_err(|_| {
-        Error::invalid(format!(
-            "Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-        ))
-    })
+    text.parse().map_err(|_| bad_name(text))
+}
+
+fn bad_name(text: &str) -> Error {
+    Error::invalid(format!(
+        "Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+    ))
 }
 
 /// Reads a signal, with Docker's refusal.
 fn signal(text: &str) -> Result<spec::Signal> {
-    text.parse()
-        .map_err(|_| Error::invalid(format!("invalid signal: {text}")))
+    text.parse().map_err(|_| match text.parse::<i64>() {
+        Ok(0) | Err(_) => Error::invalid(format!("invalid signal: {text}")),
+        Ok(_) => Error::invalid(format!("the linux daemon does not support signal {text}")),
+    })
 }

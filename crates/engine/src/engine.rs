@@ -247,6 +247,13 @@ fn identity(data_root: &Path) -> Result<String> {
     {
         return Ok(text.trim().to_owned());
     }
+    if path.is_dir() {
+        // No file could replace it.
+        sys::fs::put_aside(&path).map_err(|source| Error::System {
+            what: "failed to put a damaged identity aside".to_owned(),
+            source,
+        })?;
+    }
     // The kernel makes random UUIDs.
     let source = "/proc/sys/kernel/random/uuid";
     let uuid = std::fs::read_to_string(source)

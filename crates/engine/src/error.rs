@@ -148,6 +148,10 @@ impl Classify for Error {
             | Self::NoSuchImage { .. }
             | Self::NoSuchNetwork { .. } => ErrorKind::NotFound,
             Self::Refused { kind, .. } => *kind,
+            // A program that cannot be executed is the request's fault, and no missing container.
+            Self::Start { .. } | Self::Task { .. } if self.exit_code().is_some() => {
+                ErrorKind::InvalidArgument
+            }
             Self::Start { source } | Self::Task { source, .. } => source.kind,
             Self::Store(error) => error.kind(),
             Self::Network(error) => error.kind(),

@@ -52,7 +52,7 @@ pub struct ExecConfig {
 pub struct ExecStart {
     /// Do not connect its streams.
     pub detach: bool,
-    /// Must agree with the exec's own setting, as in Docker.
+    /// Output comes raw rather than framed; as in Docker, this need not be the exec's own setting.
     pub tty: bool,
     /// Height and width of the terminal.
     pub console_size: Option<[u32; 2]>,
@@ -124,7 +124,7 @@ impl Execs {
             stdout: config.attach_stdout,
             stderr: config.attach_stderr,
         };
-        let attached = Attached::new(config.tty);
+        let attached = Attached::new(config.tty).with_form(options.tty);
         let (ours, theirs) = containers::stream_pair()?;
         let stream = Some((theirs, streams));
         match self
@@ -139,7 +139,10 @@ impl Execs {
             }
             Err(error) => return Err(error),
         }
+        let execs = self.containers.shared().execs.clone();
+        let id = view.id;
         let attached = attached.with_stream(ours)?;
+        let attached = attached.with_ending(async move { execs.wait_ended(id).await });
         if !streams.stdin {
             return Ok(Some(attached));
         }

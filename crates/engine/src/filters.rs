@@ -82,9 +82,9 @@ impl Filters {
 }
 
 /// Docker's text for a filter value that makes no sense.
-pub(crate) fn invalid(key: &str, values: &BTreeSet<String>) -> Error {
+fn invalid(key: &str, values: &BTreeSet<String>) -> Error {
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
-    Error::invalid(format!("invalid filter '{key}={}'", values.join(" ")))
+    Error::invalid(format!("invalid filter '{key}=[{}]'", values.join(" ")))
 }
 
 fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {

@@ -4,8 +4,9 @@
 //! <state_dir>/network.json   {"version":1,"id":"…64 hex…","created":"…","address":"172.17.0.1/16"}
 //! ```
 //! Replaced atomically and synced. Addresses of containers are not in it: see
-//! [`crate::addresses`]. Without the file the network is a new one; a file that cannot be
-//! understood is an error rather than a new identity.
+//! [`crate::addresses`]. Without the file the network is a new one. A file that is no record is put
+//! aside and told of, for no network at all would be worse than a new identity; a record of a later
+//! version is an error.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -37,13 +38,19 @@ impl Record {
     /// Reads the record, or makes one with a new identity (not yet saved).
     pub(crate) fn open(state_dir: &Path) -> Result<Self> {
         let path = state_dir.join(FILE);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
+        let read = match std::fs::read(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Self::create(),
-            Err(e) => return Err(Error::file("read", path)(e)),
+            read => read.and_then(|text| Ok(serde_json::from_slice::<Self>(&text)?)),
         };
-        let record: Self = serde_json::from_slice(&text)
-            .map_err(|e| Error::file("understand", &path)(e.into()))?;
+        let record = match read {
+            Ok(record) => record,
+            Err(error) => {
+                let aside = sys::fs::put_aside(&path).map_err(Error::kernel("put aside"))?;
+                let (path, aside) = (path.display(), aside.display());
+                tracing::error!(%path, %aside, %error, "the network's record is damaged: made anew");
+                return Self::create();
+            }
+        };
         if record.version != VERSION {
             let rule = format!("`{}` has version {}", path.display(), record.version);
             return Err(Error::InvalidConfig { rule });
@@ -88,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identity_survives_and_damage_is_told() {
+    fn identity_survives_and_damage_is_put_aside() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("network");
         let mut record = Record::open(&dir).unwrap();
@@ -100,7 +107,10 @@ mod tests {
         let path = dir.join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 1]).unwrap();
-        assert!(Record::open(&dir).is_err());
+        assert_ne!(Record::open(&dir).unwrap().id, record.id);
+        assert!(!path.exists());
+        let names: Vec<_> = std::fs::read_dir(&dir).unwrap().collect();
+        assert_eq!(names.len(), 1);
         std::fs::write(&path, text.replace("\"version\":1", "\"version\":2")).unwrap();
         assert!(Record::open(&dir).is_err());
     }

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use spec::runtime::Process;
@@ -187,9 +187,15 @@ fn limits(process: &Process, warnings: &mut Vec<String>) -> Step<()> {
     Ok(())
 }
 
+/// Enters a directory, never through a link of /proc to somebody's descriptor, root or directory:
+/// some of them lead out of the container.
 fn enter(cwd: &str) -> Step<()> {
     let path = if cwd.is_empty() { "/" } else { cwd };
-    rustix::process::chdir(path).map_err(|errno| launch::cannot_enter(path, errno))
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve)
+        .and_then(|dir| rustix::process::fchdir(&dir))
+        .map_err(|errno| launch::cannot_enter(path, errno))
 }
 
 /// A descriptor of the host among those inherited could have been entered by name; the kernel tells.

@@ -251,16 +251,24 @@ fn lead_on(root: &Root, path: &GuestPath) -> Step<Option<GuestPath>> {
         if root.resolve(&prefix).is_ok() {
             continue;
         }
-        let (Some((parent, _)), Ok(link)) = (prefix.split(), root.resolve_no_follow(&prefix)) else {
+        let (Some((parent, _)), Ok(link)) = (prefix.split(), root.resolve_no_follow(&prefix))
+        else {
             return Ok(None);
         };
         let target = match rustix::fs::readlinkat(&link, "", Vec::new()) {
             Ok(target) => target.into_bytes(),
             Err(_) => return Ok(None),
         };
-        let start = if target.starts_with(b"/") { Vec::new() } else { vec![parent.relative().as_bytes()] };
-        let parts: Vec<&[u8]> =
-            start.into_iter().chain([target.as_slice()]).chain(names[count..].iter().copied()).collect();
+        let start = if target.starts_with(b"/") {
+            Vec::new()
+        } else {
+            vec![parent.relative().as_bytes()]
+        };
+        let parts: Vec<&[u8]> = start
+            .into_iter()
+            .chain([target.as_slice()])
+            .chain(names[count..].iter().copied())
+            .collect();
         return guest_bytes(&parts).map(Some);
     }
     Ok(None)

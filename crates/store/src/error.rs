@@ -17,6 +17,12 @@ pub enum Error {
         /// What was asked for, completed with a tag as Docker prints it.
         text: String,
     },
+    /// A name that no image can have.
+    #[error(transparent)]
+    InvalidReference {
+        /// What is wrong with it, in Docker's words.
+        source: spec::reference::InvalidReference,
+    },
     /// A prefix fits several images.
     #[error("image id prefix `{text}` is ambiguous: {matches} images begin with it")]
     Ambiguous {
@@ -118,7 +124,8 @@ impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchImage { .. } | Self::NoSuchSnapshot { .. } => ErrorKind::NotFound,
-            Self::Ambiguous { .. }
+            Self::InvalidReference { .. }
+            | Self::Ambiguous { .. }
             | Self::InvalidKey { .. }
             | Self::BadArchive { .. }
             | Self::LimitExceeded { .. }

@@ -154,12 +154,19 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchImage`] with Docker's text, [`Error::Ambiguous`].
+    /// [`Error::NoSuchImage`] with Docker's text, [`Error::InvalidReference`],
+    /// [`Error::Ambiguous`].
     pub fn find(&self, text: &str) -> Result<Image> {
         let missing = || {
-            let name = text.parse::<Reference>().map(|name| name.familiar());
-            Error::NoSuchImage {
-                text: name.unwrap_or_else(|_| text.to_owned()),
+            let is_id = text.strip_prefix("sha256:").unwrap_or(text).len() == 64;
+            match text.parse::<Reference>() {
+                Ok(name) => Error::NoSuchImage {
+                    text: name.familiar(),
+                },
+                Err(_) if is_id => Error::NoSuchImage {
+                    text: text.to_owned(),
+                },
+                Err(source) => Error::InvalidReference { source },
             }
         };
         match self.resolve(text) {

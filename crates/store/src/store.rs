@@ -170,25 +170,38 @@ fn lock(path: &Path) -> Result<std::fs::File> {
 
 fn check_version(layout: &Layout) -> Result<()> {
     let path = layout.dir("version");
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim() == VERSION.to_string() => Ok(()),
-        Ok(text) => Err(Error::Unsupported {
-            what: format!(
-                "the store has format `{}`, this build reads {VERSION}",
-                text.trim().chars().take(40).collect::<String>()
-            ),
+    let text = match std::fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return write_version(&path),
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => String::new(),
+        Err(error) => return Err(io("read", &path)(error)),
+    };
+    match text.parse::<u64>() {
+        Ok(found) if found == u64::from(VERSION) => Ok(()),
+        Ok(found) => Err(Error::Unsupported {
+            what: format!("the store has format `{found}`, this build reads {VERSION}"),
         }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let text = format!("{VERSION}\n");
-            sys::fs::replace(&path, text.as_bytes(), 0o600, sys::fs::Durability::Synced).map_err(
-                |source| Error::Sys {
-                    action: "write the store's version".into(),
-                    source,
-                },
-            )
+        // Damaged. Every record tells its version too, so no other format is taken for ours.
+        Err(_) => {
+            let aside = sys::fs::put_aside(&path).map_err(|source| Error::Sys {
+                action: "put the store's damaged version aside".into(),
+                source,
+            })?;
+            let (path_text, aside) = (path.display(), aside.display());
+            tracing::error!(path = %path_text, %aside, "the store's version is damaged: made anew");
+            write_version(&path)
         }
-        Err(error) => Err(io("read", &path)(error)),
     }
+}
+
+fn write_version(path: &Path) -> Result<()> {
+    let text = format!("{VERSION}\n");
+    sys::fs::replace(path, text.as_bytes(), 0o600, sys::fs::Durability::Synced).map_err(|source| {
+        Error::Sys {
+            action: "write the store's version".into(),
+            source,
+        }
+    })
 }
 
 pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {

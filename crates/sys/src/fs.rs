@@ -32,9 +32,11 @@ pub enum Durability {
 ///
 /// # Errors
 ///
-/// No space, no such directory. The old content is untouched then.
+/// No space, no such directory. The old content is untouched then, unless only the last step failed,
+/// the sync of the directory: then the new content may be there.
 pub fn replace(path: &Path, content: &[u8], mode: u32, durability: Durability) -> Result<()> {
     let (directory, temporary) = temporary_beside(path)?;
+    let is_new = durability == Durability::Synced && rustix::fs::lstat(path).is_err();
     let written = write_new(&temporary, content, mode, durability)
         .and_then(|()| rustix::fs::rename(&temporary, path).map_err(failed("rename", path)));
     if written.is_err() {
@@ -43,9 +45,27 @@ pub fn replace(path: &Path, content: &[u8], mode: u32, durability: Durability) -
         return written;
     }
     match durability {
-        Durability::Synced => sync_dir(&directory),
+        Durability::Synced => sync_dir(&directory).inspect_err(|_| {
+            if is_new {
+                // What was refused must not turn up later.
+                let _ = rustix::fs::unlink(path);
+            }
+        }),
         Durability::Unsynced => Ok(()),
     }
+}
+
+/// Moves what is damaged out of the way, for a person to look at; returns where it is now.
+///
+/// # Errors
+///
+/// There is nothing, or the disk failed.
+pub fn put_aside(path: &Path) -> Result<PathBuf> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".damaged-{}", random_hex()?));
+    let target = path.with_file_name(name);
+    rustix::fs::rename(path, &target).map_err(failed("rename", path))?;
+    Ok(target)
 }
 
 fn temporary_beside(path: &Path) -> Result<(PathBuf, PathBuf)> {

@@ -84,7 +84,9 @@ fn retire(disk: &Disk, mut daemon: Daemon) {
 /// Sends an archive at every level, then with room enough.
 #[track_caller]
 fn at_every_level(path: &str, reference: &str, archive: &[u8]) {
-    let Some((disk, daemon)) = machine() else { return };
+    let Some((disk, daemon)) = machine() else {
+        return;
+    };
     let pid = daemon.pid();
     let used = (disk.used(), disk.inodes());
     let image = format!("/images/{reference}");
@@ -134,7 +136,7 @@ fn exhaust(disk: &Disk, made: &mut Vec<PathBuf>) {
     for _ in 0..1000 {
         let path = disk.path().join(format!("block{}", made.len()));
         made.push(path.clone());
-        if std::fs::write(path, [1; 4096]).is_err() {
+        if std::fs::write(path, "1").is_err() {
             return;
         }
     }
@@ -143,7 +145,9 @@ fn exhaust(disk: &Disk, made: &mut Vec<PathBuf>) {
 
 #[test]
 fn small_changes_are_refused_and_change_nothing() {
-    let Some((disk, daemon)) = machine() else { return };
+    let Some((disk, daemon)) = machine() else {
+        return;
+    };
     let body = json!({"Image": IMAGE, "Cmd": ["echo", "here"]});
     assert_eq!(create(&daemon, "before", &body).status, 201);
     let used = (disk.used(), disk.inodes());
@@ -181,7 +185,9 @@ fn written(pid: i64) -> u64 {
 
 #[test]
 fn a_container_that_logs_is_neither_blocked_nor_killed() {
-    let Some((disk, daemon)) = machine() else { return };
+    let Some((disk, daemon)) = machine() else {
+        return;
+    };
     let script = "while :; do echo 0123456789012345678901234567890123456789; done";
     let config = json!({"max-size": "4m", "max-file": "2"});
     let body = json!({

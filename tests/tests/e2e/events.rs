@@ -47,7 +47,7 @@ clients! {
         let until = now();
         let json = [
             &args[..4],
-            &[&until, "--filter", &filter, "--filter", "event=die", "--format", "json"],
+            &[&until, "--filter", &filter, "--filter", "event=die", "--format", "{{json .}}"],
         ]
         .concat();
         let output = case.cmd(&json).ok();

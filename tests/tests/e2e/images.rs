@@ -12,8 +12,8 @@ fn layer(path: &str, text: &str) -> (Vec<u8>, String) {
     (tar, digest)
 }
 
-/// The configuration of an image of two layers of which the second hides a file of the first.
-fn config(diff_ids: &[&str]) -> Vec<u8> {
+/// The configuration of an image of two layers; its id is that of no other test.
+fn config(tag: &str, diff_ids: &[&str]) -> Vec<u8> {
     let arch = if cfg!(target_arch = "x86_64") {
         "amd64"
     } else {
@@ -21,7 +21,10 @@ fn config(diff_ids: &[&str]) -> Vec<u8> {
     };
     json!({
         "architecture": arch, "os": "linux",
-        "config": {"Cmd": ["/bin/true"], "Env": ["PATH=/bin", "FROM=image"], "Labels": {"k": "v"}},
+        "config": {
+            "Cmd": ["/bin/true"], "Env": ["PATH=/bin", "FROM=image"],
+            "Labels": {"k": "v", "of": tag},
+        },
         "created": "2024-01-02T03:04:05Z",
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
         "history": [
@@ -43,7 +46,7 @@ fn saved(tag: &str) -> (Vec<u8>, String) {
         .file("etc/.wh.group", 0o644, b"")
         .finish();
     let top_id = format!("sha256:{}", Digest::of(&top).hex());
-    let config = config(&[&base, &top_id]);
+    let config = config(tag, &[&base, &top_id]);
     let id = Digest::of(&config).hex();
     let layers = ["a/layer.tar", "b/layer.tar"];
     let manifest = json!([{"Config": format!("{id}.json"), "RepoTags": [tag], "Layers": layers}]);
@@ -60,7 +63,7 @@ fn saved(tag: &str) -> (Vec<u8>, String) {
 fn layout(tag: &str) -> (Vec<u8>, String) {
     let (one, one_id) = layer("one", "1\n");
     let (two, two_id) = layer("two", "2\n");
-    let config = config(&[&one_id, &two_id]);
+    let config = config(tag, &[&one_id, &two_id]);
     let mut tar = Tarball::default().dir("blobs/", 0o755).dir("blobs/sha256/", 0o755);
     let mut add = |bytes: &[u8]| {
         let hex = Digest::of(bytes).hex();

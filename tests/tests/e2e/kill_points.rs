@@ -3,13 +3,11 @@
 //! Wherever it dies: the next daemon starts, every container it tells of can be removed, and the
 //! audit is clean. `strace` is attached to the running daemon, so its start is not disturbed.
 
-use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
-use tests::{Daemon, IMAGE, audit, http, image, poll, wait_for};
+use tests::{Daemon, IMAGE, Tracer, audit, http, image, poll, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -18,6 +16,7 @@ const SOON: Duration = Duration::from_secs(10);
 const POINTS: &[&str] = &[
     "renameat,renameat2,rename", "mkdir,mkdirat", "openat,openat2", "sendmsg,sendto",
     "unlinkat,unlink,rmdir", "write,pwrite64,writev", "close", "mount,move_mount,setns,unshare",
+    "fsync,fdatasync,syncfs", "clone3,clone,vfork,fork",
 ];
 
 /// How often a call is let pass.
@@ -68,23 +67,9 @@ fn retire(mut daemon: Daemon) {
     assert!(leaks.is_empty(), "the leak audit found:\n  {}", leaks.join("\n  "));
 }
 
-/// Whether a tracer is attached to every thread.
-fn is_traced(pid: &str) -> bool {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return true;
-    };
-    tasks.flatten().all(|task| {
-        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        !status.contains("TracerPid:\t0\n")
-    })
-}
-
 #[test]
 fn a_daemon_killed_at_a_call_leaves_nothing() {
-    let quiet = || Stdio::null();
-    let version = Command::new("strace").arg("-V").stdout(quiet()).stderr(quiet()).status();
-    if version.is_err() {
-        eprintln!("not run: it needs strace");
+    if !Tracer::is_there() {
         return;
     }
     let Some(mut daemon) = daemon() else { return };
@@ -92,25 +77,13 @@ fn a_daemon_killed_at_a_call_leaves_nothing() {
     for calls in POINTS {
         for nth in 1..=DEPTH {
             let point = format!("{calls} {nth}");
-            let pid = daemon.pid().expect("it runs").to_string();
-            let (trace, inject) =
-                (format!("trace={calls}"), format!("inject={calls}:signal=KILL:when={nth}"));
-            let mut tracer = Command::new("strace")
-                .args(["-f", "-qq", "-o", "/dev/null", "-p", &pid, "-e", &trace, "-e", &inject])
-                .stdin(quiet())
-                .stdout(quiet())
-                .stderr(quiet())
-                .spawn()
-                .expect("strace is installed");
-            wait_for("the tracer is attached", SOON, || is_traced(&pid));
+            let tracer = Tracer::attach(&daemon, calls, &format!("signal=KILL:when={nth}"));
             if !one_life(&daemon.socket()) {
                 wait_for("the daemon is dead", SOON, || daemon.has_ended());
                 reached += 1;
             }
-            // When the call was not made so often, the daemon lives: it dies in the recovery. The
-            // tracer has nothing to do then.
-            let _ = tracer.kill();
-            let _ = tracer.wait();
+            // When the call was not made so often, the daemon lives: it dies in the recovery.
+            drop(tracer);
             recover(&mut daemon, &point);
         }
     }

@@ -81,7 +81,8 @@ clients! {
         let table = format("table {{.Names}}\t{{.State}}");
         let words: Vec<&str> = table.stdout.split_whitespace().collect();
         assert_eq!(words, ["NAMES", "STATE", &name, "running"]);
-        let json: serde_json::Value = serde_json::from_str(format("json").text()).expect("JSON");
+        let json: serde_json::Value =
+            serde_json::from_str(format("{{json .}}").text()).expect("JSON");
         assert_eq!(json["Names"], name.as_str());
         assert_eq!(json["ID"], &id[..12]);
         format("{{.Label \"corten.e2e\"}}").prints(case.label().split_once('=').expect("k=v").1);

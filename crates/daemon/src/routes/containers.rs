@@ -297,7 +297,7 @@ pub async fn update(mut call: Call) -> Result<Reply, ApiError> {
         whole: "container.UpdateConfig",
         field_root: "UpdateConfig",
     };
-    let body = call.json_body().await?;
+    let body = call.optional_json_body().await?;
     let wire: WireHostConfig = decode(&body, NAMES)?;
     let resources = host_config::resources_from_wire(&wire);
     let policy =
@@ -315,7 +315,9 @@ pub fn terminal_size(call: &Call) -> Result<TerminalSize, ApiError> {
     let number = |name: &str, what: &str| {
         let text = call.query.text(name);
         text.parse::<u16>().map_err(|_| {
-            ApiError::bad_request(format!("invalid resize {what} {text:?}: invalid syntax"))
+            let is_number = text.parse::<i128>().is_ok();
+            let why = if is_number { "value out of range" } else { "invalid syntax" };
+            ApiError::bad_request(format!("invalid resize {what} {text:?}: {why}"))
         })
     };
     Ok(TerminalSize {

@@ -12,7 +12,7 @@ use crate::routes::containers::{terminal_size, to_the_end};
 
 /// `POST /containers/{id}/exec`
 pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
-    let body = call.json_body().await?;
+    let body = call.optional_json_body().await?;
     let request = ExecCreateRequest::decode(&body)?;
     let cmd = request.cmd.map(|list| list.0).unwrap_or_default();
     if cmd.is_empty() {
@@ -49,12 +49,12 @@ pub async fn start(mut call: Call) -> Result<Reply, ApiError> {
         console_size: request.console_size.filter(|s| *s != [0, 0]),
     };
     let (engine, key) = (call.engine(), call.key().to_owned());
-    let view = engine.execs.startable(&key)?;
+    engine.execs.startable(&key)?;
     if request.detach {
         to_the_end(async move { engine.execs.start(&key, options).await }).await?;
         return Ok(reply::empty(StatusCode::OK));
     }
-    let tty = view.config.tty;
+    let tty = request.tty;
     let flow = Flow::later(async move {
         match engine.execs.start(&key, options).await {
             Ok(Some(attached)) => Flow::Attached(Box::new(attached)),

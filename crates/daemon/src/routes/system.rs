@@ -58,7 +58,7 @@ pub async fn events(call: Call) -> Result<Reply, ApiError> {
             until.unix_seconds()
         )));
     }
-    let events = call.context.engine.events.subscribe(query)?;
+    let events = call.context.engine.events.subscribe(query);
     let lines = stream::unfold(events, |mut events| async move {
         let next = events.next().await?;
         Some((Ok(Bytes::from(encode_line(&event::to_wire(&next)))), events))

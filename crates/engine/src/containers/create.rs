@@ -32,11 +32,12 @@ pub(super) async fn create(shared: &Arc<Shared>, request: CreateContainer) -> Re
         return Err(Error::invalid("invalid reference format"));
     }
     let image = shared.store.find(&config.image)?;
+    fits(&config.image, &image, platform.as_ref())?;
     merge::merge(&mut config, &image.config.config)?;
     join_by_id(shared, &mut config, &mut host)?;
     let mut warnings = validate::check(&mut config, &mut host, &shared.config, &shared.facts)?;
     check_sources(&host)?;
-    warnings.extend(platform_warning(&image, platform.as_ref()));
+    warnings.extend(platform_warning(&image));
     let id = ContainerId::from_bytes(random()?);
     fill_hostname(&mut config, &host, id);
     let name = reserve(shared, name, id)?;
@@ -141,16 +142,40 @@ fn check_sources(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-fn platform_warning(image: &Image, wanted: Option<&spec::Platform>) -> Option<String> {
+/// Refuses an image of another platform than was asked for.
+///
+/// # Errors
+///
+/// Of the class "not found", by which clients know that they have to fetch the right one.
+fn fits(name: &str, image: &Image, wanted: Option<&spec::Platform>) -> Result<()> {
+    let Some(wanted) = wanted else {
+        return Ok(());
+    };
+    let config = &image.config;
+    let same = |have: &str, want: &str| have.is_empty() || want.is_empty() || have == want;
+    if same(&config.os, &wanted.os) && same(&config.architecture, &wanted.architecture) {
+        return Ok(());
+    }
+    Err(Error::refused(
+        spec::ErrorKind::NotFound,
+        format!(
+            "image with reference {name} was found but its platform ({}/{}) does not match the specified platform ({}/{})",
+            config.os, config.architecture, wanted.os, wanted.architecture
+        ),
+    ))
+}
+
+fn platform_warning(image: &Image) -> Option<String> {
     let config = &image.config;
     let host = if cfg!(target_arch = "x86_64") {
         "amd64"
     } else {
         "arm64"
     };
-    let text = |os: &str, arch: &str| format!("{os}/{arch}");
-    let have = text(&config.os, &config.architecture);
-    let want = wanted.map_or_else(|| text("linux", host), |p| text(&p.os, &p.architecture));
+    let (have, want) = (
+        format!("{}/{}", config.os, config.architecture),
+        format!("linux/{host}"),
+    );
     (!config.architecture.is_empty() && have != want).then(|| {
         format!(
             "The requested image's platform ({have}) does not match the detected host platform ({want})"
@@ -215,12 +240,10 @@ fn write_all(shared: &Shared, record: &Record, dir: &std::path::Path) -> Result<
     };
     record.save(dir, durability)?;
     match (durability, dir.parent()) {
-        (Durability::Synced, Some(all)) => {
-            sys::fs::sync_dir(all).map_err(|source| Error::System {
-                what: "failed to make a container durable".to_owned(),
-                source,
-            })
-        }
+        (Durability::Synced, Some(all)) => sys::fs::sync_dir(all).map_err(|source| Error::System {
+            what: "failed to make a container durable".to_owned(),
+            source,
+        }),
         _ => Ok(()),
     }
 }

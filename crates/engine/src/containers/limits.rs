@@ -160,7 +160,9 @@ fn cpus(r: &Resources, facts: &HostFacts) -> Result<()> {
     ] {
         let Some(highest) = highest_of_set(set) else {
             let field = if what == "CPUs" { "cpus" } else { "mems" };
-            return refuse(format!("Invalid value {set} for cpuset {field}"));
+            return refuse(format!(
+                "Invalid value {set} for cpuset {field}: invalid format: {set}"
+            ));
         };
         if highest.is_some_and(|n| n > most) {
             return refuse(format!(

@@ -8,7 +8,7 @@ use spec::{ErrorKind, Reference, Timestamp};
 use super::request::{ListOptions, Listed, Sizes};
 use super::shared::Shared;
 use crate::container::{Container, State};
-use crate::filters::{Filters, invalid};
+use crate::filters::Filters;
 use crate::{Error, Result, clock};
 
 /// Filters that Docker knows for lists.
@@ -148,8 +148,14 @@ impl<'a> Wanted<'a> {
         let exited = match filters.get("exited") {
             None => None,
             Some(values) => {
-                let codes: Option<BTreeSet<i32>> = values.iter().map(|v| v.parse().ok()).collect();
-                Some(codes.ok_or_else(|| invalid("exited", values))?)
+                let code = |value: &String| {
+                    value.parse().map_err(|_| {
+                        Error::invalid(format!(
+                            "invalid filter 'exited={value}': strconv.Atoi: parsing {value:?}: invalid syntax"
+                        ))
+                    })
+                };
+                Some(values.iter().map(code).collect::<Result<BTreeSet<i32>>>()?)
             }
         };
         let moment = |key: &str, pick: fn(Timestamp, Timestamp) -> Timestamp| {

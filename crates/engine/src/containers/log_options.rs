@@ -51,7 +51,7 @@ pub(super) fn parse(log: &LogConfig) -> Result<LogSettings> {
         }
         other => {
             return Err(Error::invalid(format!(
-                "logger: no log driver named '{other}' is registered"
+                "error looking up logging plugin {other}: plugin \"{other}\" not found"
             )));
         }
     }
@@ -62,6 +62,9 @@ pub(super) fn parse(log: &LogConfig) -> Result<LogSettings> {
             "max-size" => settings.max_size_bytes = bytes(value).ok_or_else(bad)?,
             "max-file" => {
                 settings.max_files = value.parse().ok().filter(|n| *n >= 1).ok_or_else(bad)?;
+            }
+            "mode" if !matches!(value.as_str(), "" | "blocking" | "non-blocking") => {
+                return Err(Error::invalid(format!("logger: logging mode not supported: {value}")));
             }
             "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
             | "max-buffer-size" | "compress" => {}

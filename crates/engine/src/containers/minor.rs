@@ -74,6 +74,7 @@ impl Driver {
         let old = std::mem::replace(&mut self.record.name, name);
         if let Err(error) = self.save_change().await {
             self.record.name = old;
+            self.save().await;
             return Err(error);
         }
         self.shared.table().release(&old, self.record.id);
@@ -106,6 +107,7 @@ impl Driver {
         let old = std::mem::replace(&mut self.record.host, Arc::new(host));
         if let Err(error) = self.save_change().await {
             self.record.host = old;
+            self.save().await;
             return Err(error);
         }
         self.container.host = Arc::clone(&self.record.host);

@@ -136,10 +136,12 @@ pub(super) fn admit(container: &Container, verb: Verb) -> Result<(), Refusal> {
         ) => Ok(()),
         (Verb::Attach, State::Created | State::Running(_) | State::Exited | State::Dead) => Ok(()),
         (Verb::Attach, State::Paused(_)) => conflict(format!(
-            "container {id} is paused, unpause the container before attach"
+            "container {} is paused, unpause the container before attach",
+            container.name
         )),
         (Verb::Attach, State::Restarting) => conflict(format!(
-            "container {id} is restarting, wait until the container is running before attach"
+            "container {} is restarting, wait until the container is running before attach",
+            container.name
         )),
         (Verb::Exec, State::Running(_)) => Ok(()),
         (Verb::Exec, State::Paused(_)) => {

@@ -58,10 +58,12 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>> {
     let Some(values) = filters.get("until") else {
         return Ok(None);
     };
-    let bad = || crate::filters::invalid("until", values);
+    let bad = |text: &str| {
+        Error::invalid(format!("failed to parse value as time or duration: {text:?}"))
+    };
     let mut values = values.iter();
     match (values.next(), values.next()) {
-        (Some(text), None) => moment(text, clock::now()).map(Some).ok_or_else(bad),
+        (Some(text), None) => moment(text, clock::now()).map(Some).ok_or_else(|| bad(text)),
         _ => Err(Error::invalid("more than one until filter specified")),
     }
 }

@@ -91,7 +91,8 @@ fn remove_temporary(dir: &Path) {
 }
 
 fn is_temporary(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(sys::fs::TEMPORARY.as_bytes())
+    name.as_encoded_bytes()
+        .starts_with(sys::fs::TEMPORARY.as_bytes())
 }
 
 fn ids_in(dir: &Path) -> Result<Vec<(ContainerId, std::path::PathBuf)>> {

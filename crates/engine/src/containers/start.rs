@@ -510,9 +510,13 @@ fn running_pid(other: &Container, what: &str) -> Result<i32> {
     let id: ContainerId = other.id;
     match other.state.running() {
         Some(running) => Ok(running.pid),
-        None => Err(Error::conflict(format!(
-            "cannot join {what} namespace of a non running container: container {id} is {}",
+        None if what == "network" => Err(Error::conflict(format!(
+            "cannot join network namespace of a non running container: container {} is {}",
+            other.name,
             other.state.status()
+        ))),
+        None => Err(Error::conflict(format!(
+            "failed to join {what} namespace: container {id} is not running"
         ))),
     }
 }

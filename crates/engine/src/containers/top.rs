@@ -48,7 +48,11 @@ pub(super) async fn top(shared: &Arc<Shared>, container: &Container, args: &str)
 
 /// Two columns have the same title: the program's short name and its whole command.
 fn shown(column: String) -> String {
-    if column == COMM { "COMMAND".to_owned() } else { column }
+    if column == COMM {
+        "COMMAND".to_owned()
+    } else {
+        column
+    }
 }
 
 /// Which columns the arguments of `ps` ask for.

@@ -54,6 +54,7 @@ pub(super) fn check(
         &facts.capabilities,
     )?;
     names_and_hosts(host)?;
+    without_meaning(host)?;
     runtime(host, engine)?;
     endpoints(config, host)?;
     not_yet(config, host, &mut warnings)?;
@@ -277,6 +278,22 @@ fn names_and_hosts(host: &HostConfig) -> Result<()> {
         return Err(Error::invalid(format!(
             "bad format for dns option: {bad:?}"
         )));
+    }
+    Ok(())
+}
+
+/// What no container of this system can have.
+fn without_meaning(host: &HostConfig) -> Result<()> {
+    if !matches!(host.isolation.to_ascii_lowercase().as_str(), "" | "default") {
+        return Err(Error::invalid(format!(
+            "invalid isolation ({}): linux only supports 'default'",
+            host.isolation
+        )));
+    }
+    if host.annotations.contains_key("") {
+        return Err(Error::invalid(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        ));
     }
     Ok(())
 }

@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use spec::{ContainerId, ExecId};
+use tokio::sync::Notify;
 
 use super::{ExecConfig, ExecView};
 use crate::{Error, Result};
@@ -16,7 +18,15 @@ const WAITING: usize = 8192;
 
 /// The execs of all containers; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ExecTable(Arc<Mutex<Inner>>);
+pub(crate) struct ExecTable {
+    inner: Arc<Mutex<Inner>>,
+    /// Told of every end.
+    ends: Arc<Notify>,
+}
+
+/// Longest wait for the end of an exec whose output has ended; one that closed its output and goes
+/// on is let go then.
+const END_FOLLOWS: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -32,7 +42,7 @@ struct Entry {
 
 impl ExecTable {
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().expect("no panics while held")
+        self.inner.lock().expect("no panics while held")
     }
 
     /// Makes an exec known.
@@ -148,7 +158,30 @@ impl ExecTable {
                 inner.execs.remove(&oldest);
             }
         }
+        drop(inner);
+        self.ends.notify_waiters();
         true
+    }
+
+    /// Waits until the end of an exec is recorded, for a bounded time.
+    ///
+    /// Clients ask for the exit code as soon as their stream ends: it must be known by then.
+    pub(crate) async fn wait_ended(&self, id: ExecId) {
+        let recorded = async {
+            loop {
+                let next = self.ends.notified();
+                tokio::pin!(next);
+                next.as_mut().enable();
+                let entry = self.get(&id.to_string());
+                if entry.is_ok_and(|view| view.exit_code.is_none()) {
+                    next.await;
+                } else {
+                    return;
+                }
+            }
+        };
+        // When the time is up the process goes on without its output.
+        let _late = tokio::time::timeout(END_FOLLOWS, recorded).await;
     }
 
     /// Their container ended: whatever ran was killed.

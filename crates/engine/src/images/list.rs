@@ -9,7 +9,7 @@ use store::Image;
 use super::{ImageSummary, Images, ListImages};
 use crate::containers::until;
 use crate::filters::Filters;
-use crate::{Error, Result};
+use crate::Result;
 
 const KNOWN: [&str; 9] = [
     "before",
@@ -93,9 +93,7 @@ fn bound(
 ) -> Result<Option<Timestamp>> {
     let mut found: Option<Timestamp> = None;
     for name in filters.get(key).into_iter().flatten() {
-        let image = images
-            .find(name)
-            .map_err(|_| Error::invalid(format!("No such image: {name}")))?;
+        let image = images.find(name)?;
         let created = image.config.created.unwrap_or(Timestamp::ZERO);
         found = Some(found.map_or(created, |have| pick(have, created)));
     }

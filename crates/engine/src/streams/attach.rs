@@ -1,6 +1,7 @@
 //! A client attached to the standard streams of a process.
 
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -13,6 +14,9 @@ use crate::{Error, Result};
 
 /// Bytes copied at once.
 const CHUNK: usize = 32 * 1024;
+
+/// Bytes before the content of a frame: kind of stream, three zeros, length.
+const HEADER: usize = 8;
 
 /// How an attachment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +36,29 @@ type OnDetach = Box<dyn FnOnce() + Send + Sync>;
 pub struct Attached {
     /// Whether output is raw (a terminal) rather than framed as Docker's multiplexed stream.
     pub tty: bool,
+    /// Whether the client is given the other of the two forms.
+    reframing: Reframing,
     /// What is sent before anything else.
     prelude: Vec<u8>,
     replay: Option<LogStream>,
     stream: Option<UnixStream>,
     input: Input,
     on_detach: Option<OnDetach>,
+    ending: Option<Ending>,
+}
+
+/// What the end of the client's stream waits for.
+type Ending = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+/// What is done to the form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reframing {
+    /// It is passed on as the supervisor writes it.
+    None,
+    /// The bytes of a terminal are framed as standard output.
+    Add,
+    /// Frames are opened.
+    Remove,
 }
 
 /// What becomes of the client's input.
@@ -63,19 +84,35 @@ impl Attached {
     pub(crate) fn new(tty: bool) -> Self {
         Self {
             tty,
+            reframing: Reframing::None,
             prelude: Vec::new(),
             replay: None,
             stream: None,
             input: Input::Ignored,
             on_detach: None,
+            ending: None,
         }
     }
 
-    /// Sends this text first; framed as error output where there is no terminal.
+    /// Lets the client's stream end only after this, once there is no more output.
+    pub(crate) fn with_ending(
+        mut self,
+        ending: impl Future<Output = ()> + Send + Sync + 'static,
+    ) -> Self {
+        self.ending = Some(Box::pin(ending));
+        self
+    }
+
+    /// Sends this text first; framed as output where the client does not want it raw.
     pub(crate) fn with_text(mut self, text: &str) -> Self {
-        if !self.tty {
+        let raw = match self.reframing {
+            Reframing::None => self.tty,
+            Reframing::Add => false,
+            Reframing::Remove => true,
+        };
+        if !raw {
             let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-            self.prelude.extend_from_slice(&[2, 0, 0, 0]);
+            self.prelude.extend_from_slice(&[1, 0, 0, 0]);
             self.prelude.extend_from_slice(&length.to_be_bytes());
         }
         self.prelude.extend_from_slice(text.as_bytes());
@@ -111,6 +148,17 @@ impl Attached {
         self
     }
 
+    /// Gives the client raw output (`raw`) or frames, whatever the process has; as Docker does
+    /// when the start of an exec disagrees with its creation about the terminal.
+    pub(crate) fn with_form(mut self, raw: bool) -> Self {
+        self.reframing = match (self.tty, raw) {
+            (true, false) => Reframing::Add,
+            (false, true) => Reframing::Remove,
+            (true, true) | (false, false) => Reframing::None,
+        };
+        self
+    }
+
     /// Copies both ways until one side ends; writes what was logged before, if that was asked.
     ///
     /// Bytes to `writer` are already framed where the container has no terminal. End of file of
@@ -135,7 +183,21 @@ impl Attached {
         };
         let (from, to) = stream.into_split();
         let input = pump_input(reader, to, self.input);
-        let output = pump_output(from, writer);
+        let output = async move {
+            let ended = match self.reframing {
+                Reframing::None => pump_output(from, &mut writer).await,
+                Reframing::Add => pump_framed(from, &mut writer).await,
+                Reframing::Remove => pump_opened(from, &mut writer).await,
+            };
+            if ended == Ended::Container {
+                if let Some(ending) = self.ending {
+                    ending.await;
+                }
+                // The client learns it by the end of its stream; it may have left already.
+                let _left = writer.shutdown().await;
+            }
+            ended
+        };
         tokio::pin!(input, output);
         // Input may end long before output, and only output ends the attachment.
         let ended = tokio::select! {
@@ -159,20 +221,53 @@ async fn send<W: AsyncWrite + Unpin>(writer: &mut W, bytes: &[u8]) -> std::io::R
     writer.flush().await
 }
 
-async fn pump_output<W: AsyncWrite + Unpin>(mut from: OwnedReadHalf, mut writer: W) -> Ended {
+async fn pump_output<W: AsyncWrite + Unpin>(mut from: OwnedReadHalf, writer: &mut W) -> Ended {
     let mut buffer = BytesMut::with_capacity(CHUNK);
     loop {
         buffer.clear();
         match from.read_buf(&mut buffer).await {
-            Ok(0) | Err(_) => {
-                // The client learns it by the end of its stream; it may have left already.
-                let _left = writer.shutdown().await;
-                return Ended::Container;
-            }
-            Ok(_) if send(&mut writer, &buffer).await.is_err() => return Ended::Client,
+            Ok(0) | Err(_) => return Ended::Container,
+            Ok(_) if send(writer, &buffer).await.is_err() => return Ended::Client,
             Ok(_) => {}
         }
     }
+}
+
+/// Frames what a terminal says as standard output.
+async fn pump_framed<W: AsyncWrite + Unpin>(mut from: OwnedReadHalf, writer: &mut W) -> Ended {
+    let mut buffer = BytesMut::with_capacity(CHUNK + HEADER);
+    loop {
+        buffer.clear();
+        buffer.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
+        let read = from.read_buf(&mut buffer).await.unwrap_or(0);
+        if read == 0 {
+            return Ended::Container;
+        }
+        let length = u32::try_from(read).unwrap_or(u32::MAX);
+        buffer[4..HEADER].copy_from_slice(&length.to_be_bytes());
+        if send(writer, &buffer).await.is_err() {
+            return Ended::Client;
+        }
+    }
+}
+
+/// Passes on what is in the frames.
+async fn pump_opened<W: AsyncWrite + Unpin>(mut from: OwnedReadHalf, writer: &mut W) -> Ended {
+    let mut buffer = BytesMut::with_capacity(CHUNK);
+    let mut header = [0; HEADER];
+    while from.read_exact(&mut header).await.is_ok() {
+        let [_, _, _, _, length @ ..] = header;
+        let mut frame = (&mut from).take(u64::from(u32::from_be_bytes(length)));
+        loop {
+            buffer.clear();
+            match frame.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) if send(writer, &buffer).await.is_err() => return Ended::Client,
+                Ok(_) => {}
+            }
+        }
+    }
+    Ended::Container
 }
 
 /// Returns whether the user detached.
@@ -242,6 +337,34 @@ mod tests {
         client.read_to_string(&mut output).await.unwrap();
         assert_eq!(output, "out");
         assert_eq!(run.await.unwrap().unwrap(), Ended::Container);
+    }
+
+    /// What a client reads when the supervisor writes `output`.
+    async fn formed(tty: bool, raw: bool, output: &[u8]) -> Vec<u8> {
+        let (mut attached, mut supervisor) = pair();
+        attached.tty = tty;
+        let (mut client, ours) = tokio::io::duplex(1024);
+        let (reader, writer) = tokio::io::split(ours);
+        let run = tokio::spawn(attached.with_form(raw).run(reader, writer));
+        supervisor.write_all(output).await.unwrap();
+        drop(supervisor);
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        drop(client);
+        assert_eq!(run.await.unwrap().unwrap(), Ended::Container);
+        read
+    }
+
+    #[tokio::test]
+    async fn the_client_gets_the_form_it_asked_for() {
+        let framed = b"\x02\0\0\0\0\0\0\x02er\x01\0\0\0\0\0\0\x03out";
+        assert_eq!(formed(true, true, b"out").await, b"out");
+        assert_eq!(formed(false, false, framed).await, framed);
+        assert_eq!(formed(false, true, framed).await, b"erout");
+        assert_eq!(
+            formed(true, false, b"out").await,
+            b"\x01\0\0\0\0\0\0\x03out"
+        );
     }
 
     #[tokio::test]

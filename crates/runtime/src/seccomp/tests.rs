@@ -152,7 +152,12 @@ fn upper_halves_do_not_count_in_32_bit_programs() {
     ] {
         let mut profile = spec::seccomp::default_profile::<&str>(&[]);
         let value_two = if op == "SCMP_CMP_MASKED_EQ" { 3 } else { 0 };
-        let arg = SeccompArg { index: 0, value, value_two, op: op.to_owned() };
+        let arg = SeccompArg {
+            index: 0,
+            value,
+            value_two,
+            op: op.to_owned(),
+        };
         profile.syscalls = vec![SeccompRule {
             names: vec!["getpid".to_owned()],
             action: "SCMP_ACT_ALLOW".to_owned(),
@@ -161,7 +166,12 @@ fn upper_halves_do_not_count_in_32_bit_programs() {
         }];
         let program = compile(&profile).unwrap();
         let number = Architecture::X86.number("getpid").unwrap();
-        let answer = run(&program, I386, number, [0xdead << 32 | given, 0, 0, 0, 0, 0]);
+        let answer = run(
+            &program,
+            I386,
+            number,
+            [0xdead << 32 | given, 0, 0, 0, 0, 0],
+        );
         assert_eq!(answer == ALLOW, holds, "{op} {value} with {given}");
     }
 }
