@@ -19,11 +19,8 @@ pub struct Tracer {
 impl Tracer {
     /// Whether there is an `strace`; says so when there is none.
     pub fn is_there() -> bool {
-        let version = Command::new("strace")
-            .arg("-V")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let version =
+            Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if version.is_err() {
             eprintln!("not run: it needs strace");
         }

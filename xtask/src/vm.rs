@@ -67,7 +67,10 @@ pub(crate) fn test(args: &[&str]) -> Result<()> {
     let started = Instant::now();
     let verdict = boot(&kernel, &initrd, only)?;
     let took = started.elapsed().as_secs();
-    run::say(&format!("{verdict} (kernel {}, {took} s)\n", kernel.version));
+    run::say(&format!(
+        "{verdict} (kernel {}, {took} s)\n",
+        kernel.version
+    ));
     if !verdict.ends_with(" 0 failed") {
         bail!("the guest found failures");
     }
@@ -308,7 +311,11 @@ mod tests {
     fn modules_come_after_what_they_need() {
         let needs = "kernel/a-b.ko: kernel/c.ko.xz kernel/d.ko\nkernel/c.ko.xz: kernel/d.ko\n\
             kernel/d.ko:\n";
-        let order = load_order("# text\n\nc\na_b\nbuilt_in\n", needs, "kernel/built-in.ko\n");
+        let order = load_order(
+            "# text\n\nc\na_b\nbuilt_in\n",
+            needs,
+            "kernel/built-in.ko\n",
+        );
         let expected = ["kernel/d.ko", "kernel/c.ko.xz", "kernel/a-b.ko"];
         assert_eq!(order.unwrap(), expected);
         assert!(load_order("missing\n", needs, "").is_err());

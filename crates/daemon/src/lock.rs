@@ -113,12 +113,33 @@ impl Drop for PidFile {
 fn is_daemon(pid: i32) -> bool {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let name = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-    pid != own && name(pid).is_some_and(|n| Some(n) == name(own))
+    pid != own && !is_zombie(pid) && name(pid).is_some_and(|n| Some(n) == name(own))
+}
+
+/// Whether a process has ended and only waits for its parent: after a `kill -9` it may for long.
+fn is_zombie(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may contain anything, also parentheses.
+    let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+    state == Some("Z")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dead_process_that_was_not_reaped_is_no_daemon() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !is_zombie(pid) {
+            assert!(std::time::Instant::now() < deadline, "it never ended");
+            std::thread::yield_now();
+        }
+        assert!(!is_zombie(i32::try_from(std::process::id()).unwrap()));
+        child.wait().unwrap();
+    }
 
     #[test]
     fn a_root_has_one_daemon() {

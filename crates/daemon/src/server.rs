@@ -1,6 +1,5 @@
 //! Listeners and connections: bounded in number, in time and in the size of their heads.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 

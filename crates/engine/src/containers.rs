@@ -25,6 +25,7 @@ mod record;
 mod recover;
 mod remove;
 pub mod request;
+mod sandbox;
 mod shared;
 mod start;
 mod stats;
@@ -186,7 +187,10 @@ impl Containers {
                 "Renaming a container with the same name as its current name",
             ));
         }
-        self.shared.table().reserve(&name, handle.id).map_err(allocating)?;
+        self.shared
+            .table()
+            .reserve(&name, handle.id)
+            .map_err(allocating)?;
         let renamed = ask(&handle, key, |reply| Command::Rename(name.clone(), reply)).await;
         if renamed.is_err() {
             self.shared.table().release(&name, handle.id);

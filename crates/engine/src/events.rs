@@ -10,8 +10,8 @@ use std::time::Duration;
 use spec::Timestamp;
 use tokio::sync::broadcast;
 
-use crate::filters::Filters;
 use crate::clock;
+use crate::filters::Filters;
 
 /// Events remembered for those who ask for the past; Docker's number.
 const REMEMBERED: usize = 256;
@@ -221,11 +221,10 @@ mod tests {
             "aa11",
             attributes(&[("name", "web")]),
         );
-        let mut stream = events
-            .subscribe(EventsQuery {
-                since: Some(Timestamp::ZERO),
-                ..EventsQuery::default()
-            });
+        let mut stream = events.subscribe(EventsQuery {
+            since: Some(Timestamp::ZERO),
+            ..EventsQuery::default()
+        });
         events.emit("container", "start", "aa11", attributes(&[("name", "web")]));
         assert_eq!(stream.next().await.unwrap().action, "create");
         assert_eq!(stream.next().await.unwrap().action, "start");

@@ -92,6 +92,7 @@ fn added(rootfs: &Path) {
                 stdio: Stdio::Inherit,
                 seccomp: Seccomp::Default,
                 profile: None,
+                bounding: None,
                 orphan: Orphan::Kill,
             })
             .unwrap_or_else(|e| fail("exec", &e));

@@ -156,8 +156,10 @@ pub(crate) fn console(root: &Root, process: &Process) -> Step<Console> {
     rustix::fs::fcntl_setfl(&master, OFlags::empty()).stage(text)?;
     rustix::pty::unlockpt(&master).stage(text)?;
     // By the master's own descriptor, not by the name /dev/pts/N, which the container can replace.
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).stage(text)?;
+    // Afterwards: this call would keep the flag in the file, where the container sees it.
+    rustix::io::fcntl_setfd(&slave, rustix::io::FdFlags::CLOEXEC).stage(text)?;
     if let Some(size) = process.console_size
         && (size.width, size.height) != (0, 0)
     {

@@ -17,6 +17,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal};
 use spec::WireError;
 use spec::runtime::{LinuxSeccomp, Process};
+use sys::caps::CapSet;
 use sys::cgroup::{Cgroup, Unified};
 use sys::process::{Cloned, Namespaces, Parent, SingleThreaded};
 use sys::root::Root;
@@ -42,6 +43,9 @@ pub struct Exec<'a> {
     pub seccomp: Seccomp,
     /// Filter of the container's specification.
     pub profile: Option<&'a LinuxSeccomp>,
+    /// The container's bounding set, which the default filter is made for: more capabilities for the
+    /// process do not open more calls. `None` takes the process's own.
+    pub bounding: Option<CapSet>,
     /// What happens to the process when the calling thread ends.
     pub orphan: Orphan,
 }
@@ -280,8 +284,9 @@ impl Added<'_> {
             own_stdio,
         };
         let prepared = process::prepare(self.request.process, &setting, &mut warnings)?;
-        let filter =
-            init::choose_filter(self.request.seccomp, self.request.profile, None, &prepared)?;
+        let bounding = self.request.bounding.unwrap_or(prepared.bounding());
+        let (choice, profile) = (self.request.seccomp, self.request.profile);
+        let filter = init::choose_filter(choice, profile, None, bounding)?;
         let master = console.as_ref().map(|c| c.master.as_fd());
         sync::report_ready(self.socket.as_fd(), &warnings, master)
             .stage(|| "failed to report to the caller")?;

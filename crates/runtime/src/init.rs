@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use spec::runtime::{Linux, Spec};
 use spec::{ErrorKind, Rootfs, WireError};
+use sys::caps::CapSet;
 use sys::cgroup::{Cgroup, Cgroups, Unified};
 use sys::process::{Namespaces, SingleThreaded};
 
@@ -234,22 +235,22 @@ impl Init<'_> {
             self.seccomp,
             self.linux.seccomp.as_ref(),
             self.filter.as_ref(),
-            prepared,
+            prepared.bounding(),
         )
     }
 }
 
-/// Finds or compiles the filter of a process.
+/// Finds or compiles the filter of a process of a container with this bounding set.
 pub(crate) fn choose_filter(
     choice: Seccomp,
     profile: Option<&spec::runtime::LinuxSeccomp>,
     known: Option<&Rc<Filter>>,
-    prepared: &Prepared,
+    bounding: CapSet,
 ) -> Step<Option<Rc<Filter>>> {
     let compiled = match (choice, profile, known) {
         (Seccomp::Unconfined, _, _) | (Seccomp::Spec, None, _) => return Ok(None),
         (Seccomp::Default, _, Some(filter)) => return Ok(Some(filter.clone())),
-        (Seccomp::Default, _, None) => filter::default(prepared.bounding()),
+        (Seccomp::Default, _, None) => filter::default(bounding),
         (Seccomp::Spec, Some(profile), _) => Filter::new(profile).map(Rc::new),
     };
     compiled

@@ -162,6 +162,7 @@ fn executed_processes_are_children_of_the_caller() {
             stdio,
             seccomp: Seccomp::Default,
             profile: None,
+            bounding: None,
             orphan: Orphan::Kill,
         })
     };

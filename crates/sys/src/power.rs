@@ -27,7 +27,10 @@ pub fn cut(path: &std::path::Path) -> Result<()> {
     // SAFETY: the request takes a pointer to a readable u32, which `Setter` hands over and which
     // lives during the call; nothing is written through it.
     let done = unsafe {
-        ioctl(dir.as_fd(), Setter::<{ opcode::read::<u32>(b'X', 125) }, u32>::new(NO_LOG_FLUSH))
+        ioctl(
+            dir.as_fd(),
+            Setter::<{ opcode::read::<u32>(b'X', 125) }, u32>::new(NO_LOG_FLUSH),
+        )
     };
     done.map_err(|errno| Error::new(call("FS_IOC_SHUTDOWN"), errno))
 }

@@ -140,7 +140,9 @@ const FULL: Option<&str> = Some("o space left on device");
 
 #[test]
 fn zeros_without_end_are_refused() {
-    let Some((disk, daemon)) = machine() else { return };
+    let Some((disk, daemon)) = machine() else {
+        return;
+    };
     let size = 512 << 20;
     let zeros = std::iter::repeat_n(vec![0; 1 << 20], 512);
     let bomb = gzip(std::iter::once(header("big", b'0', size)).chain(zeros));
@@ -152,7 +154,9 @@ fn zeros_without_end_are_refused() {
 
 #[test]
 fn files_without_end_are_refused() {
-    let Some((disk, daemon)) = machine() else { return };
+    let Some((disk, daemon)) = machine() else {
+        return;
+    };
     let files = (0..40_000).map(|number| header(&format!("d{}/f{number}", number % 7), b'0', 0));
     both_doors(&disk, &daemon, "files", &gzip(files), FULL);
     retire(&disk, daemon);
@@ -160,7 +164,9 @@ fn files_without_end_are_refused() {
 
 #[test]
 fn names_without_end_are_refused() {
-    let Some((disk, daemon)) = machine() else { return };
+    let Some((disk, daemon)) = machine() else {
+        return;
+    };
     let file = header("x", b'0', 0);
     let ended = |parts: &[&[u8]]| {
         let mut bytes = parts.concat();
@@ -175,13 +181,19 @@ fn names_without_end_are_refused() {
     both_doors(&disk, &daemon, "huge", &ended(&[&huge, &file]), Some(""));
     // A promise of 8 GiB of attributes, and of a name.
     for kind in [b'x', b'g', b'L', b'K'] {
-        let promise = ended(&[&header("promise", kind, 8 << 30), &file]);
+        let promise = ended(&[&header("promise", kind, (8 << 30) - 1), &file]);
         both_doors(&disk, &daemon, "promise", &promise, Some(""));
     }
     // Records that lie about their length, have no end, or no key.
     for records in [
-        &b"99 path=x\n"[..], b"5 a=b", b"0 \n", b"-1 path=x\n", b"18446744073709551615 path=x\n",
-        b"9 path=\0\n", b"path=x\n", b"6 =x\n\n",
+        &b"99 path=x\n"[..],
+        b"5 a=b",
+        b"0 \n",
+        b"-1 path=x\n",
+        b"18446744073709551615 path=x\n",
+        b"9 path=\0\n",
+        b"path=x\n",
+        b"6 =x\n\n",
     ] {
         both_doors(&disk, &daemon, "records", &ended(&[&pax(records), &file]), None);
     }
@@ -190,7 +202,9 @@ fn names_without_end_are_refused() {
 
 #[test]
 fn compressed_streams_that_ask_for_memory_are_refused() {
-    let Some((disk, daemon)) = machine() else { return };
+    let Some((disk, daemon)) = machine() else {
+        return;
+    };
     // A frame of zstd with a window of 2 GiB, then a run of a million zeros, again and again.
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3];
     for _ in 0..64 {

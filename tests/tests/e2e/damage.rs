@@ -131,7 +131,6 @@ fn one_damaged_file_costs_one_object() {
     let mut problems = Vec::new();
     for file in files.iter().filter(|file| !is_lock(file)) {
         for damage in ALL {
-            let what = format!("{file} {damage:?}");
             copy(&kept, &data);
             if let Err(problem) = survives(&mut daemon, &data.join(file), damage) {
                 problems.push(format!("{file} {damage:?}: {problem}\n{}", daemon.log_tail()));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::image::Image;
-use tests::tarball::{Kind, Tarball};
+use tests::tarball::Kind;
 use tests::{Case, Daemon, IMAGE, api, clients, image};
 
 /// Enough to leave any directory of a container.
@@ -20,7 +20,9 @@ impl Canary {
 
     fn new(case: &Case) -> Self {
         let dir = case.dir().join("canary");
-        fs::create_dir(&dir).and_then(|()| fs::write(dir.join("file"), Self::SECRET)).expect("ours");
+        fs::create_dir(&dir)
+            .and_then(|()| fs::write(dir.join("file"), Self::SECRET))
+            .expect("ours");
         Self(dir)
     }
 
@@ -202,6 +204,10 @@ clients! {
 
     // CVE-2021-30465: a mount point that turns into a link while the container starts.
     fn mount_points_that_become_links_stay_inside(case) {
+        // CVE-2024-45310 in older versions of the reference's runtime: it makes the directory.
+        if case.is_reference() {
+            return;
+        }
         let canary = Canary::new(case);
         let (shared, data) = (case.dir().join("shared"), case.dir().join("data"));
         fs::create_dir(&shared).and_then(|()| fs::create_dir(&data)).expect("ours");
@@ -352,26 +358,18 @@ fn descriptors_that_the_daemon_inherited_reach_no_container() {
     let Some(mut daemon) = own_daemon(&words) else {
         return;
     };
-    // Another program is executed, so that what the first one has open itself does not count.
-    let script = "sleep 1; exec busybox sh -c 'for fd in /proc/1/fd/*; do readlink $fd; done; \
-        echo END; sleep 1000'";
-    let body = json!({"Image": IMAGE, "Cmd": ["sh", "-c", script]});
+    let body = json!({"Image": IMAGE, "Cmd": ["sleep", "1000"]});
     let id = daemon.api("POST", "/containers/create", Some(&body)).json()["Id"].clone();
     let id = id.as_str().expect("an id").to_owned();
     assert_eq!(daemon.api("POST", &format!("/containers/{id}/start"), None).status, 204);
-    let seen = || daemon.api("GET", &format!("/containers/{id}/logs?stdout=1"), None).text();
-    tests::wait_for("it has looked", Duration::from_secs(10), || seen().contains("END"));
-    let found = seen();
-    let files = found.matches("pipe:").count() + found.matches("/dev/null").count();
-    // The directory being read is gone by the time it is asked for.
-    assert_eq!((files, found.lines().count()), (3, 4), "{found}");
-    let body = json!({"Cmd": ["ls", "-l", "/proc/self/fd"], "AttachStdout": true});
+    let look = ["ls", "-l", "/proc/1/fd", "/proc/self/fd"];
+    let body = json!({"Cmd": look, "AttachStdout": true});
     let exec = daemon.api("POST", &format!("/containers/{id}/exec"), Some(&body)).json();
     let exec = exec["Id"].as_str().expect("an id").to_owned();
     let body = json!({"Detach": false, "Tty": false});
     let output = daemon.api("POST", &format!("/exec/{exec}/start"), Some(&body)).text();
-    // Its own three, and the directory that it reads.
-    assert_eq!(output.matches(" -> ").count(), 4, "{output}");
+    // Three each; the directory that is being read is gone when it is asked for.
+    assert_eq!(output.matches(" -> ").count(), 6, "{output}");
     let leaks = daemon.retire();
     assert!(leaks.is_empty(), "the leak audit found:\n  {}", leaks.join("\n  "));
 }

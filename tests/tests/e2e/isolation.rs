@@ -90,6 +90,35 @@ clients! {
         case.cmd(&args).ok().prints("0\n1\n2\n3");
     }
 
+    fn keys_of_the_daemon_are_out_of_reach(case) {
+        let name = case.name("a");
+        let args = ["run", "-d", "--name", &name, "--privileged", IMAGE, "sleep", "1000"];
+        let id = case.cmd(&args).ok().text().to_owned();
+        let keys = ["grep", " keyring *_ses", "/proc/keys"];
+        let of_exec = case.cmd(&[&["exec", &name], &keys[..]].concat()).ok();
+        let serial = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        // One of its own, and the same for all of its processes.
+        assert_eq!(of_exec.lines().len(), 1, "{of_exec:?}");
+        assert!(of_exec.stdout.contains(&format!("_ses.{id}")), "{of_exec:?}");
+        let again = case.cmd(&[&["exec", "-u", "1000", &name], &keys[..]].concat()).ok();
+        assert_eq!(serial(again.text()), serial(of_exec.text()));
+    }
+
+    fn limits_can_be_read_by_every_user(case) {
+        let script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || \
+            cat /sys/fs/cgroup/memory.max";
+        let args = ["run", "--rm", "-u", "1000", "-m", "32m", IMAGE, "sh", "-c", script];
+        case.cmd(&args).ok().prints("33554432");
+    }
+
+    fn more_capabilities_for_an_exec_open_no_more_calls(case) {
+        let name = case.name("a");
+        case.cmd(&["run", "-d", "--name", &name, IMAGE, "sleep", "1000"]).ok();
+        let args = ["exec", "--privileged", &name, "mount", "-t", "tmpfs", "none", "/tmp"];
+        let output = case.cmd(&args);
+        assert_ne!(output.code, 0, "{output:?}");
+    }
+
     fn file_mode_mask_is_the_usual_one(case) {
         case.cmd(&["run", "--rm", IMAGE, "sh", "-c", "umask"]).ok().prints("0022");
     }

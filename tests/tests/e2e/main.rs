@@ -26,6 +26,7 @@ mod logs;
 mod network;
 mod power;
 mod ps;
+mod resources;
 mod run;
 mod stats;
 mod syscalls;

@@ -300,3 +300,91 @@ fn a_load_that_the_power_cut_interrupts_is_whole_or_absent() {
     }
     retire(&disk, daemon);
 }
+
+/// Names that were made, and those of them that were removed, each once acknowledged; last what
+/// was being done when the power went.
+#[derive(Debug, Default)]
+struct Ledger {
+    made: Vec<String>,
+    removed: Vec<String>,
+    open: String,
+}
+
+impl Ledger {
+    /// Makes and removes containers and tags until the daemon is gone.
+    fn keep(socket: &Path) -> Self {
+        let mut ledger = Self::default();
+        let body = json!({"Image": IMAGE, "Cmd": ["echo", "here"]});
+        // No name can be taken for the beginning of an id.
+        for number in 0.. {
+            let (container, tag) = (format!("name{number}"), format!("power/t{number}"));
+            let create = format!("/containers/create?name={container}");
+            let tagging = format!("/images/{IMAGE}/tag?repo={tag}&tag=latest");
+            let steps = [
+                ("POST", create, Some(&body), container.clone()),
+                ("POST", tagging, None, tag.clone()),
+                ("DELETE", format!("/containers/{container}"), None, container),
+                ("DELETE", format!("/images/{tag}:latest"), None, tag),
+            ];
+            // Every other number stays.
+            for (method, path, body, name) in steps.into_iter().take(2 + number % 2 * 2) {
+                ledger.open.clone_from(&name);
+                match http::request(socket, method, &path, body) {
+                    Ok(answer) if answer.status >= 300 => return ledger,
+                    Err(_) => return ledger,
+                    Ok(_) if method == "POST" => ledger.made.push(name),
+                    Ok(_) => ledger.removed.push(name),
+                }
+            }
+        }
+        ledger
+    }
+
+    #[track_caller]
+    fn check(&self, daemon: &Daemon) {
+        for name in self.made.iter().filter(|name| **name != self.open) {
+            let path = if name.contains('/') {
+                format!("/images/{name}:latest/json")
+            } else {
+                format!("/containers/{name}/json")
+            };
+            let status = daemon.api("GET", &path, None).status;
+            let expected = if self.removed.contains(name) {
+                404
+            } else {
+                200
+            };
+            assert_eq!(status, expected, "{name} of {self:#?}\n{}", daemon.log_tail());
+        }
+    }
+}
+
+#[test]
+fn small_changes_that_the_power_cut_interrupts_happened_or_not() {
+    let Some((disk, mut daemon)) = machine(256) else {
+        return;
+    };
+    image::ensure(&daemon.socket()).unwrap_or_else(|error| panic!("{error:#}"));
+    for moment in 0..8 {
+        let socket = daemon.socket();
+        let keeper = std::thread::spawn(move || Ledger::keep(&socket));
+        // Here the time itself is what is tried: nothing is waited for.
+        poll(Duration::from_millis(7 + moment * 29), || None::<()>);
+        go_down(&disk, &mut daemon);
+        let ledger = keeper.join().expect("no panic");
+        come_up(&disk, &mut daemon);
+        assert_eq!(empty_records(&daemon), Vec::<String>::new());
+        ledger.check(&daemon);
+        let last = ledger.made.iter().rfind(|name| {
+            !name.contains('/') && **name != ledger.open && !ledger.removed.contains(name)
+        });
+        if let Some(last) = last {
+            assert_eq!(output(&daemon, last), "here\n");
+        }
+        daemon.remove_containers().unwrap_or_else(|error| panic!("{error:#}"));
+        for name in ledger.made.iter().chain([&ledger.open]).filter(|name| name.contains('/')) {
+            daemon.api("DELETE", &format!("/images/{name}:latest"), None);
+        }
+    }
+    retire(&disk, daemon);
+}

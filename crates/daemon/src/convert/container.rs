@@ -83,11 +83,8 @@ fn network_settings(container: &Container) -> NetworkSettings {
     let flat = networks.get("bridge").cloned().unwrap_or_default();
     let sandbox_key = endpoint.map(|e| e.sandbox_key.clone()).unwrap_or_default();
     NetworkSettings {
-        sandbox_id: sandbox_key
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
+        // There is one network namespace for each container, and nothing else names it.
+        sandbox_id: endpoint.map(|_| container.id.to_string()).unwrap_or_default(),
         sandbox_key,
         // Nothing is published yet; ports that are only exposed are shown while it runs.
         ports: match container.state.running() {

@@ -12,7 +12,7 @@ use spec::Timestamp;
 use super::config;
 use super::container::to_i64;
 
-/// A line of a list. `containers` is -1 unless it was asked for, as in Docker.
+/// A line of a list as API versions since 1.51 have it.
 pub fn summary(image: &ImageSummary, virtual_size: bool) -> WireSummary {
     WireSummary {
         containers: to_i64(image.containers),
@@ -30,6 +30,32 @@ pub fn summary(image: &ImageSummary, virtual_size: bool) -> WireSummary {
         size: to_i64(image.size),
         virtual_size: virtual_size.then(|| to_i64(image.size)),
     }
+}
+
+/// Makes a line of a list what it was before API 1.51: containers were not counted.
+pub fn before_1_51(mut line: WireSummary) -> WireSummary {
+    line.containers = -1;
+    line
+}
+
+/// Makes a line of a list what it was before API 1.43: images without names had these instead.
+pub fn before_1_43(mut line: WireSummary) -> WireSummary {
+    let unnamed = line.repo_tags.as_ref().is_none_or(Vec::is_empty);
+    let no_digest = line.repo_digests.as_ref().is_none_or(Vec::is_empty);
+    if no_digest {
+        line.repo_digests = unnamed.then(|| vec!["<none>@<none>".to_owned()]);
+    }
+    if unnamed && no_digest {
+        line.repo_tags = Some(vec!["<none>:<none>".to_owned()]);
+    }
+    line
+}
+
+/// Makes a line of a list what disk usage has: null for no names and no digests.
+pub fn of_usage(mut line: WireSummary) -> WireSummary {
+    line.repo_tags = line.repo_tags.filter(|l| !l.is_empty());
+    line.repo_digests = line.repo_digests.filter(|l| !l.is_empty());
+    line
 }
 
 /// What inspect shows; `legacy` is the shape before API 1.50.
@@ -135,6 +161,27 @@ mod tests {
             String::from_utf8(encode(&image_config(&Config::default()))).unwrap(),
             r#"{"Cmd":null,"Entrypoint":null,"Env":null,"Labels":null,"OnBuild":null,"User":"","Volumes":null,"WorkingDir":""}"#
         );
+    }
+
+    #[test]
+    fn lists_are_what_they_were_in_older_versions() {
+        let line = WireSummary {
+            containers: 2,
+            repo_tags: Some(Vec::new()),
+            repo_digests: Some(Vec::new()),
+            ..WireSummary::default()
+        };
+        assert_eq!(before_1_51(line.clone()).containers, -1);
+        let old = before_1_43(line.clone());
+        assert_eq!(old.repo_tags.unwrap(), ["<none>:<none>"]);
+        assert_eq!(old.repo_digests.unwrap(), ["<none>@<none>"]);
+        let used = of_usage(line.clone());
+        assert_eq!((used.repo_tags, used.repo_digests), (None, None));
+        let named = WireSummary {
+            repo_tags: Some(vec!["a:1".to_owned()]),
+            ..line
+        };
+        assert_eq!(before_1_43(named).repo_digests, None);
     }
 
     #[test]

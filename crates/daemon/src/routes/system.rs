@@ -86,7 +86,7 @@ pub async fn disk_usage(call: Call) -> Result<Reply, ApiError> {
         usage
             .images
             .iter()
-            .map(|i| image::summary(i, virtual_size))
+            .map(|i| image::of_usage(image::summary(i, virtual_size)))
             .collect()
     };
     let containers = || usage.containers.iter().map(container::summary).collect();

@@ -13,6 +13,8 @@ pub(super) struct HostFacts {
     pub(super) cpus: usize,
     /// The kernel can weigh block I/O.
     pub(super) blkio_weight: bool,
+    /// Control groups are of version 2 alone.
+    pub(super) cgroup_v2: bool,
     /// Names of capabilities that exist.
     pub(super) capabilities: Vec<String>,
 }
@@ -66,6 +68,9 @@ pub(super) fn check(r: &mut Resources, facts: &HostFacts) -> Result<Vec<String>>
     if r.blkio_weight > 0 && !(10..=1000).contains(&r.blkio_weight) {
         return refuse("Range of blkio weight is from 10 to 1000");
     }
+    if facts.cgroup_v2 {
+        warnings.extend(only_on_v1(r));
+    }
     for limit in &r.ulimits {
         ulimit(limit)?;
     }
@@ -82,6 +87,23 @@ pub(super) fn check(r: &mut Resources, facts: &HostFacts) -> Result<Vec<String>>
         return refuse(&format!("invalid cgroup parent: {}", r.cgroup_parent));
     }
     Ok(warnings)
+}
+
+/// Takes away the limits that version 2 of control groups does not have; returns warnings.
+fn only_on_v1(r: &mut Resources) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if r.memory_swappiness.take().is_some_and(|n| n != -1) {
+        warnings.push(
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded."
+                .to_owned(),
+        );
+    }
+    if r.oom_kill_disable.take() == Some(true) {
+        warnings.push(
+            "Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned(),
+        );
+    }
+    warnings
 }
 
 fn ulimit(limit: &Ulimit) -> Result<()> {

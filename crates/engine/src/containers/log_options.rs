@@ -64,7 +64,9 @@ pub(super) fn parse(log: &LogConfig) -> Result<LogSettings> {
                 settings.max_files = value.parse().ok().filter(|n| *n >= 1).ok_or_else(bad)?;
             }
             "mode" if !matches!(value.as_str(), "" | "blocking" | "non-blocking") => {
-                return Err(Error::invalid(format!("logger: logging mode not supported: {value}")));
+                return Err(Error::invalid(format!(
+                    "logger: logging mode not supported: {value}"
+                )));
             }
             "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
             | "max-buffer-size" | "compress" => {}

@@ -59,11 +59,15 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>> {
         return Ok(None);
     };
     let bad = |text: &str| {
-        Error::invalid(format!("failed to parse value as time or duration: {text:?}"))
+        Error::invalid(format!(
+            "failed to parse value as time or duration: {text:?}"
+        ))
     };
     let mut values = values.iter();
     match (values.next(), values.next()) {
-        (Some(text), None) => moment(text, clock::now()).map(Some).ok_or_else(|| bad(text)),
+        (Some(text), None) => moment(text, clock::now())
+            .map(Some)
+            .ok_or_else(|| bad(text)),
         _ => Err(Error::invalid("more than one until filter specified")),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use network::Network;
 use spec::ContainerId;
 use store::Store;
-use sys::cgroup::{Cgroup, Cgroups};
+use sys::cgroup::{Cgroup, Cgroups, Version};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -75,6 +75,7 @@ impl Shared {
             facts: HostFacts {
                 cpus,
                 blkio_weight: weighs_block_io(),
+                cgroup_v2: layers.cgroups.version() == Version::V2,
                 capabilities: layers.capabilities,
             },
             config,

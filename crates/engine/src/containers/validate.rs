@@ -25,7 +25,7 @@ pub(super) fn check(
     let mut warnings = Vec::new();
     process(config, &mut warnings)?;
     warnings.extend(limits::check(&mut host.resources, facts)?);
-    modes(config, host)?;
+    modes(config, host, facts)?;
     restart(&host.restart_policy, host.auto_remove)?;
     log(&mut host.log, &engine.log)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {
@@ -149,7 +149,7 @@ fn health(config: &Config, warnings: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-fn modes(config: &mut Config, host: &mut HostConfig) -> Result<()> {
+fn modes(config: &mut Config, host: &mut HostConfig, facts: &HostFacts) -> Result<()> {
     if host.network_mode.is_empty() {
         host.network_mode = "default".to_owned();
     }
@@ -200,7 +200,11 @@ fn modes(config: &mut Config, host: &mut HostConfig) -> Result<()> {
         return refuse("USER", &host.userns_mode);
     }
     match host.cgroupns_mode.as_str() {
-        "" => host.cgroupns_mode = if host.privileged { "host" } else { "private" }.to_owned(),
+        "" => {
+            // On version 1 a privileged container sees the host's groups, as in Docker.
+            let host_view = host.privileged && !facts.cgroup_v2;
+            host.cgroupns_mode = if host_view { "host" } else { "private" }.to_owned();
+        }
         "private" | "host" => {}
         other => return refuse("cgroup namespace", other),
     }

@@ -7,6 +7,7 @@ fn facts() -> HostFacts {
     HostFacts {
         cpus: 2,
         blkio_weight: true,
+        cgroup_v2: false,
         capabilities: oci::all_capabilities(u64::MAX),
     }
 }
@@ -31,7 +32,7 @@ fn limits_out_of_range() {
     assert!(of(|r| r.cpuset_cpus = "7".into()).contains("requested 7, available: 0-1"));
     assert_eq!(
         of(|r| r.cpuset_cpus = "1-0".into()),
-        "Invalid value 1-0 for cpuset cpus"
+        "Invalid value 1-0 for cpuset cpus: invalid format: 1-0"
     );
     assert_eq!(
         of(|r| r.blkio_weight = 5),
@@ -57,7 +58,7 @@ fn wrong_words() {
     );
     assert_eq!(
         refusal(|_, h| h.log.driver = "nonsense".into()),
-        "logger: no log driver named 'nonsense' is registered"
+        "error looking up logging plugin nonsense: plugin \"nonsense\" not found"
     );
     assert_eq!(
         refusal(|_, h| h.oom_score_adj = 2000),
@@ -104,6 +105,28 @@ fn defaults_are_filled_in() {
         ("private", "default")
     );
     assert_eq!(host.masked_paths.unwrap().len(), 12);
+}
+
+#[test]
+fn version_2_of_control_groups() {
+    let engine = EngineConfig::new("/data", "/run");
+    for (cgroup_v2, mode, discarded) in [(false, "host", 0), (true, "private", 2)] {
+        let mut config = Config::default();
+        let mut host = HostConfig::default();
+        host.privileged = true;
+        host.resources.memory_swappiness = Some(10);
+        host.resources.oom_kill_disable = Some(true);
+        let facts = HostFacts {
+            cgroup_v2,
+            ..facts()
+        };
+        let warnings = check(&mut config, &mut host, &engine, &facts).unwrap();
+        assert_eq!(
+            (host.cgroupns_mode.as_str(), warnings.len()),
+            (mode, discarded)
+        );
+        assert_eq!(host.resources.memory_swappiness.is_none(), cgroup_v2);
+    }
 }
 
 #[test]

@@ -7,9 +7,9 @@ use spec::{ImageId, Timestamp};
 use store::Image;
 
 use super::{ImageSummary, Images, ListImages};
+use crate::Result;
 use crate::containers::until;
 use crate::filters::Filters;
-use crate::Result;
 
 const KNOWN: [&str; 9] = [
     "before",

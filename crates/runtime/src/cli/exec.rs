@@ -42,6 +42,7 @@ pub(super) fn exec(global: &Global, flags: &Flags) -> Result<u8, CliError> {
         stdio: stdio(&process),
         seccomp: Seccomp::Spec,
         profile: spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()),
+        bounding: None,
         orphan,
     })?;
     write_pid(flags, executed.pid.as_raw_nonzero().get())?;

@@ -170,6 +170,7 @@ impl Supervisor {
             stdio,
             seccomp: task::seccomp(settings.seccomp),
             profile: profile.as_ref(),
+            bounding: Some(settings.bounding),
             orphan: runtime::Orphan::Kill,
         })
         .map_err(|error| error.to_wire())?;

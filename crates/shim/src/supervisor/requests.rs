@@ -112,6 +112,7 @@ impl Supervisor {
                 .process
                 .as_ref()
                 .and_then(|process| process.oom_score_adj),
+            bounding: task::bounding(&spec),
         });
         drop(spec);
         let pid = created.pid.as_raw_pid();

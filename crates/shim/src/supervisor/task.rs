@@ -9,6 +9,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 use shim::protocol::{Create, Seccomp, StdinPolicy};
 use spec::runtime::{ConsoleSize, Spec};
 use spec::{ErrorKind, Signal, Timestamp, WireError};
+use sys::caps::CapSet;
 use sys::cgroup::Cgroup;
 
 use super::stdio::Ends;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub bundle: PathBuf,
     pub seccomp: Seccomp,
     pub oom_score_adj: Option<i32>,
+    /// What the default filter of every process is made for.
+    pub bounding: CapSet,
 }
 
 /// How a process ended.
@@ -111,6 +114,13 @@ pub fn read_spec(bundle: &std::path::Path) -> Result<Spec, WireError> {
         kind: ErrorKind::InvalidArgument,
         ..internal(&what, &e)
     })
+}
+
+/// The capabilities that no process of the container can exceed.
+pub fn bounding(spec: &Spec) -> CapSet {
+    let process = spec.process.as_ref();
+    let sets = process.and_then(|process| process.capabilities.as_ref());
+    sets.map_or(CapSet::EMPTY, |sets| CapSet::from_names(&sets.bounding).0)
 }
 
 /// Adapts the specification to what the request says.

@@ -195,7 +195,18 @@ fn max_or(value: u64, unlimited: bool) -> String {
 
 fn v2(dir: &Path, limits: &Limits) -> Result<()> {
     for (file, value) in v2_files(limits) {
-        write(dir, &file, &value)?;
+        let written = write(dir, &file, &value);
+        match (file.as_str(), written) {
+            (_, Ok(())) => {}
+            // A kernel without swap has nothing to limit.
+            ("memory.swap.max", Err(e)) if e.errno() == Errno::NOENT => {}
+            // Which file weighs depends on how the kernel schedules block devices.
+            ("io.weight", Err(e)) => match limits.blkio_weight {
+                Some(weight) => write(dir, "io.bfq.weight", &weight.to_string()).map_err(|_| e)?,
+                None => return Err(e),
+            },
+            (_, Err(e)) => return Err(e),
+        }
     }
     Ok(())
 }
