@@ -22,6 +22,11 @@ pub(crate) const TESTS: &[Package] = &[
         why: "the test image",
     },
     Package {
+        name: "e2fsprogs",
+        witnesses: &["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"],
+        why: "disks whose power is cut and which are full",
+    },
+    Package {
         name: "gcc",
         witnesses: &["/usr/bin/gcc"],
         why: "checking against libseccomp",

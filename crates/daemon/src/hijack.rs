@@ -136,7 +136,9 @@ impl Seizure {
             return;
         }
         let (reader, writer) = tokio::io::split(stream);
-        self.flow.run(std::io::Cursor::new(early).chain(reader), writer).await;
+        self.flow
+            .run(std::io::Cursor::new(early).chain(reader), writer)
+            .await;
     }
 }
 
@@ -161,7 +163,11 @@ pub async fn answer(mut call: Call, flow: Flow, tty: bool) -> Reply {
         return switching(kind);
     }
     let chunked = call.request.headers().contains_key(TRANSFER_ENCODING);
-    let seizer = call.request.extensions().get::<Seizer>().filter(|_| !chunked);
+    let seizer = call
+        .request
+        .extensions()
+        .get::<Seizer>()
+        .filter(|_| !chunked);
     let flow = match seizer {
         Some(seizer) => match seizer.0.try_send(Seizure { flow }) {
             // The connection is taken away under this request.

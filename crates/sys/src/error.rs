@@ -15,7 +15,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// Describes a failed call, e.g. ``mkdirat(`5`, `web`)``.
     pub fn new(call: impl Into<String>, errno: rustix::io::Errno) -> Self {
-        Self { call: call.into(), errno }
+        Self {
+            call: call.into(),
+            errno,
+        }
     }
 
     /// What the kernel answered.

@@ -8,18 +8,23 @@
 #[allow(unsafe_code)]
 pub mod activation;
 #[allow(unsafe_code)]
-pub mod command;
-pub mod error;
-#[allow(unsafe_code)]
 pub mod bpf;
 pub mod caps;
 pub mod cgroup;
+#[allow(unsafe_code)]
+pub mod command;
+pub mod error;
 pub mod fdpass;
+pub mod fs;
 #[allow(unsafe_code)]
 pub mod keyring;
 pub mod memfd;
 #[allow(unsafe_code)]
 pub mod mount;
+pub mod netlink;
+#[allow(unsafe_code)]
+pub mod netns;
+pub mod nft;
 pub mod poll;
 #[allow(unsafe_code)]
 pub mod power;
@@ -27,18 +32,12 @@ pub mod power;
 pub mod process;
 pub mod pty;
 pub mod rlimit;
+pub mod root;
 #[allow(unsafe_code)]
 pub mod seccomp;
 #[allow(unsafe_code)]
 pub mod signal;
-pub mod fs;
-pub mod root;
 pub mod xattr;
-pub mod netlink;
-#[allow(unsafe_code)]
-pub mod netns;
-pub mod nft;
-
 
 #[allow(unsafe_code)]
 pub mod sigwait;

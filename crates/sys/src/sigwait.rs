@@ -18,9 +18,14 @@ pub fn next() -> Result<i32> {
         if signal > 0 {
             return Ok(signal);
         }
-        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+        let errno = std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO);
         if errno != libc::EINTR {
-            return Err(Error::new("sigwaitinfo(all)", Errno::from_raw_os_error(errno)));
+            return Err(Error::new(
+                "sigwaitinfo(all)",
+                Errno::from_raw_os_error(errno),
+            ));
         }
     }
 }
@@ -31,6 +36,11 @@ pub fn send(pid: i32, signal: i32) -> Result<()> {
     if unsafe { libc::kill(pid, signal) } == 0 {
         return Ok(());
     }
-    let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-    Err(Error::new(format!("kill({pid}, {signal})"), Errno::from_raw_os_error(errno)))
+    let errno = std::io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO);
+    Err(Error::new(
+        format!("kill({pid}, {signal})"),
+        Errno::from_raw_os_error(errno),
+    ))
 }

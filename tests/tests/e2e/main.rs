@@ -9,6 +9,7 @@ mod attach;
 mod bad_input;
 mod bombs;
 mod clients_compat;
+mod compat_api;
 mod crash;
 mod damage;
 mod disk_full;

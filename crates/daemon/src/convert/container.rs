@@ -84,7 +84,9 @@ fn network_settings(container: &Container) -> NetworkSettings {
     let sandbox_key = endpoint.map(|e| e.sandbox_key.clone()).unwrap_or_default();
     NetworkSettings {
         // There is one network namespace for each container, and nothing else names it.
-        sandbox_id: endpoint.map(|_| container.id.to_string()).unwrap_or_default(),
+        sandbox_id: endpoint
+            .map(|_| container.id.to_string())
+            .unwrap_or_default(),
         sandbox_key,
         // Nothing is published yet; ports that are only exposed are shown while it runs.
         ports: match container.state.running() {

@@ -298,7 +298,10 @@ pub async fn update(mut call: Call) -> Result<Reply, ApiError> {
         field_root: "UpdateConfig",
     };
     let body = call.optional_json_body().await?;
-    let wire: WireHostConfig = decode(&body, NAMES)?;
+    let wire: WireHostConfig = match body.is_empty() {
+        true => WireHostConfig::default(),
+        false => decode(&body, NAMES)?,
+    };
     let resources = host_config::resources_from_wire(&wire);
     let policy =
         Some(host_config::policy_from_wire(wire.restart_policy)).filter(|p| !p.name.is_empty());
@@ -316,7 +319,11 @@ pub fn terminal_size(call: &Call) -> Result<TerminalSize, ApiError> {
         let text = call.query.text(name);
         text.parse::<u16>().map_err(|_| {
             let is_number = text.parse::<i128>().is_ok();
-            let why = if is_number { "value out of range" } else { "invalid syntax" };
+            let why = if is_number {
+                "value out of range"
+            } else {
+                "invalid syntax"
+            };
             ApiError::bad_request(format!("invalid resize {what} {text:?}: {why}"))
         })
     };

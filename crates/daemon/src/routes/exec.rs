@@ -13,7 +13,10 @@ use crate::routes::containers::{terminal_size, to_the_end};
 /// `POST /containers/{id}/exec`
 pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
     let body = call.optional_json_body().await?;
-    let request = ExecCreateRequest::decode(&body)?;
+    let request = match body.is_empty() {
+        true => ExecCreateRequest::default(),
+        false => ExecCreateRequest::decode(&body)?,
+    };
     let cmd = request.cmd.map(|list| list.0).unwrap_or_default();
     if cmd.is_empty() {
         return Err(ApiError::bad_request("No exec command specified"));
@@ -62,7 +65,11 @@ pub async fn start(mut call: Call) -> Result<Reply, ApiError> {
             // The answer has begun: what went wrong can only be told on the stream.
             Err(error) => {
                 let text = format!("{}\r\n", spec::error::chain(&error));
-                Flow::Text(if tty { text.into_bytes() } else { frame(1, text.as_bytes()) })
+                Flow::Text(if tty {
+                    text.into_bytes()
+                } else {
+                    frame(1, text.as_bytes())
+                })
             }
         }
     });

@@ -33,8 +33,16 @@ pub async fn list(call: Call) -> Result<Reply, ApiError> {
     let (counted, plain) = (call.at_least("1.51"), call.at_least("1.43"));
     let lines = images.iter().map(|i| {
         let line = image::summary(i, virtual_size);
-        let line = if counted { line } else { image::before_1_51(line) };
-        if plain { line } else { image::before_1_43(line) }
+        let line = if counted {
+            line
+        } else {
+            image::before_1_51(line)
+        };
+        if plain {
+            line
+        } else {
+            image::before_1_43(line)
+        }
     });
     Ok(reply::ok(&lines.collect::<Vec<_>>()))
 }

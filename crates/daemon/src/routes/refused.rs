@@ -37,7 +37,10 @@ pub async fn swarm(_: Call) -> Result<Reply, ApiError> {
 /// No plugin exists; clients that look a name up in every kind of object ask here last.
 pub async fn no_plugin(call: Call) -> Result<Reply, ApiError> {
     let name = call.key();
-    Err(ApiError::new(StatusCode::NOT_FOUND, format!("plugin \"{name}\" not found")))
+    Err(ApiError::new(
+        StatusCode::NOT_FOUND,
+        format!("plugin \"{name}\" not found"),
+    ))
 }
 
 /// A list of things that cannot exist here.

@@ -72,12 +72,7 @@ pub async fn attach(call: Call) -> Result<Reply, ApiError> {
         .attach(call.key(), attach_options(&call))
         .await?;
     let tty = attached.tty;
-    Ok(hijack::answer(
-        call,
-        Flow::Attached(Box::new(attached)),
-        tty,
-    )
-    .await)
+    Ok(hijack::answer(call, Flow::Attached(Box::new(attached)), tty).await)
 }
 
 /// `GET /containers/{id}/attach/ws`

@@ -169,6 +169,7 @@ impl Driver {
                 answer(reply, Err(Error::conflict(text)));
             }
         } else if !starts.is_empty() {
+            self.emit("stop", &[]);
             self.restart_now(starts).await;
         }
     }
