@@ -15,7 +15,8 @@ fn exec(case: &Case, container: &str, tty: bool) -> String {
     answer.json()["Id"].as_str().expect("an id").to_owned()
 }
 
-/// Starts an exec on an upgraded connection; returns what the first read brought and the rest.
+/// Starts an exec on an upgraded connection; returns what the reads up to the end of the
+/// head brought, and the rest.
 fn start(case: &Case, exec: &str, tty: bool) -> (String, Vec<u8>) {
     let connection = Connection::open(case.target().socket()).expect("it listens");
     let mut reader = connection.into_stream();
@@ -27,11 +28,16 @@ fn start(case: &Case, exec: &str, tty: bool) -> (String, Vec<u8>) {
         body.len()
     );
     stream.write_all(head.as_bytes()).expect("it reads");
-    let mut first = [0; 8192];
-    let read = stream.read(&mut first).expect("an answer");
+    let (mut head, mut chunk) = (Vec::new(), [0; 8192]);
+    // The reference sends its head in pieces.
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = stream.read(&mut chunk).expect("an answer");
+        assert_ne!(read, 0, "the connection ended within the head");
+        head.extend_from_slice(&chunk[..read]);
+    }
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).expect("a stream");
-    (String::from_utf8_lossy(&first[..read]).into_owned(), rest)
+    (String::from_utf8_lossy(&head).into_owned(), rest)
 }
 
 /// The text of a refusal.

@@ -112,8 +112,10 @@ fn version_2_of_control_groups() {
     let engine = EngineConfig::new("/data", "/run");
     for (cgroup_v2, mode, discarded) in [(false, "host", 0), (true, "private", 2)] {
         let mut config = Config::default();
-        let mut host = HostConfig::default();
-        host.privileged = true;
+        let mut host = HostConfig {
+            privileged: true,
+            ..HostConfig::default()
+        };
         host.resources.memory_swappiness = Some(10);
         host.resources.oom_kill_disable = Some(true);
         let facts = HostFacts {
