@@ -44,7 +44,21 @@ fn start(name: Name, args: &[String]) -> anyhow::Result<()> {
         say(&mut std::io::stderr(), "configuration OK\n");
         return Ok(());
     }
+    if asked("fsck") {
+        return check(&settings);
+    }
     serve(settings, name, flags)
+}
+
+/// Tells what is wrong with the data root, which no daemon may be using.
+fn check(settings: &Settings) -> anyhow::Result<()> {
+    let problems = engine::engine::fsck(&settings.engine.data_root)?;
+    for problem in &problems {
+        say(&mut std::io::stdout(), &format!("{problem}\n"));
+    }
+    anyhow::ensure!(problems.is_empty(), "{} problems found", problems.len());
+    say(&mut std::io::stdout(), "no problems found\n");
+    Ok(())
 }
 
 fn serve(settings: Settings, name: Name, flags: Values) -> anyhow::Result<()> {

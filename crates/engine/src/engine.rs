@@ -129,6 +129,26 @@ struct Opened {
     id: String,
 }
 
+/// Reads everything that is stored below a data root and tells what is wrong, a line each.
+///
+/// Changes nothing but what opening the store does: it sweeps leftovers and puts damaged files aside.
+///
+/// # Errors
+///
+/// An engine uses the data root, there is none, or the disk cannot be read.
+pub fn fsck(data_root: &Path) -> Result<Vec<String>> {
+    let path = data_root.join("store");
+    if !path.is_dir() {
+        return Err(Error::invalid(format!(
+            "there is no store below `{}`",
+            data_root.display()
+        )));
+    }
+    let problems = Store::open(&path)?.fsck()?;
+    let line = |problem: store::Problem| format!("{}: {}", problem.path.display(), problem.what);
+    Ok(problems.into_iter().map(line).collect())
+}
+
 fn check(config: &EngineConfig) -> Result<()> {
     for (path, what) in [
         (&config.data_root, "data root"),

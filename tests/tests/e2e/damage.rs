@@ -142,3 +142,31 @@ fn one_damaged_file_costs_one_object() {
     assert!(problems.is_empty(), "{} problems: {}", problems.len(), problems.join("\n\n"));
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }
+
+#[test]
+fn fsck_tells_what_is_damaged_and_only_that() {
+    if tests::target::reference_socket().is_some() {
+        return;
+    }
+    let mut daemon = Daemon::start().unwrap_or_else(|error| panic!("{error:#}"));
+    image::ensure(&daemon.socket()).unwrap_or_else(|error| panic!("{error:#}"));
+    let fsck = |root: &Path| {
+        let cortend = tests::command::bin_dir().join("cortend");
+        let root = root.to_str().expect("a plain path");
+        let output = Command::new(cortend).args(["--fsck", "--data-root", root]).output();
+        let output = output.expect("it starts");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let root = daemon.data_root();
+    let (sound, text) = fsck(&root);
+    assert!(!sound && text.contains("in use"), "a daemon uses it: {text}");
+    daemon.kill9();
+    assert_eq!(fsck(&root), (true, "no problems found\n".to_owned()));
+    let blobs = root.join("store/blobs/sha256");
+    let blob = fs::read_dir(&blobs).expect("blobs").next().expect("one").expect("one").path();
+    Damage::Garbled.apply(&blob);
+    let (sound, text) = fsck(&root);
+    let name = blob.file_name().and_then(|n| n.to_str()).expect("a digest");
+    assert!(!sound && text.contains(name), "{text}");
+}

@@ -444,6 +444,13 @@ pub static TABLE: &[Flag] = &[
         "Validate daemon configuration and exit",
     )
     .key(""),
+    f(
+        "fsck",
+        Bool,
+        Used,
+        "Check everything stored below the data root and exit",
+    )
+    .key(""),
     f("version", Bool, Used, "Print version information and quit")
         .letter('v')
         .key(""),
