@@ -8,6 +8,9 @@ use super::kind::Kind;
 
 const NO_TLS: Effect =
     Refused("TLS is not yet supported; listen at a unix socket, or put a proxy in front");
+const NO_PROFILE: Effect = Refused(
+    "a seccomp profile for all containers is not yet supported; give each its own by --security-opt seccomp=FILE",
+);
 const NO_USERNS: Effect = Refused("user namespaces are not yet supported");
 
 /// All flags, sorted as help shows them.
@@ -186,6 +189,13 @@ pub static TABLE: &[Flag] = &[
         Accepted,
         "IPv6 subnet for the default bridge network",
     ),
+    f(
+        "fsck",
+        Bool,
+        Used,
+        "Check everything stored below the data root and exit",
+    )
+    .key(""),
     f("group", Text, Used, "Group for the unix socket").letter('G'),
     f("help", Bool, Used, "Print usage").key(""),
     f("host", Kind::Hosts, Used, "Daemon socket(s) to connect to")
@@ -386,7 +396,7 @@ pub static TABLE: &[Flag] = &[
     f(
         "seccomp-profile",
         Text,
-        Accepted,
+        NO_PROFILE,
         "Path to seccomp profile; \"unconfined\" disables the default one",
     ),
     f(
@@ -442,13 +452,6 @@ pub static TABLE: &[Flag] = &[
         Bool,
         Used,
         "Validate daemon configuration and exit",
-    )
-    .key(""),
-    f(
-        "fsck",
-        Bool,
-        Used,
-        "Check everything stored below the data root and exit",
     )
     .key(""),
     f("version", Bool, Used, "Print version information and quit")
