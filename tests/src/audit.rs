@@ -9,7 +9,8 @@ use std::path::Path;
 
 use crate::daemon::Daemon;
 use crate::wait::{SETTLE, poll};
-use crate::{host, http};
+use crate::hostile::base64;
+use crate::{host, http, registry};
 
 /// What a daemon holds when it has started and nothing is in it.
 #[derive(Debug, Default, Clone)]
@@ -95,6 +96,7 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
         }
     }
     found.extend(endpoints(daemon));
+    found.extend(secrets(daemon));
     let ports = host::ports_of(&daemon.names().bridge);
     if ports.len() > base.ports.max(SPARE_PORTS) {
         found.push(format!("links on the bridge: {} before, now {ports:?}", base.ports));
@@ -126,6 +128,54 @@ pub fn of_ended_daemon(daemon: &Daemon) -> Vec<String> {
     }
     if host::nft_table(&daemon.names().table).is_some() {
         found.push(format!("firewall table {}", daemon.names().table));
+    }
+    found
+}
+
+/// What the tests give as passwords and tokens, in every form in which it could be written down.
+fn secret_texts() -> Vec<String> {
+    let account = format!("{}:{}", registry::USER, registry::PASSWORD);
+    let plain = [registry::PASSWORD.to_owned(), registry::IDENTITY.to_owned()];
+    let coded = [registry::PASSWORD, registry::IDENTITY, &account].map(|t| base64(t.as_bytes()));
+    let mut texts: Vec<String> = plain.into_iter().chain(coded).collect();
+    // The end of a coded text depends on what follows it.
+    texts.iter_mut().for_each(|text| text.truncate(text.trim_end_matches('=').len() - 1));
+    texts
+}
+
+/// Where secrets of the tests are to be read, though only registries and clients may know them.
+fn secrets(daemon: &Daemon) -> Vec<String> {
+    /// Larger files are content of images.
+    const MAX_FILE: u64 = 1 << 20;
+    let texts = secret_texts();
+    let told = |bytes: &[u8]| {
+        texts.iter().any(|text| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    };
+    let mut found = Vec::new();
+    for root in [daemon.data_root(), daemon.exec_root()] {
+        for path in host::tree(&root) {
+            let path = root.join(path);
+            let small = path
+                .symlink_metadata()
+                .is_ok_and(|meta| meta.is_file() && meta.len() > 0 && meta.len() < MAX_FILE);
+            if small && std::fs::read(&path).is_ok_and(|bytes| told(&bytes)) {
+                found.push(format!("a secret in {}", path.display()));
+            }
+        }
+    }
+    if let Some(line) = daemon.log().lines().find(|line| told(line.as_bytes())) {
+        found.push(format!("a secret in the log: {line}"));
+    }
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+    let path = format!("/events?since=1&until={now}");
+    let events = http::request(&daemon.socket(), "GET", &path, None);
+    if events.is_ok_and(|answer| told(&answer.body)) {
+        found.push("a secret in the events".to_owned());
+    }
+    for process in daemon.processes() {
+        if told(process.command.as_bytes()) {
+            found.push(format!("a secret in the command line of {}", process.pid));
+        }
     }
     found
 }

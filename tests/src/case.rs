@@ -1,9 +1,9 @@
 //! One test: a client, an engine, names of its own, and the clean-up of what it made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -24,6 +24,8 @@ pub struct Case {
     target: Arc<Target>,
     prefix: String,
     home: TempDir,
+    /// Beginnings of image names that are this test's.
+    images: Mutex<Vec<String>>,
 }
 
 impl Case {
@@ -53,7 +55,49 @@ impl Case {
             target: Target::shared(),
             prefix: format!("{short}{}x{number}", std::process::id()),
             home,
+            images: Mutex::default(),
         }
+    }
+
+    /// Has every image whose name begins so removed at the end, as `127.0.0.1:4711/`.
+    pub fn owns_images(&self, beginning: &str) {
+        self.images.lock().expect("no panic while held").push(beginning.to_owned());
+    }
+
+    /// An address of this host that is not loopback, so that registries there have to be trusted:
+    /// that of the default bridge.
+    #[track_caller]
+    pub fn gateway(&self) -> String {
+        let network = self.api("GET", "/networks/bridge", None).json();
+        let gateway = network["IPAM"]["Config"][0]["Gateway"].as_str();
+        gateway.expect("the default bridge has an address").to_owned()
+    }
+
+    /// Where the engine looks for the certificates of a registry: made by whoever calls this,
+    /// and removed with what is returned.
+    pub fn certificates(&self, host: &str) -> Certificates {
+        let root = match self.target.daemon() {
+            Some(daemon) => daemon.certificates().to_path_buf(),
+            None => "/etc/docker/certs.d".into(),
+        };
+        Certificates {
+            dir: root.join(host),
+        }
+    }
+
+    /// A plain registry of the test's own; what comes from it is removed at the end.
+    #[track_caller]
+    pub fn registry(&self) -> crate::Registry {
+        let registry = crate::Registry::plain();
+        self.owns_images(&registry.address());
+        registry
+    }
+
+    /// A hostile registry of the test's own; what comes from it is removed at the end.
+    pub fn hostile(&self) -> crate::Hostile {
+        let hostile = crate::Hostile::start();
+        self.owns_images(&hostile.address());
+        hostile
     }
 
     /// A name that no other test uses.
@@ -183,7 +227,56 @@ impl Case {
                 left.extend(audit::settled(|| audit::of_container(daemon, id)));
             }
         }
+        left.extend(self.remove_images());
         left
+    }
+
+    /// Removes the images of this test; returns what is left of them.
+    fn remove_images(&self) -> Vec<String> {
+        let beginnings = self.images.lock().expect("no panic while held").clone();
+        if beginnings.is_empty() {
+            return Vec::new();
+        }
+        let names = || {
+            let list = http::request(self.target.socket(), "GET", "/images/json?all=1", None);
+            let list = list.map(|answer| answer.json()).unwrap_or_default();
+            let mut names = Vec::new();
+            for image in list.as_array().into_iter().flatten() {
+                let tags = image["RepoTags"].as_array().into_iter().flatten();
+                let digests = image["RepoDigests"].as_array().into_iter().flatten();
+                names.extend(
+                    tags.chain(digests).filter_map(|name| name.as_str().map(str::to_owned)),
+                );
+            }
+            names.retain(|name| beginnings.iter().any(|beginning| name.starts_with(beginning)));
+            names
+        };
+        for name in names() {
+            // The last tag of an image takes its digests along: those are gone when asked for.
+            let path = format!("/images/{name}?force=1");
+            let _ = http::request(self.target.socket(), "DELETE", &path, None);
+        }
+        names().into_iter().map(|name| format!("image {name}")).collect()
+    }
+}
+
+/// The directory of one registry below `certs.d`. Dropping it removes the directory.
+#[derive(Debug)]
+pub struct Certificates {
+    dir: PathBuf,
+}
+
+impl Certificates {
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        // It was perhaps never made.
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 

@@ -49,6 +49,7 @@ pub struct Daemon {
     roots: TempDir,
     data_root: PathBuf,
     flags: Vec<String>,
+    certificates: PathBuf,
     wrapper: Vec<String>,
     token: String,
     names: Names,
@@ -72,6 +73,11 @@ impl Daemon {
         Self::start_at(Some(data_root), &[])
     }
 
+    /// The same with further flags.
+    pub fn start_on_with(data_root: &Path, flags: &[&str]) -> Result<Self> {
+        Self::start_at(Some(data_root), flags)
+    }
+
     fn start_at(data_root: Option<&Path>, flags: &[&str]) -> Result<Self> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -85,6 +91,7 @@ impl Daemon {
             data_root,
             token: format!("{TOKEN}={}-{number}", std::process::id()),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            certificates: roots.path().join("certs.d"),
             wrapper: Vec::new(),
             roots,
             child: None,
@@ -128,6 +135,8 @@ impl Daemon {
             .arg(self.exec_root())
             .arg("--pidfile")
             .arg(self.roots.path().join("pid"))
+            .arg("--certs-dir")
+            .arg(&self.certificates)
             .args(&self.flags)
             .env(name, value)
             .stdin(Stdio::null())
@@ -165,6 +174,11 @@ impl Daemon {
     /// Where the state of running things is kept.
     pub fn exec_root(&self) -> PathBuf {
         self.roots.path().join("x")
+    }
+
+    /// Where it looks for `<host>/` with certificates and `hosts.toml`.
+    pub fn certificates(&self) -> &Path {
+        &self.certificates
     }
 
     /// The directory that holds what is temporary; the data root too, unless a test gave one.

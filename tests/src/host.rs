@@ -210,6 +210,27 @@ pub fn memory_kb(pid: i32, field: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// How long a process has been computing, in the kernel's ticks.
+pub fn cpu_ticks(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields = stat.rsplit_once(") ")?.1.split(' ');
+    let ticks: Vec<u64> = fields.skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+    Some(ticks.iter().sum())
+}
+
+/// The peak of the resident memory of a process, in kB.
+pub fn peak_kb(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Has the peak be what it is now.
+pub fn reset_peak(pid: i32) {
+    // A process that has ended has no peak, which whoever reads it then sees.
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
 /// All files and directories below a directory, relative to it.
 pub fn tree(root: &Path) -> Vec<String> {
     let mut found = Vec::new();

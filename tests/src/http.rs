@@ -4,6 +4,7 @@
 //! it is sent, and nothing is measured but the daemon.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -53,8 +54,20 @@ impl Response {
 
 /// A kept connection.
 #[derive(Debug)]
-pub struct Connection {
-    reader: BufReader<UnixStream>,
+pub struct Connection<S = UnixStream> {
+    reader: BufReader<S>,
+}
+
+impl Connection<TcpStream> {
+    /// Connects to a server on the network.
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(READ_TIMEOUT))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            reader: BufReader::with_capacity(64 << 10, stream),
+        })
+    }
 }
 
 impl Connection {
@@ -67,14 +80,41 @@ impl Connection {
         })
     }
 
+    /// Says that nothing more will be sent.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.reader.get_mut().shutdown(std::net::Shutdown::Write)
+    }
+
+    /// The bytes after the header of an upgraded connection.
+    pub fn into_stream(self) -> BufReader<UnixStream> {
+        self.reader
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.reader.get_mut().write_all(bytes)
     }
 
-    /// Says that nothing more will be sent.
-    pub fn finish(&mut self) -> io::Result<()> {
-        self.reader.get_mut().shutdown(std::net::Shutdown::Write)
+    /// Sends a request with header fields and a body of its own, and reads the answer.
+    pub fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Response> {
+        let mut fields = String::new();
+        for (name, value) in headers {
+            fields += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
+            fields += &format!("Content-Length: {}\r\n", body.len());
+        }
+        self.send(head(method, path, &fields).as_bytes())?;
+        self.send(body)?;
+        self.answer(method)
     }
 
     /// Sends a request with a body of JSON (or none) and reads the answer.
@@ -182,11 +222,6 @@ impl Connection {
         self.reader.read_exact(&mut body[start..])?;
         self.line()?;
         Ok(size > 0)
-    }
-
-    /// The bytes after the header of an upgraded connection.
-    pub fn into_stream(self) -> BufReader<UnixStream> {
-        self.reader
     }
 
     fn line(&mut self) -> io::Result<String> {

@@ -15,14 +15,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("runtime", &["spec", "sys"]),
     ("shim", &["spec", "sys", "runtime"]),
-    ("store", &["spec", "sys"]),
+    ("deflate", &[]),
+    ("store", &["deflate", "spec", "sys"]),
     ("network", &["spec", "sys"]),
     ("engine", &["spec", "sys", "store", "network", "shim"]),
     ("api", &["spec"]),
     ("daemon", &["spec", "sys", "api", "engine"]),
-    ("cli", &["spec", "api"]),
+    ("cli", &["spec", "api", "registry"]),
     ("hello", &[]),
-    ("tests", &["spec", "store", "sys"]),
+    ("tests", &["deflate", "spec", "store", "sys"]),
     ("xtask", &[]),
 ];
 

@@ -47,6 +47,16 @@ pub(crate) const TESTS: &[Package] = &[
         why: "auditing the firewall",
     },
     Package {
+        name: "openssl",
+        witnesses: &["/usr/bin/openssl"],
+        why: "certificates of a private authority",
+    },
+    Package {
+        name: "skopeo",
+        witnesses: &["/usr/bin/skopeo"],
+        why: "the other side of archives and registries",
+    },
+    Package {
         name: "strace",
         witnesses: &["/usr/bin/strace"],
         why: "killing the daemon at chosen calls",
@@ -104,35 +114,44 @@ pub(crate) fn install(packages: &[Package]) -> Result<()> {
 }
 
 /// The `docker` client to test with: that of the machine, or one unpacked beside our binaries.
-///
-/// A distribution's package may bring the daemon too, and start it: so the client is taken out of
-/// the package without installing it.
 pub(crate) fn docker_client() -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(found) = std::env::split_paths(&path)
-        .map(|dir| dir.join("docker"))
-        .find(|p| p.is_file())
-    {
-        return Ok(found);
-    }
-    let dir = run::bin_dir(false)?.join("docker-client");
-    let client = dir.join("usr/bin/docker");
-    if client.exists() {
-        return Ok(client);
-    }
-    std::fs::create_dir_all(&dir)?;
     let name = if candidate("docker-cli") {
         "docker-cli"
     } else {
         "docker.io"
     };
+    program("docker", name)
+}
+
+/// The registry to test with: that of the machine, or one unpacked beside our binaries.
+pub(crate) fn registry() -> Result<PathBuf> {
+    program("docker-registry", "docker-registry")
+}
+
+/// A program of the machine, or out of a package that is unpacked beside our binaries.
+///
+/// Installing such packages would start their servers: so the program is only taken out.
+fn program(name: &str, package: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if let Some(found) = std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file())
+    {
+        return Ok(found);
+    }
+    let dir = run::bin_dir(false)?.join(format!("{name}-package"));
+    let unpacked = dir.join("usr/bin").join(name);
+    if unpacked.exists() {
+        return Ok(unpacked);
+    }
+    std::fs::create_dir_all(&dir)?;
     run::say(&format!(
-        "needs a docker client: unpacked from the Debian package {name}, not installed\n"
+        "needs {name}: unpacked from the Debian package {package}, not installed\n"
     ));
     apt_update()?;
     run::must(
         Command::new("apt-get")
-            .args(["download", name])
+            .args(["download", package])
             .current_dir(&dir),
     )?;
     let archive = std::fs::read_dir(&dir)?.flatten().map(|entry| entry.path());
@@ -146,7 +165,7 @@ pub(crate) fn docker_client() -> Result<PathBuf> {
             .arg(archive)
             .arg(&dir),
     )?;
-    Ok(client)
+    Ok(unpacked)
 }
 
 /// Whether the package manager knows where to get a package.

@@ -95,26 +95,31 @@ pub(crate) fn bin_dir(release: bool) -> Result<PathBuf> {
         .join(if release { "release" } else { "debug" }))
 }
 
-fn harness(program: &str, release: bool, args: &[&str]) -> Result<()> {
+fn harness(program: &str, release: bool, registry: Option<PathBuf>, args: &[&str]) -> Result<()> {
     build(&[PRODUCT, &["hello", "tests"]].concat(), release)?;
-    must(Command::new(bin_dir(release)?.join(program)).args(args))
+    let mut command = Command::new(bin_dir(release)?.join(program));
+    if let Some(registry) = registry {
+        command.env("CORTEN_E2E_REGISTRY", registry);
+    }
+    must(command.args(args))
 }
 
 /// Builds everything, starts a private daemon, runs the example in it, cleans up.
 pub(crate) fn demo(args: &[&str]) -> Result<()> {
-    harness("demo", !args.contains(&"--debug"), &[])
+    harness("demo", !args.contains(&"--debug"), None, &[])
 }
 
 /// Measures; the arguments are those of the benchmark itself.
 pub(crate) fn bench(args: &[&str]) -> Result<()> {
     packages::install(packages::BENCH)?;
-    harness("bench", true, args)
+    harness("bench", true, Some(packages::registry()?), args)
 }
 
 /// Installs what the tests need and runs all of them.
 pub(crate) fn test(args: &[&str]) -> Result<()> {
     packages::install(packages::TESTS)?;
     let docker = packages::docker_client()?;
+    let registry = packages::registry()?;
     must(&mut cargo(&["build", "--workspace", "--bins"]))?;
     must(&mut cargo(&["test", "--workspace", "--doc"]))?;
     let kinds = [
@@ -125,7 +130,11 @@ pub(crate) fn test(args: &[&str]) -> Result<()> {
         "--tests",
         "--no-fail-fast",
     ];
-    must(cargo(&kinds).args(args).env("CORTEN_E2E_DOCKER", docker))
+    let mut command = cargo(&kinds);
+    command.args(args);
+    command.env("CORTEN_E2E_DOCKER", docker);
+    command.env("CORTEN_E2E_REGISTRY", registry);
+    must(&mut command)
 }
 
 /// Runs the end-to-end tests alone, on our daemon or on a given dockerd.
@@ -135,6 +144,7 @@ pub(crate) fn e2e(args: &[&str]) -> Result<()> {
     must(&mut cargo(&["build", "--workspace", "--bins"]))?;
     let mut command = cargo(&["test", "--package", "tests", "--test", "e2e", "--"]);
     command.env("CORTEN_E2E_DOCKER", docker);
+    command.env("CORTEN_E2E_REGISTRY", packages::registry()?);
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         if *arg == "--against" {

@@ -131,6 +131,23 @@ pub struct PruneResponse {
     pub space_reclaimed: u64,
 }
 
+/// A line of `GET /containers/{id}/changes`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct FileChange {
+    /// 0 changed, 1 added, 2 deleted.
+    pub kind: u8,
+    pub path: String,
+}
+
+/// Answer to `POST /commit`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct CommitResponse {
+    /// The new image.
+    pub id: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@
 
 mod de;
 mod ser;
+mod syntax;
 
-pub use de::{DecodeError, Names, decode, decode_value, parse};
+pub use de::{DecodeError, Names, decode, decode_value, parse, unmarshal};
 pub use ser::{encode, encode_line};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{EmptyObject, GraphDriver, HealthConfig};
+use crate::oci::{Descriptor, Platform};
 
 /// A line of `GET /images/json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,12 @@ pub struct ImageSummary {
     pub id: String,
     pub labels: Option<BTreeMap<String, String>>,
     pub parent_id: String,
+    /// What its name points to; since API 1.48.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<Descriptor>,
+    /// The platforms of its index, if asked for; since API 1.47.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<ManifestSummary>,
     pub repo_digests: Option<Vec<String>>,
     pub repo_tags: Option<Vec<String>>,
     /// -1 when it was not computed.
@@ -53,6 +60,70 @@ pub struct ImageInspect {
     pub metadata: Metadata,
     /// [`ImageConfig`], or a whole container configuration below API 1.50.
     pub config: serde_json::Value,
+    /// What its name points to; since API 1.48.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<Descriptor>,
+    /// The platforms of its index, if asked for; since API 1.48.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<ManifestSummary>,
+}
+
+/// A manifest of an index.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSummary {
+    /// Digest of the manifest.
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub descriptor: Descriptor,
+    /// Whether all of it is here.
+    pub available: bool,
+    pub size: ManifestSize,
+    /// `image`, `attestation` or `unknown`.
+    pub kind: String,
+    /// Of an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_data: Option<ManifestImage>,
+    /// Of an attestation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation_data: Option<ManifestAttestation>,
+}
+
+/// Bytes that are here of a manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSize {
+    /// Bytes of blobs.
+    pub content: i64,
+    /// Bytes of blobs and unpacked layers.
+    pub total: i64,
+}
+
+/// What a manifest of an image says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestImage {
+    pub platform: Platform,
+    pub size: UnpackedSize,
+    /// Ids of the containers made of it.
+    pub containers: Vec<String>,
+}
+
+/// Bytes of unpacked layers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct UnpackedSize {
+    /// The bytes.
+    pub unpacked: i64,
+}
+
+/// What a manifest of an attestation says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestAttestation {
+    /// Digest of the manifest it is about.
+    #[serde(rename = "For")]
+    pub subject: String,
 }
 
 /// Layers of an image.

@@ -5,6 +5,7 @@
 //! types of its own. [`gojson`] reads and writes them with Go's manners.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod client;
 pub mod container;
 pub mod event;
@@ -13,8 +14,11 @@ pub mod gojson;
 pub mod image;
 pub mod message;
 pub mod network;
+pub mod oci;
+pub mod registry;
 pub mod stats;
 pub mod system;
+pub mod volume;
 
 /// The newest API version that is spoken here.
 pub const MAX_VERSION: &str = "1.51";

@@ -1,6 +1,11 @@
 //! Error bodies and the lines of progress streams.
 
+mod progress;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use progress::{ProgressDetail, human_size};
 
 /// Body of every answer of 400 and above.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,8 +15,8 @@ pub struct ErrorBody {
     pub message: String,
 }
 
-/// A line of a progress stream: load, import, and later pull, push and build.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A line of a progress stream: pull, push, load, import, and later build.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JsonMessage {
     /// Text to print as it is.
@@ -35,22 +40,18 @@ pub struct JsonMessage {
     /// Text of the failure once more.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// A value for programs, such as the digest that was pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aux: Option<Value>,
 }
 
-/// How far a step is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ProgressDetail {
-    /// Bytes so far.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub current: u64,
-    /// Bytes in all.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub total: u64,
-}
-
-fn is_zero(n: &u64) -> bool {
-    *n == 0
+/// What a push tells programs in `aux`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct PushResult {
+    pub tag: String,
+    pub digest: String,
+    pub size: u64,
 }
 
 /// A failure in a progress stream.
@@ -61,10 +62,43 @@ pub struct ErrorDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<i64>,
     /// The text.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
 
 impl JsonMessage {
+    /// A line that says what happened, without progress.
+    pub fn status(id: impl Into<String>, status: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            status: status.into(),
+            ..Self::default()
+        }
+    }
+
+    /// A line that says how far a step is; its bar is drawn as dockerd draws it.
+    pub fn progress(
+        id: impl Into<String>,
+        action: impl Into<String>,
+        detail: ProgressDetail,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            status: action.into(),
+            progress: detail.bar(ProgressDetail::WIDE),
+            progress_detail: Some(detail),
+            ..Self::default()
+        }
+    }
+
+    /// A line of text to print as it is.
+    pub fn text(stream: impl Into<String>) -> Self {
+        Self {
+            stream: stream.into(),
+            ..Self::default()
+        }
+    }
+
     /// A line with a failure.
     pub fn failure(message: impl Into<String>) -> Self {
         let message = message.into();
@@ -76,5 +110,52 @@ impl JsonMessage {
             }),
             ..Self::default()
         }
+    }
+
+    /// The text of the failure, if it tells one.
+    pub fn failure_text(&self) -> Option<&str> {
+        let detail = self.error_detail.as_ref().map(|d| d.message.as_str());
+        detail
+            .filter(|text| !text.is_empty())
+            .or(Some(self.error.as_str()))
+            .filter(|text| !text.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(line: &JsonMessage) -> String {
+        serde_json::to_string(line).unwrap()
+    }
+
+    #[test]
+    fn lines_are_dockers() {
+        assert_eq!(
+            print(&JsonMessage::status("latest", "Pulling from library/a")),
+            r#"{"status":"Pulling from library/a","id":"latest"}"#
+        );
+        assert_eq!(
+            print(&JsonMessage::progress(
+                "ab",
+                "Waiting",
+                ProgressDetail::default()
+            )),
+            r#"{"status":"Waiting","progressDetail":{},"id":"ab"}"#
+        );
+        assert_eq!(
+            print(&JsonMessage::failure("x")),
+            r#"{"errorDetail":{"message":"x"},"error":"x"}"#
+        );
+    }
+
+    #[test]
+    fn failures_are_found_in_either_place() {
+        let read = |text: &str| serde_json::from_str::<JsonMessage>(text).unwrap();
+        assert_eq!(read(r#"{"error":"a"}"#).failure_text(), Some("a"));
+        let both = read(r#"{"errorDetail":{"code":1,"message":"b"},"error":"a"}"#);
+        assert_eq!(both.failure_text(), Some("b"));
+        assert_eq!(read(r#"{"status":"a"}"#).failure_text(), None);
     }
 }

@@ -83,22 +83,3 @@ pub struct NetworkPruneResponse {
     pub networks_deleted: Option<Vec<String>>,
 }
 
-/// Answer to `GET /volumes`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct VolumeList {
-    /// The volumes.
-    pub volumes: Vec<Value>,
-    /// What went wrong while listing.
-    pub warnings: Option<Vec<String>>,
-}
-
-/// Answer to a prune of volumes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct VolumePruneResponse {
-    /// Names of what is gone.
-    pub volumes_deleted: Vec<String>,
-    /// Bytes that came back.
-    pub space_reclaimed: u64,
-}

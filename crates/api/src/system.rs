@@ -197,7 +197,7 @@ pub struct DiskUsage {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub containers: Option<Vec<Summary>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub volumes: Option<Vec<Value>>,
+    pub volumes: Option<Vec<crate::volume::Volume>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build_cache: Option<Vec<Value>>,
 }

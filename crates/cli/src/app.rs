@@ -12,6 +12,7 @@ use rustix::termios;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::flags::Parsed;
+use crate::options::csv;
 
 /// The default socket of Corten's daemon.
 const CORTEN_SOCKET: &str = "/run/corten/corten.sock";
@@ -63,13 +64,10 @@ impl App {
             .filter(|v| !v.is_empty());
         let version = version.map(|v| v.trim_start_matches('v').to_owned());
         let mut client = Client::new(endpoint, version);
-        client.add_header(
-            "user-agent",
-            &format!("Docker-Client/{} (linux)", env!("CARGO_PKG_VERSION")),
-        );
-        for (name, value) in config.http_headers() {
+        for (name, value) in headers(&config)? {
             client.add_header(&name, &value);
         }
+        client.add_header("user-agent", &user_agent());
         Ok(Self {
             program: program.to_owned(),
             config,
@@ -101,6 +99,47 @@ impl App {
     pub fn warn(&self, text: impl AsRef<str>) {
         say(text.as_ref());
     }
+}
+
+/// How this program names itself to daemons and registries.
+pub fn user_agent() -> String {
+    format!("Docker-Client/{} (linux)", env!("CARGO_PKG_VERSION"))
+}
+
+// The environment's headers are taken instead of the configuration's.
+fn headers(config: &Config) -> Result<Vec<(String, String)>, Failure> {
+    const VARIABLE: &str = "DOCKER_CUSTOM_HEADERS";
+    let Some(text) = variable(VARIABLE) else {
+        return Ok(config.http_headers());
+    };
+    let fields = csv(&text).map_err(|_| {
+        Failure::new(format!(
+            "failed to parse custom headers from {VARIABLE} environment variable: value must be formatted as comma-separated key=value pairs"
+        ))
+    })?;
+    let failed = |why: &str, pair: &str| {
+        Failure::new(format!(
+            "failed to set custom headers from {VARIABLE} environment variable: {why}: '{pair}'"
+        ))
+    };
+    let mut out = Vec::new();
+    for pair in fields {
+        let (name, value) = match pair.split_once('=') {
+            Some((name, value)) => (name.trim(), Some(value)),
+            None => (pair.trim(), None),
+        };
+        match (name, value) {
+            ("", _) => {
+                return Err(failed(
+                    "value contains a key=value pair with an empty key",
+                    &pair,
+                ));
+            }
+            (_, None) => return Err(failed("missing \"=\" in key=value pair", &pair)),
+            (name, Some(value)) => out.push((name.to_owned(), value.to_owned())),
+        }
+    }
+    Ok(out)
 }
 
 /// Writes a line to stderr; there is nobody to tell when that fails.

@@ -3,8 +3,10 @@
 pub mod container;
 pub mod image;
 pub mod inspect;
+pub mod manifest;
 pub mod network;
 pub mod prune;
+pub mod registry;
 pub mod system;
 
 use crate::flags::Flag;
@@ -60,20 +62,9 @@ pub const ALL: &[Command] = &[
     image::PULL.category(Category::Common),
     image::PUSH.category(Category::Common),
     image::IMAGES.category(Category::Common),
-    Command::not_yet(
-        "login [OPTIONS] [SERVER]",
-        "login",
-        "Authenticate to a registry",
-    )
-    .category(Category::Common),
-    Command::not_yet("logout [SERVER]", "logout", "Log out from a registry")
-        .category(Category::Common),
-    Command::not_yet(
-        "search [OPTIONS] TERM",
-        "search",
-        "Search Docker Hub for images",
-    )
-    .category(Category::Common),
+    registry::LOGIN.category(Category::Common),
+    registry::LOGOUT.category(Category::Common),
+    registry::SEARCH.category(Category::Common),
     system::VERSION.category(Category::Common),
     system::INFO.category(Category::Common),
     group_later("builder", "Manage builds"),
@@ -81,10 +72,7 @@ pub const ALL: &[Command] = &[
     container::GROUP,
     group_later("context", "Manage contexts"),
     image::GROUP,
-    group_later(
-        "manifest",
-        "Manage Docker image manifests and manifest lists",
-    ),
+    manifest::GROUP,
     network::GROUP,
     group_later("plugin", "Manage plugins"),
     system::GROUP,

@@ -1,49 +1,80 @@
 //! Docker's configuration directory: `config.json` and the contexts.
 
-use std::env;
-use std::path::PathBuf;
+mod file;
+mod shape;
+mod syntax;
 
-use serde_json::Value;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
 use spec::Digest;
 
-/// The configuration of one user. Read only; a missing file is an empty one.
+use crate::options::clean;
+
+const FILE: &str = "config.json";
+
+/// The configuration of one user; a missing file is an empty one.
+///
+/// What Docker does not know in the file is kept as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     directory: PathBuf,
-    values: Value,
+    values: Map<String, Value>,
 }
 
 impl Config {
     /// Reads the configuration in a directory, by default `$DOCKER_CONFIG` or `~/.docker`.
     ///
-    /// # Errors
-    ///
-    /// The text to warn with when the file is there and is no JSON.
+    /// What can be used of a damaged file is used; the text is what to warn with.
     pub fn load(directory: Option<&str>) -> (Self, Option<String>) {
-        let directory = directory.map_or_else(default_directory, PathBuf::from);
-        let file = directory.join("config.json");
-        let (values, warning) = match std::fs::read(&file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Value::Null, None),
-            Err(error) => (
-                Value::Null,
-                Some(format!(
-                    "WARNING: Error loading config file: open {}: {}",
-                    file.display(),
-                    go_text(&error)
-                )),
-            ),
-            Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(values) => (values, None),
-                Err(error) => (
-                    Value::Null,
-                    Some(format!(
-                        "WARNING: Error parsing config file ({}): {error}",
-                        file.display()
-                    )),
-                ),
-            },
+        let directory = directory.map_or_else(default_directory, |given| clean(given).into());
+        let (values, warning) = match file::read(&directory.join(FILE)) {
+            Ok(values) => (values, None),
+            Err((values, why)) => (values, Some(format!("WARNING: Error {why}"))),
         };
         (Self { directory, values }, warning)
+    }
+
+    /// The directory of the configuration.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Changes the file, keeping what others wrote since it was read.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be written, or whose damage a change would bury.
+    pub fn update(&self, change: impl FnOnce(&mut Map<String, Value>)) -> Result<(), String> {
+        file::update(&self.directory, FILE, change)
+    }
+
+    /// The entries of `auths`: server and fields.
+    pub fn auths(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.object("auths")
+    }
+
+    /// The file's name, for messages.
+    pub fn file(&self) -> PathBuf {
+        self.directory.join(FILE)
+    }
+
+    /// An entry of a map of texts.
+    pub fn entry(&self, map: &str, key: &str) -> Option<&str> {
+        self.values.get(map)?.get(key)?.as_str()
+    }
+
+    /// Whether anything is said about credentials.
+    pub fn has_credentials(&self) -> bool {
+        !self.text("credsStore").is_empty()
+            || self.object("credHelpers").next().is_some()
+            || self.auths().next().is_some()
+    }
+
+    fn object(&self, key: &str) -> impl Iterator<Item = (&String, &Value)> {
+        let map = self.values.get(key).and_then(Value::as_object);
+        map.into_iter().flatten()
     }
 
     /// A text of `config.json`; empty where there is none.
@@ -66,9 +97,7 @@ impl Config {
 
     /// The headers that every request carries.
     pub fn http_headers(&self) -> Vec<(String, String)> {
-        let headers = self.values.get("HttpHeaders").and_then(Value::as_object);
-        let pairs = headers.into_iter().flatten();
-        pairs
+        self.object("HttpHeaders")
             .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
             .collect()
     }
@@ -135,6 +164,28 @@ pub fn default_directory() -> PathBuf {
     match env::var_os("DOCKER_CONFIG").filter(|v| !v.is_empty()) {
         Some(directory) => directory.into(),
         None => PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/".into())).join(".docker"),
+    }
+}
+
+/// Name and password of an entry's `auth`; empty where it cannot be read.
+pub fn pair(coded: &str) -> (String, String) {
+    shape::pair(coded).unwrap_or_default()
+}
+
+/// What Go says of a text that is no JSON.
+pub fn complaint(text: &[u8], error: &serde_json::Error) -> String {
+    syntax::complaint(text).unwrap_or_else(|| error.to_string())
+}
+
+// Go's name of the type of a JSON value.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Flag {
     pub shown_default: &'static str,
     /// Whether help leaves it out.
     pub hidden: bool,
+    /// Whether Docker does not know it: help leaves it out under the name `docker`.
+    pub own: bool,
 }
 
 /// Accepts any value.
@@ -60,6 +62,7 @@ impl Flag {
             default: "",
             shown_default: "",
             hidden: false,
+            own: false,
         }
     }
 
@@ -112,6 +115,13 @@ impl Flag {
     #[must_use]
     pub const fn hidden(mut self) -> Self {
         self.hidden = true;
+        self
+    }
+
+    /// Corten's own.
+    #[must_use]
+    pub const fn own(mut self) -> Self {
+        self.own = true;
         self
     }
 
@@ -282,7 +292,8 @@ impl Parsed {
                 });
             };
             let tail = &from_here[letter.len_utf8()..];
-            if let Some(value) = tail.strip_prefix('=') {
+            // `-u=` alone is the value `=`, as pflag reads it.
+            if let Some(value) = tail.strip_prefix('=').filter(|value| !value.is_empty()) {
                 return self.set(flag, value.to_owned());
             }
             match flag.kind {
@@ -393,6 +404,7 @@ mod tests {
         assert_eq!(p.list("env"), ["A=1", "B=2", "C", "D", "E"]);
         assert_eq!((p.str("name"), p.int("last")), ("x", 5));
         assert_eq!(p.args, ["img", "-d", "--foo"]);
+        assert_eq!(read("-e=").unwrap().list("env"), ["="]);
     }
 
     #[test]

@@ -6,6 +6,12 @@ use crate::tree::{Action, Category, Command};
 /// The width of help where there is no terminal.
 pub const DEFAULT_WIDTH: usize = 80;
 
+const EXPERIMENTAL: &str = " is an experimental feature.
+  Experimental features provide early access to product functionality. These
+  features may change between releases without warning, or can be removed from a
+  future release. Learn more about experimental features in our documentation:
+  https://docs.docker.com/go/experimental/";
+
 /// The usage line of a command, such as `docker run [OPTIONS] IMAGE [COMMAND] [ARG...]`.
 pub fn use_line(path: &str, command: &Command) -> String {
     let arguments = command.usage.split_once(' ').map_or("", |(_, rest)| rest);
@@ -65,7 +71,15 @@ pub fn command(program: &str, path: &str, command: &Command, width: usize) -> St
         ),
         _ => format!("Usage:  {}\n", use_line(path, command)),
     };
-    out.push_str(&format!("\n{}\n", command.short));
+    let about = match command.long {
+        "" => command.short,
+        // The text names the program as Docker's does.
+        long => &long.replace("docker ", &format!("{program} ")),
+    };
+    out.push_str(&format!("\n{about}\n"));
+    if command.experimental {
+        out.push_str(&format!("\nEXPERIMENTAL:\n  {path}{EXPERIMENTAL}\n"));
+    }
     if !command.spellings.is_empty() {
         let spellings: Vec<String> = command
             .spellings
@@ -74,7 +88,14 @@ pub fn command(program: &str, path: &str, command: &Command, width: usize) -> St
             .collect();
         out.push_str(&format!("\nAliases:\n  {}\n", spellings.join(", ")));
     }
-    let usages = flag_usages(command.flags, width - 1);
+    let own = program != "docker";
+    let flags: Vec<Flag> = command
+        .flags
+        .iter()
+        .filter(|flag| own || !flag.own)
+        .copied()
+        .collect();
+    let usages = flag_usages(&flags, width - 1);
     if !usages.is_empty() {
         out.push_str(&format!("\nOptions:\n{usages}"));
     }

@@ -5,14 +5,21 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod auth;
+mod base64;
 mod clock;
 mod commands;
 mod config;
 mod exit;
 mod flags;
 mod help;
+mod note;
 mod options;
 mod output;
+mod output_file;
+mod platform;
+mod progress;
+mod prompt;
 mod streams;
 mod table;
 mod template;
@@ -67,7 +74,10 @@ fn run(program: &str, args: &[String]) -> Result<(), Failure> {
     }
     let words = &globals.args;
     match words.first().map(String::as_str) {
-        None => return print(&root_help(program)),
+        None => {
+            say(root_help(program).trim_end_matches('\n'));
+            return Ok(());
+        }
         Some("help") => return help_about(program, &words[1..]),
         Some(_) => {}
     }
@@ -118,9 +128,15 @@ fn dispatch(
         Action::NotYet => return Err(not_yet(path)),
         Action::Group(_) => {
             return match parsed.args.first() {
-                None => show_help(help()),
+                // A group by itself is a mistake: what it would take is told on stderr.
+                None => {
+                    let gap = if command.experimental { "\n" } else { "" };
+                    say(format!("{gap}{}", help()).trim_end_matches('\n'));
+                    Ok(())
+                }
                 Some(word) => Err(Failure::new(format!(
-                    "{program}: unknown command: {path} {word}\n\nUsage:  {path}\n\nRun '{path} --help' for more information"
+                    "{program}: unknown command: {path} {word}\n\nUsage:  {}\n\nRun '{path} --help' for more information",
+                    help::use_line(path, command)
                 ))),
             };
         }

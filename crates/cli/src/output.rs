@@ -4,7 +4,9 @@ pub mod container;
 pub mod disk;
 pub mod image;
 pub mod network;
+pub mod search;
 pub mod stats;
+pub mod tree;
 
 use crate::exit::Failure;
 use crate::table;

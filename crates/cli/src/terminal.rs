@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Mutex;
 
-use rustix::termios::{self, OptionalActions, Termios};
+use rustix::termios::{self, InputModes, LocalModes, OptionalActions, Termios};
 
 // What the terminal was before raw mode: restored at every way out of the program.
 static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
@@ -34,6 +34,39 @@ impl Raw {
         }
         termios::tcsetattr(&stdin, OptionalActions::Now, &raw)?;
         Ok(Some(Self(())))
+    }
+}
+
+/// Input that is not shown, ended by dropping it.
+#[derive(Debug)]
+pub struct Silent(());
+
+impl Silent {
+    /// Hides what is typed.
+    ///
+    /// # Errors
+    ///
+    /// When stdin is no terminal.
+    pub fn enter() -> io::Result<Self> {
+        let stdin = io::stdin();
+        let before = termios::tcgetattr(&stdin)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        silent
+            .local_modes
+            .insert(LocalModes::ICANON | LocalModes::ISIG);
+        silent.input_modes.insert(InputModes::ICRNL);
+        if let Ok(mut saved) = SAVED.lock() {
+            saved.get_or_insert(before);
+        }
+        termios::tcsetattr(&stdin, OptionalActions::Now, &silent)?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        restore();
     }
 }
 

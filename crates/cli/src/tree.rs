@@ -63,6 +63,10 @@ pub struct Command {
     pub usage: &'static str,
     /// One line about it.
     pub short: &'static str,
+    /// What help says of it, where one line is not enough.
+    pub long: &'static str,
+    /// Whether help calls it experimental.
+    pub experimental: bool,
     /// All its spellings, where it has several: `container ls`, `ps`.
     pub spellings: &'static [&'static str],
     /// Its flags.
@@ -90,6 +94,8 @@ impl Command {
             aliases: &[],
             usage,
             short,
+            long: "",
+            experimental: false,
             spellings: &[],
             flags: &[],
             arity: Arity::None,
@@ -106,6 +112,8 @@ impl Command {
             aliases: &[],
             usage,
             short,
+            long: "",
+            experimental: false,
             spellings: &[],
             flags: &[],
             arity: Arity::AtLeast(0),
@@ -141,6 +149,27 @@ impl Command {
     #[must_use]
     pub const fn spellings(mut self, spellings: &'static [&'static str]) -> Self {
         self.spellings = spellings;
+        self
+    }
+
+    /// With another usage line.
+    #[must_use]
+    pub const fn usage(mut self, usage: &'static str) -> Self {
+        self.usage = usage;
+        self
+    }
+
+    /// With a longer text for its help.
+    #[must_use]
+    pub const fn long(mut self, long: &'static str) -> Self {
+        self.long = long;
+        self
+    }
+
+    /// With the mark of an experiment in its help.
+    #[must_use]
+    pub const fn experimental(mut self) -> Self {
+        self.experimental = true;
         self
     }
 

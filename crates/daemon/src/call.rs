@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use api::auth::{AUTH_HEADER, AuthConfig};
 use api::gojson::DecodeError;
 use bytes::Bytes;
 use engine::Engine;
+use engine::images::RegistryAuth;
 use futures_util::TryStreamExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
@@ -15,6 +17,7 @@ use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
 use crate::body::SharedBody;
+use crate::convert::registry;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::router::compare_versions;
@@ -77,6 +80,22 @@ impl Call {
         value.and_then(|v| v.to_str().ok()).unwrap_or("")
     }
 
+    /// Credentials of a registry, if any are sent. Secret.
+    pub fn registry_auth(&self) -> Option<RegistryAuth> {
+        let auth = AuthConfig::from_header(self.header(AUTH_HEADER));
+        (!auth.is_empty()).then(|| registry::auth(auth))
+    }
+
+    /// Headers that the client wants sent on to a registry.
+    pub fn meta_headers(&self) -> Vec<(String, String)> {
+        let headers = self.request.headers().iter();
+        let meta = headers.filter(|(name, _)| name.as_str().starts_with("x-meta-"));
+        meta.filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        })
+        .collect()
+    }
+
     /// Whether the request announces a body.
     pub fn has_body(&self) -> bool {
         !self.request.body().is_end_stream()
@@ -106,7 +125,12 @@ impl Call {
         }
     }
 
-    async fn whole_body(&mut self) -> Result<Bytes, ApiError> {
+    /// Reads the whole body of a request, whatever it says it is.
+    ///
+    /// # Errors
+    ///
+    /// More than [`MAX_JSON`] bytes, broken connection.
+    pub async fn whole_body(&mut self) -> Result<Bytes, ApiError> {
         let body = Limited::new(self.request.body_mut(), MAX_JSON);
         match body.collect().await {
             Ok(whole) => Ok(whole.to_bytes()),

@@ -89,7 +89,7 @@ pub fn merge(text: &[u8], flags: &Values) -> Result<Values, ConfigError> {
             want: "config.Config",
         });
     };
-    let map = flatten_proxies(map);
+    let map = flatten(map)?;
     let known =
         |key: &str| by_key(key).is_some() || key == "runtimes" || ACCEPTED_KEYS.contains(&key);
     let unknown: Vec<&str> = map
@@ -137,14 +137,25 @@ fn conflict(key: &str, name: &str, given: &[String], found: &[String]) -> String
     )
 }
 
-/// Docker nests the proxies one level deeper than their flags.
-fn flatten_proxies(mut map: Map<String, Value>) -> Map<String, Value> {
+/// Keys that are nested one level deeper than their flags: Docker's proxies, and `gc`.
+fn flatten(mut map: Map<String, Value>) -> Result<Map<String, Value>, ConfigError> {
     if let Some(Value::Object(proxies)) = map.remove("proxies") {
-        for (key, value) in proxies {
-            map.insert(key, value);
+        map.extend(proxies);
+    }
+    match map.remove("gc") {
+        None => {}
+        Some(Value::Object(keys)) => {
+            map.extend(keys.into_iter().map(|(k, v)| (format!("gc-{k}"), v)));
+        }
+        Some(other) => {
+            return Err(ConfigError::Type {
+                key: "gc".to_owned(),
+                found: kind(&other),
+                want: "object",
+            });
         }
     }
-    map
+    Ok(map)
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -163,7 +174,7 @@ fn values_of(flag: &Flag, value: &Value) -> Result<Vec<String>, ConfigError> {
     let want = match flag.kind {
         Kind::Bool => "bool",
         Kind::Int => "int",
-        Kind::Text | Kind::Bytes => "string",
+        Kind::Text | Kind::Bytes | Kind::Choice(_) | Kind::Duration | Kind::Space => "string",
         Kind::List | Kind::Hosts | Kind::Labels | Kind::Pool => "[]string",
         Kind::Map | Kind::Ulimit => "map[string]string",
     };
@@ -175,8 +186,11 @@ fn values_of(flag: &Flag, value: &Value) -> Result<Vec<String>, ConfigError> {
     let raw: Vec<String> = match (flag.kind, value) {
         (Kind::Bool, Value::Bool(on)) => vec![on.to_string()],
         (Kind::Int, Value::Number(n)) => vec![n.to_string()],
-        (Kind::Text | Kind::Bytes, Value::String(text)) => vec![text.clone()],
-        (Kind::Bytes, Value::Number(n)) => vec![n.to_string()],
+        (
+            Kind::Text | Kind::Bytes | Kind::Choice(_) | Kind::Duration | Kind::Space,
+            Value::String(text),
+        ) => vec![text.clone()],
+        (Kind::Bytes | Kind::Space, Value::Number(n)) => vec![n.to_string()],
         (Kind::Pool, Value::Array(items)) => items
             .iter()
             .map(|i| pool(i).ok_or_else(wrong))
@@ -271,7 +285,8 @@ mod tests {
         let text = br#"{"debug":true,"hosts":["unix:///x"],"log-opts":{"max-size":"1m"},"mtu":1400,
             "default-address-pools":[{"base":"10.0.0.0/8","size":24}],"default-shm-size":"64M",
             "default-ulimits":{"nofile":{"Name":"nofile","Hard":9,"Soft":8}},"runtimes":{"crun":{"path":"/bin/crun"}},
-            "proxies":{"http-proxy":"http://p"},"features":{"buildkit":true},"builder":{"gc":{}}}"#;
+            "proxies":{"http-proxy":"http://p"},"features":{"buildkit":true},"builder":{"gc":{}},
+            "gc":{"enabled":false,"free-space":"10%","interval":"5m"},"layer-blobs":"keep"}"#;
         let got = merge(text, &Values::new()).unwrap();
         assert_eq!(got["debug"], ["true"]);
         assert_eq!(got["host"], ["unix:///x"]);
@@ -282,6 +297,10 @@ mod tests {
         assert_eq!(got["default-ulimit"], ["nofile=8:9"]);
         assert_eq!(got["add-runtime"], ["crun=/bin/crun"]);
         assert_eq!(got["http-proxy"], ["http://p"]);
+        assert_eq!(got["gc-enabled"], ["false"]);
+        assert_eq!(got["gc-free-space"], ["10%"]);
+        assert_eq!(got["gc-interval"], ["5m"]);
+        assert_eq!(got["layer-blobs"], ["keep"]);
         assert_eq!(merge(b" \n", &Values::new()), Ok(Values::new()));
     }
 
@@ -299,6 +318,18 @@ mod tests {
             (
                 r#"{"hosts":["foo://x"]}"#,
                 "invalid value for hosts: invalid bind address (foo://x): unsupported proto 'foo'",
+            ),
+            (
+                r#"{"gc":{"interval":"5"}}"#,
+                "invalid value for gc-interval: time: invalid duration \"5\"",
+            ),
+            (
+                r#"{"gc":{"nope":1}}"#,
+                "the following directives don't match any configuration option: gc-nope",
+            ),
+            (
+                r#"{"layer-blobs":"all"}"#,
+                "invalid value for layer-blobs: \"all\" is none of auto, keep, drop",
             ),
             ("{} x", "unexpected content after JSON"),
         ] {

@@ -9,8 +9,10 @@ pub mod event;
 pub mod host_config;
 pub mod image;
 pub mod network;
+pub mod registry;
 pub mod stats;
 pub mod system;
+pub mod volume;
 
 use engine::container::Rest;
 use serde_json::Value;

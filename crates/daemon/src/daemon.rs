@@ -120,7 +120,8 @@ impl Signals {
 }
 
 impl Reload {
-    /// Reads the configuration file again; only the level of the log can change while running.
+    /// Reads the configuration file again: the level of the log and all about registries and the
+    /// space of images change while running.
     fn again(&self, context: &Context) {
         match Settings::load(self.name, &self.flags) {
             Ok(settings) => {
@@ -128,7 +129,17 @@ impl Reload {
                 context
                     .debug
                     .store(settings.level >= LevelFilter::DEBUG, Ordering::Relaxed);
-                info!(level = %settings.level, "configuration read again; only the log level changes while running");
+                let images = settings.engine.images;
+                info!(
+                    level = %settings.level,
+                    mirrors = ?images.registry_mirrors,
+                    insecure = ?images.insecure_registries,
+                    "configuration read again: log level, registries and collection"
+                );
+                if let Err(error) = context.engine.images.reload(images) {
+                    let error = spec::error::chain(&error);
+                    error!(error, "the settings of registries stay as they were");
+                }
             }
             Err(error) => error!(%error, "configuration not read again"),
         }

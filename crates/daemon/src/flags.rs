@@ -5,6 +5,7 @@
 
 mod flag;
 mod help;
+pub mod images;
 mod kind;
 mod table;
 
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 
 pub use flag::{Effect, Flag};
 pub use help::help;
-pub use kind::{Kind, parse_pool};
+pub use kind::{Kind, parse_duration, parse_floor, parse_pool};
 pub use table::{TABLE, by_key, by_name};
 
 /// Values by flag name, in the order in which they were given. A boolean has one of two words.
@@ -203,6 +204,7 @@ mod tests {
         for name in [
             "add-runtime",
             "allow-direct-routing",
+            "allow-nondistributable-artifacts",
             "authorization-plugin",
             "bip",
             "bip6",

@@ -16,6 +16,8 @@ pub mod hijack;
 pub mod listen;
 pub mod lock;
 pub mod logging;
+pub mod platform;
+pub mod progress;
 pub mod query;
 pub mod reply;
 pub mod router;

@@ -4,11 +4,14 @@
 
 mod containers;
 mod exec;
+mod files;
 mod images;
 mod networks;
 mod refused;
+mod registry;
 mod streams;
 mod system;
+mod transfer;
 mod volumes;
 
 use hyper::Method;
@@ -35,8 +38,8 @@ routes! {
     GET "/version" Done => system::version;
     GET "/info" Done => system::info;
     GET "/events" Done => system::events;
-    GET "/system/df" Partial("no volumes and no build cache exist") => system::disk_usage;
-    POST "/auth" Refused => refused::route;
+    GET "/system/df" Partial("no build cache exists") => system::disk_usage;
+    POST "/auth" Done => registry::login;
 
     GET "/containers/json" Done => containers::list;
     POST "/containers/create" Partial("see the settings below") => containers::create;
@@ -62,8 +65,8 @@ routes! {
     POST "/exec/{id}/start" Done => exec::start;
     POST "/exec/{id}/resize" Done => exec::resize;
     GET "/exec/{id}/json" Done => exec::inspect;
-    GET "/containers/{id}/changes" Refused => refused::container;
-    GET "/containers/{id}/export" Refused => refused::container;
+    GET "/containers/{id}/changes" Done => files::changes;
+    GET "/containers/{id}/export" Done => files::export;
     GET "/containers/{id}/archive" Refused => refused::container;
     HEAD "/containers/{id}/archive" Refused => refused::container;
     PUT "/containers/{id}/archive" Refused => refused::container;
@@ -72,19 +75,19 @@ routes! {
     DELETE "/containers/{id}/checkpoints/{checkpoint}" Refused => refused::container;
 
     GET "/images/json" Done => images::list;
-    GET "/images/search" Refused => refused::route;
-    GET "/images/get" Refused => refused::route;
-    POST "/images/load" Done => images::load;
-    POST "/images/create" Partial("import from the request's body; no pull, no URL") => images::create;
+    GET "/images/search" Done => registry::search;
+    GET "/images/get" Done => transfer::save_many;
+    POST "/images/load" Done => transfer::load;
+    POST "/images/create" Partial("no import from a URL") => transfer::create;
     POST "/images/prune" Done => images::prune;
-    GET "/images/{name...}/json" Partial("no manifests") => images::inspect;
+    GET "/images/{name...}/json" Done => images::inspect;
     GET "/images/{name...}/history" Done => images::history;
-    GET "/images/{name...}/get" Refused => refused::route;
-    POST "/images/{name...}/push" Refused => refused::route;
+    GET "/images/{name...}/get" Done => transfer::save_one;
+    POST "/images/{name...}/push" Done => transfer::push;
     POST "/images/{name...}/tag" Done => images::tag;
     DELETE "/images/{name...}" Done => images::remove;
-    GET "/distribution/{name...}/json" Refused => refused::route;
-    POST "/commit" Refused => refused::route;
+    GET "/distribution/{name...}/json" Done => registry::distribution;
+    POST "/commit" Done => files::commit;
     POST "/build" Refused => refused::route;
     POST "/build/prune" Done => images::prune_build_cache;
     POST "/build/cancel" Refused => refused::route;
@@ -99,12 +102,16 @@ routes! {
     POST "/networks/{id}/disconnect" Refused => refused::route;
     DELETE "/networks/{id}" Refused => refused::route;
 
-    GET "/volumes" Partial("there are none yet") => volumes::list;
-    POST "/volumes/prune" Partial("there are none yet") => volumes::prune;
-    GET "/volumes/{name}" Partial("there are none yet") => volumes::none;
-    POST "/volumes/create" Refused => refused::route;
-    PUT "/volumes/{name}" Refused => refused::route;
-    DELETE "/volumes/{name}" Partial("there are none yet") => volumes::none;
+    GET "/volumes" Done => volumes::list;
+    POST "/volumes/prune" Done => volumes::prune;
+    POST "/volumes/create" Partial("driver local") => volumes::create;
+    GET "/volumes/{name}" Done => volumes::inspect;
+    PUT "/volumes/{name}" Refused => volumes::update;
+    DELETE "/volumes/{name}" Done => volumes::remove;
+    POST "/volumes/{name}/rename" Done => volumes::rename;
+    POST "/volumes/{name}/clone" Done => volumes::duplicate;
+    POST "/volumes/{name}/protect" Done => volumes::protect;
+    POST "/volumes/{name}/unprotect" Done => volumes::unprotect;
 
     GET "/plugins" Partial("there are none") => refused::empty_list;
     GET "/plugins/privileges" Refused => refused::route;

@@ -1,5 +1,7 @@
 //! What flags and file together mean: settings of the daemon and of its engine.
 
+mod images;
+
 use std::path::{Path, PathBuf};
 
 use engine::EngineConfig;
@@ -194,7 +196,7 @@ fn refused<T>(text: String) -> Result<T, SettingsError> {
 
 /// Refuses settings without which the daemon would be less safe than asked for.
 fn refuse(values: &Reader<'_>) -> Result<(), SettingsError> {
-    for flag in TABLE {
+    for flag in TABLE.iter() {
         let given = values
             .list(flag.name)
             .iter()
@@ -285,20 +287,10 @@ fn engine_config(values: &Reader<'_>) -> Result<EngineConfig, SettingsError> {
     if let Some(seconds) = number(values, "shutdown-timeout")? {
         config.stop_timeout = seconds;
     }
-    config.registry_mirrors = values.list("registry-mirror").to_vec();
-    config.insecure_registries = values.list("insecure-registry").to_vec();
+    config.images = images::images_config(values)?;
+    config.inter_container = values.flag("icc").unwrap_or(true);
     config.debug = values.flag("debug").unwrap_or(false);
     config.experimental = values.flag("experimental").unwrap_or(false);
-    let proxy = |flag: &str, variable: &str| {
-        let lower = || std::env::var(variable.to_lowercase());
-        values
-            .owned(flag)
-            .or_else(|| std::env::var(variable).or_else(|_| lower()).ok())
-            .unwrap_or_default()
-    };
-    config.http_proxy = proxy("http-proxy", "HTTP_PROXY");
-    config.https_proxy = proxy("https-proxy", "HTTPS_PROXY");
-    config.no_proxy = proxy("no-proxy", "NO_PROXY");
     Ok(config)
 }
 
@@ -393,6 +385,40 @@ mod tests {
         assert_eq!(got.without_effect, ["containerd", "userland-proxy"]);
         assert_eq!(got.pidfile, Path::new("/e/cortend.pid"));
         assert!(!got.containers_survive);
+    }
+
+    #[test]
+    fn images_are_set_from_flags_and_file() {
+        let got = load(
+            "--icc=false --max-concurrent-downloads 7 --certs-dir /c",
+            Some(
+                r#"{"registry-mirrors":["https://m"],"insecure-registries":["r:5000"],"max-concurrent-uploads":0,
+                "max-download-attempts":2,"layer-blobs":"drop","gc":{"enabled":false,"partial-age":"2h","free-space":"0"}}"#,
+            ),
+        )
+        .unwrap();
+        assert!(!got.engine.inter_container);
+        let images = got.engine.images;
+        assert_eq!(images.registry_mirrors, ["https://m/"]);
+        assert_eq!(images.insecure_registries, ["r:5000"]);
+        assert_eq!(images.certs_dirs, [Path::new("/c")]);
+        assert_eq!(
+            (
+                images.max_concurrent_downloads,
+                images.max_concurrent_uploads,
+                images.max_download_attempts
+            ),
+            (7, 5, 2)
+        );
+        assert_eq!(images.layer_blobs, engine::config::LayerBlobs::Drop);
+        assert!(!images.gc.enabled);
+        assert_eq!(images.gc.partial_age, std::time::Duration::from_secs(7200));
+        assert_eq!(images.gc.floor, engine::config::Floor::None);
+        assert_eq!(
+            load("--max-concurrent-downloads=-1", None).unwrap_err(),
+            "invalid max concurrent downloads: -1"
+        );
+        assert!(load("--registry-mirror=m", None).is_err());
     }
 
     #[test]

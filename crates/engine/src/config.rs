@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
+
+pub use store::Floor;
 
 use crate::container::LogConfig;
 
@@ -28,6 +31,8 @@ pub struct EngineConfig {
     pub mtu: Option<u32>,
     /// Whether masquerading and forwarding rules are made.
     pub firewall: bool,
+    /// Whether containers on the default bridge reach each other.
+    pub inter_container: bool,
     /// Storage driver asked for; `None` means the best one.
     pub storage_driver: Option<String>,
     /// Log driver and options of containers that name none.
@@ -58,20 +63,103 @@ pub struct EngineConfig {
     pub version: String,
     /// Commit the product was built from.
     pub commit: String,
-    /// Insecure registries and mirrors, only reported by info.
-    pub registry_mirrors: Vec<String>,
-    /// See [`EngineConfig::registry_mirrors`].
-    pub insecure_registries: Vec<String>,
+    /// Registries and collection as the engine is opened; later changes go through
+    /// [`crate::images::Images::reload`].
+    pub images: ImagesConfig,
     /// Whether the daemon logs at debug level, reported by info.
     pub debug: bool,
     /// Whether experimental features are on, reported by info.
     pub experimental: bool,
-    /// Environment variables of the daemon's proxy settings, reported by info.
+}
+
+/// Where images come from and when what nobody needs goes; may change while the engine is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagesConfig {
+    /// Mirrors of Docker Hub, URLs in order.
+    pub registry_mirrors: Vec<String>,
+    /// Registries without TLS or with any certificate: `host[:port]` or CIDR. Loopback always is.
+    pub insecure_registries: Vec<String>,
+    /// Registries that "foreign" layers are pushed to: `host[:port]` or CIDR.
+    pub allow_nondistributable: Vec<String>,
+    /// Directories with a directory per registry of certificates and `hosts.toml`.
+    pub certs_dirs: Vec<PathBuf>,
+    /// Proxies of the daemon, as the environment variables of the same names.
     pub http_proxy: String,
-    /// See [`EngineConfig::http_proxy`].
+    /// See [`ImagesConfig::http_proxy`].
     pub https_proxy: String,
-    /// See [`EngineConfig::http_proxy`].
+    /// See [`ImagesConfig::http_proxy`].
     pub no_proxy: String,
+    /// Layers downloaded at once.
+    pub max_concurrent_downloads: usize,
+    /// Layers uploaded at once.
+    pub max_concurrent_uploads: usize,
+    /// Attempts at a layer before a pull fails.
+    pub max_download_attempts: u32,
+    /// The background collection.
+    pub gc: GcConfig,
+    /// What becomes of the compressed layers after a pull.
+    pub layer_blobs: LayerBlobs,
+}
+
+/// The background collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GcConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// How often.
+    pub interval: Duration,
+    /// How long what nothing refers to is kept.
+    pub unreferenced_age: Duration,
+    /// How long an interrupted download is kept.
+    pub partial_age: Duration,
+    /// Space that is kept free on the store's disk by removing what nothing refers to earlier.
+    pub floor: store::Floor,
+}
+
+/// What becomes of the compressed bytes of layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LayerBlobs {
+    /// Dropped where they can be made again byte for byte, else kept.
+    #[default]
+    Auto,
+    /// Kept.
+    Keep,
+    /// Dropped.
+    Drop,
+}
+
+impl Default for ImagesConfig {
+    fn default() -> Self {
+        Self {
+            registry_mirrors: Vec::new(),
+            insecure_registries: Vec::new(),
+            allow_nondistributable: Vec::new(),
+            certs_dirs: ["/etc/docker/certs.d", "/etc/corten/certs.d"]
+                .map(PathBuf::from)
+                .to_vec(),
+            http_proxy: String::new(),
+            https_proxy: String::new(),
+            no_proxy: String::new(),
+            max_concurrent_downloads: 3,
+            max_concurrent_uploads: 5,
+            max_download_attempts: 5,
+            gc: GcConfig::default(),
+            layer_blobs: LayerBlobs::Auto,
+        }
+    }
+}
+
+impl Default for GcConfig {
+    fn default() -> Self {
+        let policy = store::Policy::default();
+        Self {
+            enabled: true,
+            interval: Duration::from_secs(10 * 60),
+            unreferenced_age: policy.unreferenced_age,
+            partial_age: policy.partial_age,
+            floor: policy.floor,
+        }
+    }
 }
 
 /// A range from which subnets of one size are taken.
@@ -97,6 +185,7 @@ impl EngineConfig {
             address_pools: Vec::new(),
             mtu: None,
             firewall: true,
+            inter_container: true,
             storage_driver: None,
             log: LogConfig::default(),
             dns: Vec::new(),
@@ -112,13 +201,9 @@ impl EngineConfig {
             stop_timeout: 10,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: String::new(),
-            registry_mirrors: Vec::new(),
-            insecure_registries: Vec::new(),
+            images: ImagesConfig::default(),
             debug: false,
             experimental: false,
-            http_proxy: String::new(),
-            https_proxy: String::new(),
-            no_proxy: String::new(),
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Container {
     pub files: Files,
     /// Mounts as inspect shows them.
     pub mounts: Arc<Vec<MountPoint>>,
+    /// The same with everything that is needed to make them.
+    pub(crate) points: Arc<Vec<crate::mounts::Point>>,
     /// Its place in a network; `None` while it has none.
     pub endpoint: Option<EndpointView>,
     /// Execs that are known, created or running or ended.
@@ -133,8 +135,10 @@ pub struct Files {
 pub struct MountPoint {
     /// `bind`, `tmpfs` or `volume`.
     pub kind: &'static str,
-    /// Name of a volume.
+    /// Name of a volume or an image.
     pub name: Option<String>,
+    /// Driver of a volume.
+    pub driver: String,
     /// Host path; empty for tmpfs.
     pub source: String,
     /// Path in the container.

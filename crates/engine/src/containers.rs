@@ -18,6 +18,7 @@ mod list;
 mod log_options;
 mod merge;
 mod minor;
+mod mounting;
 mod name;
 mod policy;
 mod prune;
@@ -34,7 +35,6 @@ mod table;
 mod top;
 mod update;
 mod validate;
-mod volumes;
 
 use std::sync::Arc;
 
@@ -43,6 +43,7 @@ use spec::{ContainerId, ContainerName};
 use tokio::sync::oneshot;
 
 use crate::container::{Container, Resources, RestartPolicy};
+use crate::images::{ArchiveStream, archive};
 use crate::streams::detach::DetachScanner;
 use crate::streams::{Attached, LogStream};
 use crate::{Error, Filters, Result};
@@ -51,11 +52,12 @@ use command::{Command, Reply};
 use table::Handle;
 
 pub(crate) use create::exec_id;
-pub(crate) use merge::of_image;
+pub(crate) use merge::{fill, of_image, to_image};
 pub(crate) use prune::until;
 #[cfg(test)]
 pub(crate) use record::sample;
 pub use request::*;
+pub use store::{Change, ChangeKind};
 pub(crate) use shared::{Layers, Shared};
 
 /// The containers of an engine; cheap to clone.
@@ -331,10 +333,21 @@ impl Containers {
         prune::prune(&self.shared, filters).await
     }
 
-    /// Files changed since the image.
-    pub async fn changes(&self, key: &str) -> Result<()> {
-        self.find(key)?;
-        Err(Error::unsupported("listing changes is not yet supported"))
+    /// Files changed since the image, in Docker's order.
+    pub async fn changes(&self, key: &str) -> Result<Vec<store::Change>> {
+        let id = self.find(key)?.id;
+        let store = self.shared.store.clone();
+        let job = move || Ok(store.changes(&id.to_string())?);
+        self.shared.blocking.heavy(job).await
+    }
+
+    /// Its files as one archive, whether it runs or not.
+    pub async fn export(&self, key: &str) -> Result<ArchiveStream> {
+        let container = self.get(key)?;
+        let (store, id) = (self.shared.store.clone(), container.id.to_string());
+        let stream = archive::produce(move |out| Ok(store.export(&id, out)?));
+        emit(&self.shared.events, &container, "export");
+        Ok(stream)
     }
 
     fn find(&self, key: &str) -> Result<Handle> {

@@ -14,10 +14,11 @@ use crate::config::EngineConfig;
 use crate::containers::{Containers, Layers, Shared, StopOptions};
 use crate::events::Events;
 use crate::execs::{ExecTable, Execs};
-use crate::images::Images;
+use crate::images::{Hub, Images};
 use crate::networks::Networks;
 use crate::shim_client::Zygote;
 use crate::system::System;
+use crate::volumes::Volumes;
 use crate::{Error, Result, oci};
 
 /// Data root whose names need no suffix.
@@ -36,6 +37,8 @@ pub struct Engine {
     pub events: Events,
     /// Networks.
     pub networks: Networks,
+    /// Volumes.
+    pub volumes: Volumes,
     /// The host and the whole.
     pub system: System,
 }
@@ -61,11 +64,13 @@ impl Engine {
             what: "failed to start the spawner".into(),
             source,
         })?;
+        let hub = Hub::open(&opened.store, &config.images, &config.version)?;
         let shared = Arc::new(Shared::new(Layers {
             cgroup_parent: cgroup_parent(&config),
             config,
             store: opened.store,
             network: opened.network,
+            volumes: opened.volumes,
             zygote,
             events: events.clone(),
             blocking,
@@ -74,10 +79,11 @@ impl Engine {
             capabilities: opened.capabilities,
         }));
         let containers = Containers::open(shared).await?;
-        let images = Images::new(containers.clone());
+        let images = Images::new(containers.clone(), hub);
         Ok(Self {
             execs: Execs::new(containers.clone()),
             networks: Networks::new(containers.clone()),
+            volumes: Volumes::new(containers.clone()),
             system: System::new(containers.clone(), images.clone(), opened.id),
             images,
             containers,
@@ -107,6 +113,7 @@ impl Engine {
             });
             futures_util::future::join_all(stops).await;
         }
+        self.images.close().await;
         self.containers.close().await;
     }
 }
@@ -124,6 +131,7 @@ pub enum AtShutdown {
 struct Opened {
     store: Store,
     network: Option<Arc<Network>>,
+    volumes: volume::Volumes,
     cgroups: Cgroups,
     capabilities: Vec<String>,
     id: String,
@@ -178,6 +186,10 @@ fn open_layers(config: &EngineConfig) -> Result<Opened> {
     for problem in store.problems() {
         tracing::error!(path = %problem.path.display(), problem = problem.what, "the store is damaged");
     }
+    let volumes = volume::Volumes::open(&config.data_root.join("volumes"))?;
+    for problem in volumes.problems() {
+        tracing::error!(path = %problem.path.display(), problem = problem.what, "a volume is damaged");
+    }
     let cgroups = Cgroups::detect().map_err(|source| Error::System {
         what: "failed to find the control groups".to_owned(),
         source,
@@ -185,6 +197,7 @@ fn open_layers(config: &EngineConfig) -> Result<Opened> {
     Ok(Opened {
         store,
         network: open_network(config)?.map(Arc::new),
+        volumes,
         cgroups,
         capabilities: oci::all_capabilities(capability_mask()),
         id: identity(&config.data_root)?,
@@ -246,6 +259,7 @@ fn open_network(config: &EngineConfig) -> Result<Option<Network>> {
     settings.mtu = config.mtu.unwrap_or(0);
     settings.firewall = config.firewall;
     settings.masquerade = config.firewall;
+    settings.inter_container = config.inter_container;
     Ok(Some(Network::open(settings)?))
 }
 

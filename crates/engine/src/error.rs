@@ -54,9 +54,21 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// A registry refused or failed.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// A manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] spec::manifest::InvalidManifest),
+    /// Work that several waited for failed for all of them.
+    #[error(transparent)]
+    Shared(#[from] std::sync::Arc<Error>),
     /// The network failed.
     #[error(transparent)]
     Network(#[from] network::Error),
+    /// A volume failed.
+    #[error(transparent)]
+    Volume(#[from] volume::Error),
     /// The kernel refused a call.
     #[error("{what}")]
     System {
@@ -155,6 +167,10 @@ impl Classify for Error {
             Self::Start { source } | Self::Task { source, .. } => source.kind,
             Self::Store(error) => error.kind(),
             Self::Network(error) => error.kind(),
+            Self::Volume(error) => error.kind(),
+            Self::Registry(error) => error.kind(),
+            Self::Manifest(error) => error.kind(),
+            Self::Shared(error) => error.kind(),
             Self::System { .. } | Self::Io { .. } | Self::Decode { .. } => ErrorKind::Internal,
         }
     }

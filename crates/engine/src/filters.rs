@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regex_lite::RegexBuilder;
+
 use crate::{Error, Result};
+
+/// Memory that one regular expression of a client may take.
+const MAX_REGEX: usize = 256 * 1024;
 
 /// Values wanted, by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +38,15 @@ impl Filters {
     pub fn allows_if(&self, key: &str, test: impl Fn(&str) -> bool) -> bool {
         self.get(key)
             .is_none_or(|values| values.iter().any(|v| test(v)))
+    }
+
+    /// Whether a key is not filtered, or the text is a wanted value or fits one as a regular
+    /// expression; one that is none fits nothing, as in Docker.
+    pub fn matches(&self, key: &str, text: &str) -> bool {
+        self.allows_if(key, |wanted| {
+            let pattern = || RegexBuilder::new(wanted).size_limit(MAX_REGEX).build();
+            wanted == text || pattern().is_ok_and(|pattern| pattern.is_match(text))
+        })
     }
 
     /// Whether every wanted label is present: `key`, or `key=value`.
@@ -112,6 +126,24 @@ mod tests {
         assert!(filters.allows("status", "paused"));
         assert!(!filters.allows("status", "exited"));
         assert!(filters.allows("name", "anything"));
+    }
+
+    #[test]
+    fn names_are_regular_expressions() {
+        let fits = |pattern: &str, text: &str| {
+            let mut filters = Filters::new();
+            filters.add("name", pattern);
+            filters.matches("name", text)
+        };
+        for good in ["we", "web.1", "^web", "1$", "^w.*[0-9]$", "(db|web)"] {
+            assert!(fits(good, "web.1"), "{good}");
+        }
+        for bad in ["^eb", "web$", "(", "db|app"] {
+            assert!(!fits(bad, "web.1"), "{bad}");
+        }
+        assert!(fits("a(", "a("), "equal");
+        assert!(!fits("((a{1000}){1000}){1000}", "a"), "bounded");
+        assert!(Filters::new().matches("name", "x"));
     }
 
     #[test]

@@ -1,159 +1,56 @@
-//! Images: names and contents in the store, and who uses them.
+//! Images: names and contents in the store, who uses them, and their ways in and out.
 
+pub(crate) mod archive;
+mod commit;
+mod hub;
 mod list;
+mod manifests;
+pub(crate) mod platform;
+mod progress;
+mod prune;
+mod pull;
+mod push;
+mod remote;
 mod remove;
+mod retry;
+mod request;
 mod transfer;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use spec::{ImageId, Platform, Reference, Timestamp};
-use store::Image;
+use spec::{ImageId, Platform, Reference};
+use store::{Image, Store};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use crate::container::Config;
 use crate::containers::{Containers, Pruned, of_image};
+use crate::config::ImagesConfig;
 use crate::{Error, Filters, Result};
+
+pub use archive::ArchiveStream;
+pub(crate) use hub::Hub;
+pub use request::*;
 
 /// The images of an engine; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Images {
     containers: Containers,
-}
-
-/// What to list.
-#[derive(Debug, Clone, Default)]
-pub struct ListImages {
-    /// Also intermediate ones; there are none here.
-    pub all: bool,
-    /// Compute shared sizes.
-    pub shared_size: bool,
-    /// Docker's filters: before, dangling, label, reference, since, until.
-    pub filters: Filters,
-}
-
-/// A line of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageSummary {
-    /// Identity.
-    pub id: ImageId,
-    /// The image it was built on, if known.
-    pub parent: Option<ImageId>,
-    /// Names as users write them: `busybox:latest`.
-    pub repo_tags: Vec<String>,
-    /// `busybox@sha256:…`.
-    pub repo_digests: Vec<String>,
-    /// When it was made.
-    pub created: Option<Timestamp>,
-    /// Bytes of its layers.
-    pub size: u64,
-    /// Bytes shared with other images; `None` unless asked.
-    pub shared_size: Option<u64>,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Containers made of it.
-    pub containers: u64,
-}
-
-/// An image in full.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ImageView {
-    /// What a list shows.
-    pub summary: ImageSummary,
-    /// Comment of its last step.
-    pub comment: String,
-    /// Author.
-    pub author: String,
-    /// `amd64`.
-    pub architecture: String,
-    /// `v8`.
-    pub variant: String,
-    /// `linux`.
-    pub os: String,
-    /// Version of the operating system.
-    pub os_version: String,
-    /// Settings for containers of it; `None` when the image has none.
-    pub config: Option<Config>,
-    /// Version of Docker that made it.
-    pub docker_version: String,
-    /// Diff ids, lowest first.
-    pub layers: Vec<String>,
-    /// Storage driver and where its layers are.
-    pub graph: BTreeMap<String, String>,
-    /// When it last got a name.
-    pub last_tag_time: Option<Timestamp>,
-}
-
-/// A step that made an image, newest first in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryEntry {
-    /// Id on the newest step, `None` (`<missing>`) on others.
-    pub id: Option<ImageId>,
-    /// When.
-    pub created: Option<Timestamp>,
-    /// What made it.
-    pub created_by: String,
-    /// Names of the image, on the newest step.
-    pub tags: Vec<String>,
-    /// Bytes it added.
-    pub size: u64,
-    /// Comment.
-    pub comment: String,
-}
-
-/// How to remove.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RemoveImage {
-    /// Remove even if several names or stopped containers use it.
-    pub force: bool,
-    /// Keep untagged parents.
-    pub no_prune: bool,
-}
-
-/// What a removal did, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ImageRemoval {
-    /// A name went.
-    Untagged(String),
-    /// An image or a layer went, by digest.
-    Deleted(String),
-}
-
-/// What happened while loading.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoadProgress {
-    /// Bytes of a layer were unpacked.
-    Layer {
-        /// Short name of the layer.
-        id: String,
-        /// Bytes so far.
-        current: u64,
-        /// Bytes in all, if known.
-        total: Option<u64>,
-    },
-    /// An image has this name now.
-    Loaded(String),
-    /// An image without a name has arrived.
-    LoadedId(ImageId),
-}
-
-/// What to import.
-#[derive(Debug, Clone, Default)]
-pub struct ImportImage {
-    /// Name for it, `repository[:tag]`; empty leaves it without.
-    pub reference: String,
-    /// Comment.
-    pub message: String,
-    /// Changes in Dockerfile form.
-    pub changes: Vec<String>,
-    /// Platform.
-    pub platform: Option<Platform>,
+    hub: Arc<Hub>,
 }
 
 impl Images {
     /// Makes the service.
-    pub(crate) fn new(containers: Containers) -> Self {
-        Self { containers }
+    pub(crate) fn new(containers: Containers, hub: Hub) -> Self {
+        Self {
+            containers,
+            hub: Arc::new(hub),
+        }
+    }
+
+    /// Ends the background work; clients' pulls and pushes are over by then.
+    pub(crate) async fn close(&self) {
+        self.hub.close().await;
     }
 
     /// Images that match, newest first.
@@ -162,12 +59,16 @@ impl Images {
     }
 
     /// One image in full; id, prefix or reference.
-    pub async fn inspect(&self, key: &str) -> Result<ImageView> {
-        let image = self.find(key)?;
+    pub async fn inspect(&self, key: &str, options: InspectImage) -> Result<ImageView> {
+        let image = platform::find(self.store(), key, options.platform.as_ref())?;
         let config = &image.config;
         let of_config = of_image(&config.config);
+        let mut summary = self.summary(&image);
+        if options.manifests == ManifestsWanted::Yes {
+            summary = self.with_manifests(summary).await?;
+        }
         Ok(ImageView {
-            summary: self.summary(&image),
+            summary,
             comment: config.comment.clone(),
             author: config.author.clone(),
             architecture: config.architecture.clone(),
@@ -188,8 +89,12 @@ impl Images {
     }
 
     /// The steps that made it, newest first.
-    pub async fn history(&self, key: &str) -> Result<Vec<HistoryEntry>> {
-        let image = self.find(key)?;
+    pub async fn history(
+        &self,
+        key: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<HistoryEntry>> {
+        let image = platform::find(self.store(), key, platform)?;
         let steps = self.containers.shared().store.history(image.id)?;
         Ok(steps
             .into_iter()
@@ -208,11 +113,10 @@ impl Images {
     pub async fn tag(&self, key: &str, repository: &str, tag: &str) -> Result<()> {
         let image = self.find(key)?;
         let reference = reference(repository, tag)?;
-        let shared = self.containers.shared();
-        let (store, named) = (shared.store.clone(), reference.clone());
-        shared
-            .blocking
-            .heavy(move || Ok(store.tag(image.id, &named)?))
+        // A further name of an index is a name of the whole index.
+        let target = platform::named(self.store(), key).and_then(|name| self.store().target(&name));
+        let (store, named) = (self.store().clone(), reference.clone());
+        self.heavy(move || Ok(store.tag_as(image.id, &named, target.as_ref())?))
             .await?;
         self.emit(image.id, "tag", &reference.familiar());
         Ok(())
@@ -224,11 +128,16 @@ impl Images {
     }
 
     /// Loads images of an archive; returns what arrived. Progress is dropped when nobody reads it.
-    pub async fn load<R>(&self, reader: R, progress: mpsc::Sender<LoadProgress>) -> Result<()>
+    pub async fn load<R>(
+        &self,
+        reader: R,
+        request: LoadRequest,
+        progress: mpsc::Sender<LoadProgress>,
+    ) -> Result<()>
     where
         R: AsyncRead + Send + Unpin + 'static,
     {
-        transfer::load(self, reader, progress).await
+        transfer::load(self, reader, request, progress).await
     }
 
     /// Makes an image of a root file system's tar.
@@ -241,7 +150,91 @@ impl Images {
 
     /// Removes images that nobody uses (`dangling=false`) or that have no name (default).
     pub async fn prune(&self, filters: &Filters) -> Result<Pruned<ImageRemoval>> {
-        remove::prune(self, filters).await
+        prune::prune(self, filters).await
+    }
+
+    /// Removes nothing and tells what [`Images::prune`] would.
+    pub async fn plan_prune(&self, filters: &Filters) -> Result<Pruned<ImageRemoval>> {
+        prune::plan_prune(self, filters).await
+    }
+
+    /// Fetches an image, or all tags of a repository. Dropping the future leaves the pull; what
+    /// arrived is kept for the next. Nothing is reported before the registry has answered.
+    pub async fn pull(&self, request: PullRequest, progress: ProgressSender) -> Result<()> {
+        pull::pull(self, request, progress).await
+    }
+
+    /// Sends an image, or all tags of a repository, to its registry. Dropping the future ends it.
+    pub async fn push(&self, request: PushRequest, progress: ProgressSender) -> Result<()> {
+        push::push(self, request, progress).await
+    }
+
+    /// Writes images into an archive; what is not there is told before the first byte.
+    pub async fn save(&self, request: SaveRequest) -> Result<ArchiveStream> {
+        transfer::save(self, request).await
+    }
+
+    /// Makes an image of a container.
+    pub async fn commit(&self, request: CommitRequest) -> Result<ImageId> {
+        commit::commit(self, request).await
+    }
+
+    /// Asks the registry what a name stands for, without fetching it.
+    pub async fn distribution(
+        &self,
+        name: &str,
+        auth: Option<RegistryAuth>,
+    ) -> Result<DistributionInspect> {
+        remote::distribution(self, name, auth).await
+    }
+
+    /// Tries a login.
+    pub async fn login(&self, auth: RegistryAuth) -> Result<LoginStatus> {
+        remote::login(self, auth).await
+    }
+
+    /// Looks for repositories.
+    pub async fn search(&self, request: SearchRequest) -> Result<Vec<SearchResult>> {
+        remote::search(self, request).await
+    }
+
+    /// Takes new settings for registries and collection; running pulls go on with the old ones.
+    ///
+    /// # Errors
+    ///
+    /// A setting that is no URL, host or network; the old ones stay.
+    pub fn reload(&self, config: ImagesConfig) -> Result<()> {
+        self.hub.reload(config)
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> ImagesConfig {
+        self.hub.config()
+    }
+
+    fn store(&self) -> &Store {
+        &self.containers.shared().store
+    }
+
+    /// Where the store is.
+    fn config_root(&self) -> &std::path::Path {
+        &self.containers.shared().config.data_root
+    }
+
+    /// Runs a short job that reads files.
+    async fn quick<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.containers.shared().blocking.quick(job).await
+    }
+
+    /// Runs a job of any length.
+    async fn heavy<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.containers.shared().blocking.heavy(job).await
     }
 
     fn find(&self, key: &str) -> Result<Image> {
@@ -265,7 +258,32 @@ impl Images {
             shared_size: None,
             labels: image.config.config.labels.clone(),
             containers: u64::try_from(users).unwrap_or(u64::MAX),
+            target: manifests::target(self.store(), image),
+            manifests: None,
         }
+    }
+
+    /// Adds the manifests to a summary, which reads files.
+    async fn with_manifests(&self, mut summary: ImageSummary) -> Result<ImageSummary> {
+        let Some(target) = summary.target.clone() else {
+            return Ok(summary);
+        };
+        let (store, containers) = (self.store().clone(), self.containers.all());
+        let read = move || manifests::summaries(&store, &target, &containers);
+        summary.manifests = Some(self.quick(read).await?);
+        Ok(summary)
+    }
+
+    /// Tells that something happened to what a reference names; the actor is a text of Docker's.
+    fn emit_named(&self, reference: &Reference, action: &str, actor: &str, name: &str) {
+        let shared = self.containers.shared();
+        let image = shared.store.image_of(reference);
+        let mut attributes = image
+            .and_then(|id| shared.store.image(id))
+            .map(|image| image.config.config.labels.clone())
+            .unwrap_or_default();
+        attributes.insert("name".to_owned(), name.to_owned());
+        shared.events.emit("image", action, actor, attributes);
     }
 
     /// Tells that something happened to an image.

@@ -9,6 +9,7 @@
 
 mod blocking;
 mod clock;
+mod collector;
 pub mod config;
 pub mod container;
 pub mod containers;
@@ -18,11 +19,13 @@ pub mod events;
 pub mod execs;
 pub mod filters;
 pub mod images;
+mod mounts;
 pub mod networks;
 mod oci;
 mod shim_client;
 pub mod streams;
 pub mod system;
+pub mod volumes;
 
 pub use config::EngineConfig;
 pub use engine::Engine;

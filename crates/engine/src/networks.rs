@@ -70,8 +70,8 @@ impl Networks {
         filters.only(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
         let dangling = filters.boolean("dangling")?;
         let matches = |n: &NetworkView| {
-            filters.allows_if("name", |w| n.name.contains(w))
-                && filters.allows_if("id", |w| n.id.starts_with(w))
+            filters.matches("name", &n.name)
+                && filters.matches("id", &n.id)
                 && filters.allows("driver", &n.driver)
                 && filters.allows("scope", "local")
                 && filters.allows("type", "builtin")

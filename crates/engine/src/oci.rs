@@ -18,11 +18,12 @@ use std::path::PathBuf;
 use spec::runtime::{Linux, Namespace, NamespaceKind, Root, Spec};
 
 use crate::container::{Config, Files, HostConfig, Ulimit};
+use crate::mounts::Point;
 use crate::{Error, Result};
 
 pub(crate) use caps::{all as all_capabilities, select as select_capabilities};
 pub(crate) use devices::{HostDevice, parse_rule as parse_device_rule};
-pub(crate) use mounts::binds;
+pub(crate) use mounts::{check_tmpfs, tmpfs_of};
 pub(crate) use process::{exec_process, first_process};
 pub(crate) use security::{SeccompChoice, Security};
 
@@ -66,12 +67,23 @@ pub(crate) struct Input<'a> {
     pub(crate) cgroups_path: String,
     /// Namespaces of other processes to join, by kind; `None` as path keeps the host's.
     pub(crate) joined: Joined,
-    /// Host directories for volumes, with the paths they are seen at.
-    pub(crate) volumes: &'a [(String, String)],
+    /// What is seen beside the container's own layer.
+    pub(crate) seen: &'a [Seen],
     /// What the host has.
     pub(crate) facts: &'a Facts,
     /// What the daemon does where a container says nothing.
     pub(crate) defaults: &'a Defaults,
+}
+
+/// A mount point and where on the host what it shows is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The point.
+    pub(crate) point: Point,
+    /// Host path; empty for a tmpfs.
+    pub(crate) source: String,
+    /// Layers of an image, topmost first, in place of a path.
+    pub(crate) layers: Vec<String>,
 }
 
 /// Where a namespace comes from.
@@ -185,7 +197,7 @@ fn linux(input: &Input<'_>, security: &Security) -> Result<Linux> {
         cgroups_path: input.cgroups_path.clone(),
         resources: Some(limits::resources(input)?),
         // Binds asked for with shared or slave propagation need a parent that lets them.
-        rootfs_propagation: mounts::root_propagation(input)?,
+        rootfs_propagation: mounts::root_propagation(input),
         seccomp: security.profile.clone(),
         sysctl: sysctls(input)?,
         masked_paths: paths(&input.host.masked_paths, &MASKED_PATHS),

@@ -86,6 +86,8 @@ pub struct Info {
     pub warnings: Vec<String>,
     /// The settings.
     pub config: Arc<EngineConfig>,
+    /// The settings of images and registries that are in force now.
+    pub images_config: crate::config::ImagesConfig,
 }
 
 /// Which limits a host can enforce.
@@ -204,6 +206,7 @@ impl System {
             security_options: names(&["name=seccomp,profile=builtin", "name=cgroupns"]),
             runtimes,
             config,
+            images_config: self.images.config(),
         })
     }
 

@@ -29,6 +29,7 @@ fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
         kind: kind.to_owned(),
         source: kind.to_owned(),
         options: texts(options),
+        ..Mount::default()
     }
 }
 

@@ -191,11 +191,7 @@ fn verify_kernel_view(root: &Root, path: &GuestPath, kind: &str) -> Step<()> {
 }
 
 fn mount_bind(root: &Root, bundle: &Path, mount: &Mount, plan: &Plan, reach: Reach) -> Step<()> {
-    if mount.source.is_empty() {
-        return Err(invalid("a bind mount without a source"));
-    }
-    let source: PathBuf = bundle.join(&mount.source);
-    let copy = sys::mount::copy_path(&source, reach).stage(|| "failed to open the source")?;
+    let copy = open_source(bundle, mount, reach)?;
     let single = Change {
         set: plan.set,
         clear: plan.clear,
@@ -221,6 +217,33 @@ fn mount_bind(root: &Root, bundle: &Path, mount: &Mount, plan: &Plan, reach: Rea
         ensure_file(root, &path)?
     };
     sys::mount::attach(copy.as_fd(), target.as_fd()).stage(|| "failed to attach it")
+}
+
+/// A detached copy of what a bind shows: the source, or the part of it that is asked for.
+fn open_source(bundle: &Path, mount: &Mount, reach: Reach) -> Step<OwnedFd> {
+    let text = || "failed to open the source";
+    let root = if !mount.layers.is_empty() {
+        let layers: Vec<PathBuf> = mount.layers.iter().map(PathBuf::from).collect();
+        let whole = sys::mount::overlay_read_only(&layers).stage(text)?;
+        if mount.subpath.is_empty() {
+            return Ok(whole);
+        }
+        Root::from_fd(whole)
+    } else if mount.source.is_empty() {
+        return Err(invalid("a bind mount without a source"));
+    } else {
+        let source = bundle.join(&mount.source);
+        if mount.subpath.is_empty() {
+            return sys::mount::copy_path(&source, reach).stage(text);
+        }
+        Root::open(&source).stage(text)?
+    };
+    let part = guest(&mount.subpath)?;
+    // Whoever can write to the source may have put links there: they end in it.
+    let part = root
+        .resolve(&part)
+        .stage(|| format!("cannot access `{}` in `{}`", mount.subpath, mount.source))?;
+    sys::mount::copy_fd(part.as_fd(), reach).stage(text)
 }
 
 /// Makes a directory inside the root and opens it. Where a link of the image leads nowhere, as

@@ -205,6 +205,12 @@ pub struct Mount {
     /// Options as mount(8) writes them.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
+    /// Corten's extension: what of the source is seen, resolved without leaving the source.
+    #[serde(rename = "x-corten-subpath", skip_serializing_if = "String::is_empty")]
+    pub subpath: String,
+    /// Corten's extension: layers of a read-only overlay, topmost first, in place of a source.
+    #[serde(rename = "x-corten-layers", skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<String>,
 }
 
 /// Programs called with host privileges at points of the container's life.

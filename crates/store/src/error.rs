@@ -17,6 +17,17 @@ pub enum Error {
         /// What was asked for, completed with a tag as Docker prints it.
         text: String,
     },
+    /// The image is there, but not for this platform.
+    #[error(
+        "image with reference {image} was found but does not provide the specified platform \
+         ({platform})"
+    )]
+    NoSuchPlatform {
+        /// The image as the user named it.
+        image: String,
+        /// What was asked for.
+        platform: String,
+    },
     /// A name that no image can have.
     #[error(transparent)]
     InvalidReference {
@@ -30,6 +41,18 @@ pub enum Error {
         text: String,
         /// How many.
         matches: usize,
+    },
+    /// There is nothing at a path of a tree.
+    #[error("Could not find the file {path}")]
+    NoSuchPath {
+        /// The path.
+        path: String,
+    },
+    /// A path of a tree cannot be written.
+    #[error("cannot write `{path}`: it is on a read-only file system")]
+    ReadOnly {
+        /// The path.
+        path: String,
     },
     /// No snapshot has this key.
     #[error("no snapshot `{key}`")]
@@ -54,6 +77,42 @@ pub enum Error {
     Damaged {
         /// The image.
         id: spec::ImageId,
+        /// What is wrong.
+        what: String,
+    },
+    /// A form of a layer that is neither kept nor can be made again.
+    #[error("layer {diff} is not here in the form {digest}: pull or load its image again")]
+    NoSuchForm {
+        /// The layer.
+        diff: spec::DiffId,
+        /// Digest of the form.
+        digest: spec::Digest,
+    },
+    /// A layer that was here when the operation began.
+    #[error("layer {diff} was removed meanwhile")]
+    LayerGone {
+        /// The layer.
+        diff: spec::DiffId,
+    },
+    /// Somebody takes the same blob in.
+    #[error("layer {digest} is being received by another operation")]
+    LayerBusy {
+        /// Digest of the blob.
+        digest: spec::Digest,
+    },
+    /// What arrived is not what was announced.
+    #[error("filesystem layer verification failed for digest {digest}: {what}")]
+    LayerMismatch {
+        /// Digest of the blob.
+        digest: spec::Digest,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Bytes of the store that are not those of their digest any more.
+    #[error("content {digest} is damaged: {what}")]
+    DamagedContent {
+        /// The digest.
+        digest: spec::Digest,
         /// What is wrong.
         what: String,
     },
@@ -123,17 +182,26 @@ pub enum Error {
 impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchImage { .. } | Self::NoSuchSnapshot { .. } => ErrorKind::NotFound,
+            Self::NoSuchImage { .. }
+            | Self::NoSuchPath { .. }
+            | Self::NoSuchPlatform { .. }
+            | Self::NoSuchSnapshot { .. } | Self::NoSuchForm { .. } => {
+                ErrorKind::NotFound
+            }
             Self::InvalidReference { .. }
             | Self::Ambiguous { .. }
             | Self::InvalidKey { .. }
             | Self::BadArchive { .. }
             | Self::LimitExceeded { .. }
+            | Self::LayerMismatch { .. }
             | Self::InvalidOption { .. } => ErrorKind::InvalidArgument,
-            Self::SnapshotExists { .. } | Self::InUse { .. } => ErrorKind::Conflict,
+            Self::SnapshotExists { .. } | Self::InUse { .. } | Self::LayerBusy { .. } | Self::LayerGone { .. } => {
+                ErrorKind::Conflict
+            }
             Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::ReadOnly { .. } => ErrorKind::Forbidden,
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Damaged { .. } => ErrorKind::Internal,
+            Self::Damaged { .. } | Self::DamagedContent { .. } => ErrorKind::Internal,
             Self::Layer { source, .. } => source.kind,
             Self::Io { source, .. } => match source.raw_os_error() {
                 Some(code) => exhausted(rustix::io::Errno::from_raw_os_error(code)),

@@ -82,7 +82,10 @@ impl Check<'_> {
                 (Some(known), Ok(found)) if known != found => {
                     self.report(path.join("meta.json"), "was changed on disk");
                 }
-                (Some(known), Ok(_)) => self.layer_tree(&path.join("diff"), &known),
+                (Some(known), Ok(_)) => {
+                    self.layer_tree(&path.join("diff"), &known);
+                    self.layer_content(&path, &known);
+                }
             }
         }
         let layers: Vec<DiffId> = self.store.inner.state().layers.keys().copied().collect();
@@ -112,6 +115,30 @@ impl Check<'_> {
         }
     }
 
+    /// Reads all of a layer, which is compared with its digest on the way.
+    fn layer_content(&mut self, path: &Path, known: &LayerRecord) {
+        let read = |source: &mut dyn Read| match std::io::copy(source, &mut std::io::sink()) {
+            Ok(_) => None,
+            Err(error) => Some(spec::error::chain(&error)),
+        };
+        if known.is_mapped() {
+            let wrong = match self.store.layer_archive(known.diff_id) {
+                Ok(mut archive) => read(&mut archive),
+                Err(error) => Some(spec::error::chain(&error)),
+            };
+            if let Some(what) = wrong {
+                self.report(path.to_owned(), what);
+            }
+        }
+        // Its own bytes were compared with its digest already.
+        for blob in known.kept_blobs() {
+            let plain = blob == known.diff_id.digest() && known.is_mapped();
+            if !plain && !self.store.inner.state().blobs.contains_key(&blob) {
+                self.report(path.to_owned(), format!("blob {blob} is missing"));
+            }
+        }
+    }
+
     fn images(&mut self) -> Result<()> {
         let layout = self.store.layout().clone();
         for path in list(&layout.dir("images"))? {
@@ -127,10 +154,11 @@ impl Check<'_> {
                     if let Err(error) = self.store.config_bytes(found.id) {
                         self.report(path.clone(), spec::error::chain(&error));
                     }
-                    if let Some(manifest) = found.manifest
-                        && !layout.blob(manifest.digest).exists()
-                    {
-                        self.report(path, format!("manifest {} is missing", manifest.digest));
+                    for manifest in found.manifest.iter().chain(&found.manifests) {
+                        if !layout.blob(manifest.digest).exists() {
+                            let what = format!("manifest {} is missing", manifest.digest);
+                            self.report(path.clone(), what);
+                        }
                     }
                 }
             }
@@ -166,7 +194,13 @@ impl Check<'_> {
                         format!("points to image {}, which is gone", found.image),
                     );
                 }
-                Ok(_) => {}
+                Ok(found) => {
+                    if let Some(target) = found.target
+                        && !layout.blob(target.digest).exists()
+                    {
+                        self.report(path, format!("document {} is missing", target.digest));
+                    }
+                }
             }
         }
         Ok(())

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use spec::image::ImageConfig;
-use spec::{ChainId, Digest, ImageId, Reference, Resolution, Timestamp};
+use spec::manifest::Descriptor;
+use spec::{ChainId, Digest, ImageId, Platform, Reference, Resolution, Timestamp};
 use sys::fs::Durability;
 
 use crate::layout::VERSION;
-use crate::record::{self, NameRecord};
-use crate::store::{NameEntry, State, io};
+use crate::record::{self, ManifestRecord, NameRecord};
+use crate::store::{ImageEntry, NameEntry, State, io};
 use crate::{Error, Result, Store};
 
 /// An image as it was when asked for.
@@ -27,12 +28,32 @@ pub struct Image {
     pub size: u64,
     /// When a tag was last put on it.
     pub last_tagged: Option<Timestamp>,
+    /// The manifests it came with, the first one first; their bytes are documents of the store.
+    pub manifests: Vec<Descriptor>,
+}
+
+/// One platform of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlatformImage {
+    /// What it runs on, as the index says, or else its config.
+    pub platform: Option<Platform>,
+    /// Its manifest.
+    pub manifest: Descriptor,
+    /// The image, where it is here.
+    pub image: Option<ImageId>,
+    /// Unpacked bytes of its layers, 0 where it is not here.
+    pub size: u64,
 }
 
 impl Image {
     /// Tells whether no name points to it.
     pub fn is_dangling(&self) -> bool {
         self.references.is_empty() && self.repo_digests.is_empty()
+    }
+
+    /// What it runs on, as its config says.
+    pub fn platform(&self) -> Platform {
+        self.config.platform()
     }
 
     /// Identity of its stack of layers; `None` for an image without layers.
@@ -188,6 +209,55 @@ impl Store {
             .map(|name| name.image)
     }
 
+    /// The manifest or index that a name stands for, as it was pulled or pushed.
+    pub fn target(&self, reference: &Reference) -> Option<Descriptor> {
+        let state = self.inner.state();
+        let name = state.names.get(reference)?;
+        name.target.as_ref().map(ManifestRecord::descriptor)
+    }
+
+    /// All platforms that a name has, those that are not here too, in the order of its index.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`], or the index cannot be read.
+    pub fn platforms_of(&self, reference: &Reference) -> Result<Vec<PlatformImage>> {
+        let state = self.inner.state();
+        let missing = || Error::NoSuchImage {
+            text: reference.familiar(),
+        };
+        let name = state.names.get(reference).ok_or_else(missing)?;
+        let index = name
+            .target
+            .as_ref()
+            .and_then(|target| state.indexes.get(&target.digest));
+        let Some(index) = index else {
+            let image = state.image(name.image).ok_or_else(missing)?;
+            let target = name.target.as_ref().map(ManifestRecord::descriptor);
+            let manifest = target.or_else(|| image.manifests.first().cloned());
+            return Ok(manifest
+                .map(|manifest| PlatformImage {
+                    platform: Some(image.config.platform()),
+                    manifest,
+                    image: Some(image.id),
+                    size: image.size,
+                })
+                .into_iter()
+                .collect());
+        };
+        let children = index.images().map(|manifest| {
+            let image = state.image_of_manifest(manifest.digest);
+            let config = image.as_ref().map(|image| image.config.platform());
+            PlatformImage {
+                platform: manifest.platform().or(config),
+                manifest: manifest.clone(),
+                size: image.as_ref().map_or(0, |image| image.size),
+                image: image.map(|image| image.id),
+            }
+        });
+        Ok(children.collect())
+    }
+
     /// All names of an image, sorted.
     pub fn references_of(&self, id: ImageId) -> Vec<Reference> {
         self.inner.state().references_of(id)
@@ -201,24 +271,53 @@ impl Store {
     ///
     /// [`Error::NoSuchImage`], or the disk failed.
     pub fn tag(&self, id: ImageId, reference: &Reference) -> Result<Option<ImageId>> {
+        self.tag_as(id, reference, None)
+    }
+
+    /// As [`Store::tag`], and the name stands for a manifest or index that is in the store: that of
+    /// the name which the user gave ([`Store::target`]), or the one that was pushed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`], or the disk failed.
+    pub fn tag_as(
+        &self,
+        id: ImageId,
+        reference: &Reference,
+        target: Option<&Descriptor>,
+    ) -> Result<Option<ImageId>> {
         let _writer = self.inner.writer();
-        if !self.inner.state().images.contains_key(&id) {
-            return Err(no_such(id));
+        {
+            let state = self.inner.state();
+            if !state.images.contains_key(&id) {
+                return Err(no_such(id));
+            }
         }
-        self.write_name(id, reference)
+        self.write_name(id, reference, target)
     }
 
     /// Writes a name while the caller holds the writer's lock and knows that the image is there.
-    pub(crate) fn write_name(&self, id: ImageId, reference: &Reference) -> Result<Option<ImageId>> {
+    pub(crate) fn write_name(
+        &self,
+        id: ImageId,
+        reference: &Reference,
+        target: Option<&Descriptor>,
+    ) -> Result<Option<ImageId>> {
+        let target = target.map(ManifestRecord::of);
         let tagged = Timestamp::from(std::time::SystemTime::now());
         let record = NameRecord {
             version: VERSION,
             reference: reference.clone(),
             image: id,
             tagged,
+            target: target.clone(),
         };
         record::write(&self.layout().name(reference), &record, Durability::Synced)?;
-        let entry = NameEntry { image: id, tagged };
+        let entry = NameEntry {
+            image: id,
+            tagged,
+            target,
+        };
         let old = self.inner.state().names.insert(reference.clone(), entry);
         Ok(old.map(|old| old.image).filter(|old| *old != id))
     }
@@ -343,11 +442,36 @@ impl State {
         names.map(|(reference, _)| reference.clone()).collect()
     }
 
+    fn image_of_manifest(&self, manifest: Digest) -> Option<Image> {
+        let mut images = self.images.iter();
+        let (id, _) = images.find(|(_, image)| image.manifests().any(|m| m.digest == manifest))?;
+        self.image(*id)
+    }
+
+    /// Tells whether an index that a name stands for has an image among its platforms.
+    fn is_among(&self, name: &NameEntry, image: &ImageEntry) -> bool {
+        let target = name.target.as_ref();
+        let index = target.and_then(|target| self.indexes.get(&target.digest));
+        index.is_some_and(|index| {
+            let mut own = image.manifests();
+            own.any(|own| {
+                index
+                    .manifests
+                    .iter()
+                    .any(|child| child.digest == own.digest)
+            })
+        })
+    }
+
     pub(crate) fn image(&self, id: ImageId) -> Option<Image> {
         let entry = self.images.get(&id)?;
-        let (repo_digests, references) = self
-            .references_of(id)
-            .into_iter()
+        // Another platform may have been pulled by the same name since: `repository@digest` of the
+        // index is this one's too.
+        let mine = self.names.iter().filter(|(reference, name)| {
+            name.image == id || reference.digest().is_some() && self.is_among(name, entry)
+        });
+        let (repo_digests, references) = mine
+            .map(|(reference, _)| reference.clone())
             .partition(|name| name.digest().is_some());
         let size_of = |diff| self.layers.get(diff).map_or(0, |layer| layer.size);
         Some(Image {
@@ -362,6 +486,7 @@ impl State {
                 .filter(|name| name.image == id)
                 .map(|name| name.tagged)
                 .max(),
+            manifests: entry.manifests().map(ManifestRecord::descriptor).collect(),
         })
     }
 }

@@ -86,19 +86,18 @@ impl Store {
             config: Arc::new(config),
             config_bytes,
             manifest: None,
+            index: None,
+            target: None,
             references: options.reference.iter().cloned().collect(),
         };
-        let layer = StagedLayer {
-            dir,
-            record: layer_record(diff_id, &unpacked, None),
-        };
+        let layer = StagedLayer::new(dir, layer_record(diff_id, &unpacked, None));
         let published = self.publish(lease, &scratch, vec![layer], vec![image])?;
         Ok(published[0].id)
     }
 }
 
 /// The `config` of an image as Docker's daemon writes it, with all its zero values.
-fn docker_config(config: &RunConfig) -> Value {
+pub fn docker_config(config: &RunConfig) -> Value {
     let mut value = json!({
         "Hostname": "",
         "Domainname": "",

@@ -76,13 +76,13 @@ fn add(merged: &MergedDir, made: &Dir, point: &str, want: &Want) -> sys::Result<
     let Some((parent, rest)) = point.split_once('/') else {
         return match merged.find(OsStr::new(point))? {
             Found::Nothing => create(made, OsStr::new(point), want),
-            Found::Directory(_) | Found::Other => Ok(()),
+            Found::Directory(_) | Found::Other(_) => Ok(()),
         };
     };
     let parent = OsStr::new(parent);
     let below = match merged.find(parent)? {
         // A link or a file where a directory is expected: the image knows what it does.
-        Found::Other => return Ok(()),
+        Found::Other(_) => return Ok(()),
         Found::Directory(below) => Some(below),
         Found::Nothing => None,
     };

@@ -4,9 +4,11 @@
 //! store/
 //! ├── lock                      held by the one process that owns the store
 //! ├── version                   format of the store: `1`
-//! ├── blobs/sha256/<hex>        verified bytes: configs, manifests
+//! ├── blobs/sha256/<hex>        verified bytes: configs, manifests, indexes, layers' blobs
 //! ├── layers/<hex of diff id>/
 //! │   ├── diff/                 the unpacked layer, with overlayfs's whiteouts
+//! │   ├── tar-map               what its archive has beside the files' content
+//! │   ├── kept/                 files that the archive itself replaces later
 //! │   └── meta.json             LayerRecord
 //! ├── images/<hex of id>.json   ImageRecord
 //! ├── names/<hex>.json          NameRecord; named by the digest of the reference
@@ -14,6 +16,7 @@
 //! ├── snapshots/<key>/
 //! │   ├── upper/ work/          the container's writable layer
 //! │   └── meta.json             SnapshotRecord, written last
+//! ├── partial/<hex>             blobs of layers that are on their way; kept for the next attempt
 //! ├── ingest/                   being written; swept when the store is opened
 //! ├── trash/                    being deleted; swept when the store is opened
 //! └── quarantine/               damaged records, for a person to look at
@@ -35,6 +38,7 @@ pub(crate) const DIRECTORIES: &[&str] = &[
     "names",
     "init",
     "snapshots",
+    "partial",
     "ingest",
     "trash",
     "quarantine",
@@ -61,6 +65,11 @@ impl Layout {
 
     pub(crate) fn blob(&self, digest: Digest) -> PathBuf {
         self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Where the blob of a layer is gathered.
+    pub(crate) fn partial(&self, digest: Digest) -> PathBuf {
+        self.root.join("partial").join(digest.hex())
     }
 
     pub(crate) fn layer(&self, diff: DiffId) -> PathBuf {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use spec::{DiffId, Digest};
 
+use crate::Store;
 use crate::store::Inner;
 
 /// Keeps what is created under it alive; ends when dropped.
@@ -23,6 +24,15 @@ pub(crate) struct Held {
     pub(crate) purpose: String,
     pub(crate) layers: HashSet<DiffId>,
     pub(crate) blobs: HashSet<Digest>,
+}
+
+impl Store {
+    /// Keeps a blob, where it is in the store, while a lease lasts.
+    pub(crate) fn hold_blob(&self, lease: &Lease, digest: Digest) {
+        if let Some(held) = self.inner.state().leases.get_mut(&lease.number) {
+            held.blobs.insert(digest);
+        }
+    }
 }
 
 impl Drop for Lease {

@@ -1,10 +1,11 @@
 //! Taking images out of archives: Docker's `save` format and the OCI layout.
 
 mod archive;
+mod legacy;
 mod manifest;
+mod oci;
 mod spool;
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -13,19 +14,21 @@ use spec::{Classify, DiffId, Digest, ErrorKind, ImageId, Platform, Reference, Wi
 
 pub(crate) use archive::{Reporting, unpack_into};
 
+use crate::forms::FormRecord;
 use crate::layout::VERSION;
-use crate::publish::{StagedImage, StagedLayer};
+use crate::publish::{Staged, StagedBlob, StagedImage, StagedLayer};
 use crate::record::LayerRecord;
 use crate::trash::Scratch;
 use crate::unpack::{Limits, Unpacked};
 use crate::{Error, Lease, Result, Store};
-use archive::{ArchiveLayer, Contents};
+use archive::{ArchiveLayer, Contents, LayerContent};
 use manifest::{Described, DescribedLayer};
 
 /// What `load` may be told.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Which image of an index; the host's by default.
+    /// Which image of an index; all that are in the archive by default, the name going to the
+    /// host's.
     pub platform: Option<Platform>,
     /// Bounds against hostile archives.
     pub limits: Limits,
@@ -36,6 +39,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// The images.
     pub images: Vec<LoadedImage>,
+    /// Other platforms of those images: they are reached through the index of the same name.
+    pub companions: Vec<ImageId>,
 }
 
 /// An image taken out of an archive.
@@ -79,30 +84,63 @@ impl Store {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Loaded> {
         let scratch = Scratch::create(self.layout())?;
-        let contents = archive::read(source, &scratch, &options.limits, progress)?;
+        let known = |digest: Digest| self.known_layer(lease, digest);
+        let request = archive::Request {
+            scratch: &scratch,
+            limits: &options.limits,
+            progress,
+            known: &known,
+        };
+        let contents = archive::read(source, &request)?;
         let described = manifest::describe(&contents, options.platform.as_ref())?;
         let mut images = Vec::new();
-        let mut layers: BTreeMap<DiffId, StagedLayer> = BTreeMap::new();
+        let mut companions = Vec::new();
+        let mut layers = Vec::new();
         for image in described {
             let config = check_config(&image.config)?;
             self.check_layers(lease, &contents, &image, &config, &mut layers)?;
+            companions.push(image.is_companion);
             images.push(StagedImage {
                 config: Arc::new(config),
                 config_bytes: image.config,
-                manifest: image.manifest,
+                manifest: image
+                    .manifest
+                    .map(|manifest| (manifest.media_type, manifest.bytes)),
+                index: image.index,
+                target: image.target,
                 references: image.references,
             });
         }
-        let layers = layers.into_values().collect();
         let published = self.publish(lease, &scratch, layers, images)?;
-        let images = published.into_iter().map(|image| LoadedImage {
-            id: image.id,
-            references: image.references,
-            replaced: image.replaced,
-        });
-        Ok(Loaded {
-            images: images.collect(),
-        })
+        let mut loaded = Loaded::default();
+        for (image, is_companion) in published.into_iter().zip(companions) {
+            match is_companion {
+                true => loaded.companions.push(image.id),
+                false => loaded.images.push(LoadedImage {
+                    id: image.id,
+                    references: image.references,
+                    replaced: image.replaced,
+                }),
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// The layer of which the store has a form of this digest already; the lease holds it.
+    fn known_layer(&self, lease: &Lease, digest: Digest) -> Option<DiffId> {
+        let plain = DiffId::new(digest);
+        let found = {
+            let state = self.inner.state();
+            match state.layers.contains_key(&plain) {
+                true => Some(plain),
+                false => state.layers.values().find_map(|layer| {
+                    let has = layer.forms.iter().any(|form| form.digest == digest);
+                    let readable = || state.forms(layer).iter().any(|form| form.digest == digest);
+                    (has && readable()).then_some(layer.diff_id)
+                }),
+            }
+        };
+        found.filter(|diff| self.hold_layers(lease, &[*diff])[0])
     }
 
     /// Compares the layers of an image with its config, and stages those that are new.
@@ -112,7 +150,7 @@ impl Store {
         contents: &Contents,
         image: &Described,
         config: &ImageConfig,
-        staged: &mut BTreeMap<DiffId, StagedLayer>,
+        staged: &mut Vec<StagedLayer>,
     ) -> Result<()> {
         let diffs = &config.rootfs.diff_ids;
         if diffs.len() != image.layers.len() {
@@ -131,26 +169,69 @@ impl Store {
                 Err(what) => return Err(bad(what)),
             };
             check_blob(layer, found)?;
-            let (dir, unpacked) = match &found.unpacked {
-                Ok(unpacked) => unpacked,
-                Err(error) => return Err(failed_layer(&layer.path, error)),
+            let got = match &found.content {
+                LayerContent::Unpacked(..) | LayerContent::Known(_) => {
+                    found.diff_id().expect("an unpacked layer has an identity")
+                }
+                LayerContent::Failed(error) => return Err(failed_layer(&layer.path, error)),
             };
-            let got = found.diff_id().expect("an unpacked layer has an identity");
             if got != *diff {
                 return Err(bad(format!(
                     "invalid diffID for layer {number}: expected \"{diff}\", got \"{got}\""
                 )));
             }
-            if known[number] {
-                continue;
-            }
-            staged.entry(got).or_insert_with(|| StagedLayer {
-                dir: dir.clone(),
-                record: layer_record(got, unpacked, Some(found.blob)),
-            });
+            let keeps_form = image.manifest.is_some();
+            stage_layer(layer, found, known[number], keeps_form, staged);
         }
         Ok(())
     }
+}
+
+/// Adds a layer to those that are to be published, unless the store or the list has it already.
+fn stage_layer(
+    layer: &DescribedLayer,
+    found: &ArchiveLayer,
+    is_known: bool,
+    keeps_form: bool,
+    staged: &mut Vec<StagedLayer>,
+) {
+    let LayerContent::Unpacked(dir, unpacked) = &found.content else {
+        return;
+    };
+    let diff = found.diff_id().expect("an unpacked layer has an identity");
+    // The compressed form is of use only to a manifest that names it.
+    let form = match (&layer.blob, &found.spooled) {
+        (Some(blob), Some(path)) if keeps_form && blob.digest != diff.digest() => {
+            Some((blob, path))
+        }
+        _ => None,
+    };
+    let here = |staged: &StagedLayer| {
+        let same_form = form.is_none_or(|(blob, _)| {
+            let forms = &staged.inner.record.forms;
+            forms.iter().any(|known| known.digest == blob.digest)
+        });
+        staged.diff_id() == diff && same_form
+    };
+    if (is_known && form.is_none()) || staged.iter().any(here) {
+        return;
+    }
+    let mut record = layer_record(diff, unpacked, Some(found.blob));
+    record.forms = form
+        .iter()
+        .map(|(blob, _)| FormRecord::new(&blob.media_type, blob.digest, blob.size))
+        .collect();
+    staged.push(StagedLayer::from(Staged {
+        dir: dir.clone(),
+        record,
+        blob: form.map(|(blob, path)| StagedBlob {
+            digest: blob.digest,
+            path: path.clone(),
+            size: blob.size,
+        }),
+        _scratch: None,
+        _claim: None,
+    }));
 }
 
 pub(crate) fn layer_record(
@@ -168,6 +249,8 @@ pub(crate) fn layer_record(
         tree: unpacked.tree,
         // The digest of a layer that is not compressed tells nothing new.
         blob: blob.filter(|blob| *blob != diff_id.digest()),
+        archive: unpacked.archive,
+        forms: Vec::new(),
     }
 }
 
@@ -193,10 +276,10 @@ fn check_blob(layer: &DescribedLayer, found: &ArchiveLayer) -> Result<()> {
     if named.is_some_and(|hex| found.blob.hex() != hex) {
         return Err(manifest::mismatch(&layer.path, found.blob));
     }
-    match layer.blob {
-        Some((digest, size)) if size != found.size => Err(bad(format!(
-            "blob {digest} has {} bytes, its descriptor says {size}",
-            found.size
+    match &layer.blob {
+        Some(blob) if blob.size != found.size => Err(bad(format!(
+            "blob {} has {} bytes, its descriptor says {}",
+            blob.digest, found.size, blob.size
         ))),
         _ => Ok(()),
     }

@@ -9,8 +9,10 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use spec::manifest::Descriptor;
 use spec::{DiffId, Digest, ImageId, Reference, Timestamp};
 
+use crate::forms::FormRecord;
 use crate::layout::VERSION;
 use crate::unpack::{RootEntry, Tree};
 use crate::{Error, Result};
@@ -41,6 +43,28 @@ pub(crate) struct LayerRecord {
     /// The compressed blob it came from, where its digest is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blob: Option<Digest>,
+    /// Its uncompressed archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) archive: Option<ArchiveRecord>,
+    /// Its compressed forms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) forms: Vec<FormRecord>,
+}
+
+/// The uncompressed archive of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ArchiveRecord {
+    pub(crate) size: u64,
+    /// It could not be mapped: only a kept blob has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unmapped: bool,
+}
+
+impl LayerRecord {
+    /// Tells whether the archive can be rebuilt from the unpacked layer.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.archive.is_some_and(|archive| !archive.unmapped)
+    }
 }
 
 /// An image: its config is the blob of the same digest.
@@ -51,14 +75,31 @@ pub(crate) struct ImageRecord {
     /// The manifest it came with, whose bytes are kept as a blob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) manifest: Option<ManifestRecord>,
+    /// Other manifests with the same config.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) manifests: Vec<ManifestRecord>,
 }
 
-/// Where an image's manifest is.
+/// Where a manifest or an index is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ManifestRecord {
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
+}
+
+impl ManifestRecord {
+    pub(crate) fn of(descriptor: &Descriptor) -> Self {
+        Self {
+            media_type: descriptor.media_type.clone(),
+            digest: descriptor.digest,
+            size: descriptor.size,
+        }
+    }
+
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type.clone(), self.digest, self.size)
+    }
 }
 
 /// A name.
@@ -68,6 +109,9 @@ pub(crate) struct NameRecord {
     pub(crate) reference: Reference,
     pub(crate) image: ImageId,
     pub(crate) tagged: Timestamp,
+    /// The manifest or index that it was pulled as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<ManifestRecord>,
 }
 
 /// A container's writable layer.
@@ -197,6 +241,41 @@ mod tests {
             encode(&serde_json::from_str::<ImageRecord>(&image).unwrap()),
             &image,
         );
+    }
+
+    /// What later builds of version 1 write besides; what is not there is not written.
+    #[test]
+    fn additions_to_version_1_read_their_golden_bytes() {
+        let id = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let document = format!(r#"{{"media_type":"a/b","digest":"{id}","size":7}}"#);
+        let layer = format!(
+            r#"{{"version":1,"diff_id":"{id}","size":5,"entries":2,"opaque_root":false,"blob":"{id}","archive":{{"size":10240}},"forms":[{{"media_type":"a/b","digest":"{id}","size":3,"recipe":"go-6 1f8b08000000000000ff"}},{{"media_type":"a/b","digest":"{id}","size":4,"tried":1,"dropped":true}}]}}"#
+        );
+        let unmapped = format!(
+            r#"{{"version":1,"diff_id":"{id}","size":5,"entries":2,"opaque_root":false,"archive":{{"size":10240,"unmapped":true}}}}"#
+        );
+        let image = format!(
+            r#"{{"version":1,"id":"{id}","manifest":{document},"manifests":[{document}]}}"#
+        );
+        let name = format!(
+            r#"{{"version":1,"reference":"docker.io/library/a:b","image":"{id}","tagged":"2023-11-14T22:13:20Z","target":{document}}}"#
+        );
+        for golden in [layer, unmapped] {
+            let record: LayerRecord = serde_json::from_str(&golden).unwrap();
+            assert_eq!(String::from_utf8(encode(&record)).unwrap(), golden);
+            for form in &record.forms {
+                assert_eq!(form.recipe().is_some(), form.recipe.is_some());
+            }
+        }
+        let record: ImageRecord = serde_json::from_str(&image).unwrap();
+        assert_eq!(String::from_utf8(encode(&record)).unwrap(), image);
+        let record: NameRecord = serde_json::from_str(&name).unwrap();
+        assert_eq!(String::from_utf8(encode(&record)).unwrap(), name);
+        // A recipe of a later build costs that form, not the layer.
+        let later =
+            format!(r#"{{"media_type":"a/b","digest":"{id}","size":3,"recipe":"brotli-11 00"}}"#);
+        let form: FormRecord = serde_json::from_str(&later).unwrap();
+        assert_eq!(form.recipe(), None);
     }
 
     #[test]

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use spec::image::ImageConfig;
+use spec::manifest::{Index, media};
 use spec::{DiffId, Digest, ImageId};
 
 use crate::layout::{Layout, VERSION};
-use crate::record::{self, ImageRecord, LayerRecord, MAX_CONFIG, NameRecord, SnapshotRecord};
+use crate::record::{
+    self, ImageRecord, LayerRecord, MAX_CONFIG, ManifestRecord, NameRecord, SnapshotRecord,
+};
 use crate::store::{ImageEntry, NameEntry, Problem, State, io};
-use crate::{Result, snapshots, trash};
+use crate::{Result, snapshots, tarmap, trash};
 
 struct Recovery<'l> {
     layout: &'l Layout,
@@ -32,6 +35,8 @@ pub(crate) fn recover(layout: &Layout) -> Result<(State, Vec<Problem>)> {
     recovery.layers()?;
     recovery.images()?;
     recovery.names()?;
+    recovery.indexes();
+    recovery.partials()?;
     recovery.snapshots()?;
     recovery.inits()?;
     Ok((recovery.state, recovery.problems))
@@ -63,6 +68,17 @@ impl Recovery<'_> {
                     self.quarantine(&path, "belongs to another layer");
                 }
                 Ok(_) if !path.join("diff").is_dir() => self.quarantine(&path, "has no content"),
+                Ok(mut record) if record.is_mapped() && !path.join(tarmap::MAP).is_file() => {
+                    self.report(
+                        &path,
+                        "lost its tar map: it cannot be pushed or saved".to_owned(),
+                    );
+                    // A blob that was kept has the archive still.
+                    if let Some(archive) = &mut record.archive {
+                        archive.unmapped = true;
+                    }
+                    self.state.layers.insert(diff, record);
+                }
                 Ok(record) => {
                     self.state.layers.insert(diff, record);
                 }
@@ -111,6 +127,7 @@ impl Recovery<'_> {
                         version: VERSION,
                         id,
                         manifest: None,
+                        manifests: Vec::new(),
                     };
                     record::write(&path, &record, sys::fs::Durability::Synced)?;
                     record
@@ -127,6 +144,7 @@ impl Recovery<'_> {
             let entry = ImageEntry {
                 config: Arc::new(config),
                 manifest: record.manifest,
+                manifests: record.manifests,
             };
             self.state.images.insert(id, entry);
         }
@@ -151,10 +169,56 @@ impl Recovery<'_> {
                     let entry = NameEntry {
                         image: record.image,
                         tagged: record.tagged,
+                        target: record.target,
                     };
                     self.state.names.insert(record.reference, entry);
                 }
                 Err(what) => self.quarantine(&path, &what),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the indexes that names stand for: a damaged one costs its other platforms only.
+    fn indexes(&mut self) {
+        let names = self.state.names.values();
+        let targets: Vec<ManifestRecord> = names.filter_map(|name| name.target.clone()).collect();
+        for target in targets
+            .iter()
+            .filter(|target| media::is_index(&target.media_type))
+        {
+            if self.state.indexes.contains_key(&target.digest) {
+                continue;
+            }
+            let path = self.layout.blob(target.digest);
+            let found = record::read_small(&path, MAX_CONFIG).and_then(|bytes| {
+                if Digest::of(&bytes) != target.digest {
+                    return Err("does not have the bytes of its digest".to_owned());
+                }
+                Index::parse(&target.media_type, &bytes).map_err(|error| error.to_string())
+            });
+            match found {
+                Ok(index) => {
+                    let index = Arc::new(index);
+                    self.state.indexes.insert(target.digest, index);
+                }
+                Err(what) => {
+                    let known = self.state.blobs.remove(&target.digest).is_some();
+                    match known {
+                        true => self.quarantine(&path, &format!("is an index that {what}")),
+                        false => self.report(&path, "is an index that is missing".to_owned()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Downloads that were interrupted stay; what is no download goes.
+    fn partials(&mut self) -> Result<()> {
+        for (path, name) in entries(&self.layout.dir("partial"))? {
+            let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+            if hex(&name).is_none() || !is_file {
+                self.quarantine(&path, "is no interrupted download");
             }
         }
         Ok(())

@@ -10,10 +10,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
-use spec::{ChainId, DiffId, ImageId, Rootfs, Timestamp};
+use spec::{ChainId, DiffId, Digest, ImageId, Rootfs, Timestamp};
 use sys::fs::Durability;
 use sys::root::{Dir, GuestPath, Kind, Root};
 
+use crate::gc::Piece;
 use crate::images::no_such;
 use crate::layout::VERSION;
 use crate::record::{self, SnapshotRecord};
@@ -131,11 +132,7 @@ impl Store {
 
     /// Gives the writable layer's root the attributes of the image's: overlayfs shows the topmost.
     fn dress_root(&self, record: &SnapshotRecord, upper: &Path) -> Result<()> {
-        let root = {
-            let state = self.inner.state();
-            let mut topmost_first = record.layers.iter().rev();
-            topmost_first.find_map(|diff| state.layers.get(diff).and_then(|layer| layer.root))
-        };
+        let (uid, gid, mode) = self.root_attributes(&record.layers);
         let failed = |source| Error::Sys {
             action: "set up the writable layer".into(),
             source,
@@ -143,9 +140,17 @@ impl Store {
         let dir = Root::open(upper)
             .and_then(|root| root.open_dir(&GuestPath::root()))
             .map_err(failed)?;
-        let (uid, gid, mode) = root.map_or((0, 0, 0o755), |root| (root.uid, root.gid, root.mode));
         dir.set_own(uid, gid, Mode::from_raw_mode(mode), None)
             .map_err(failed)
+    }
+
+    /// Owner, group and mode that a stack of layers gives to the root directory.
+    pub(crate) fn root_attributes(&self, layers: &[DiffId]) -> (u32, u32, u32) {
+        let state = self.inner.state();
+        let mut topmost_first = layers.iter().rev();
+        let root =
+            topmost_first.find_map(|diff| state.layers.get(diff).and_then(|layer| layer.root));
+        root.map_or((0, 0, 0o755), |root| (root.uid, root.gid, root.mode))
     }
 
     fn ensure_init(&self, record: &SnapshotRecord) -> Result<()> {
@@ -201,6 +206,17 @@ impl Store {
         }
     }
 
+    /// Directories that a container's root file system consists of, topmost first.
+    pub(crate) fn stack_of(&self, key: &str) -> Result<Vec<PathBuf>> {
+        let record = self.snapshot_record(key)?;
+        let mut stack = vec![
+            self.layout().snapshot(&record.key).join("upper"),
+            self.layout().init(&record.init),
+        ];
+        stack.extend(self.lowers(&self.inner.state(), &record.layers));
+        Ok(stack)
+    }
+
     /// Says how to mount a snapshot, again before every start of its container.
     ///
     /// Removes the mark that a volatile overlay leaves in its work directory, which the kernel
@@ -222,7 +238,7 @@ impl Store {
         })
     }
 
-    fn snapshot_record(&self, key: &str) -> Result<SnapshotRecord> {
+    pub(crate) fn snapshot_record(&self, key: &str) -> Result<SnapshotRecord> {
         let state = self.inner.state();
         let record = state.snapshots.get(key);
         record.cloned().ok_or_else(|| Error::NoSuchSnapshot {
@@ -237,8 +253,8 @@ impl Store {
 
     /// Removes a snapshot, which must not be mounted; absent is fine.
     ///
-    /// It is gone at once; its files are deleted before this returns. Layers of images that were
-    /// removed meanwhile stay until the next [`Store::gc`].
+    /// It is gone at once; its files are deleted before this returns, and so are layers that only
+    /// it needed any more because its image was removed by force.
     ///
     /// # Errors
     ///
@@ -250,11 +266,40 @@ impl Store {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
             done => Some(done?),
         };
-        self.inner.state().snapshots.remove(key);
-        match hidden {
-            Some(hidden) => trash::delete(&hidden),
+        let orphaned = {
+            let mut state = self.inner.state();
+            let record = state.snapshots.remove(key);
+            record.filter(|record| !state.images.contains_key(&record.image))
+        };
+        if let Some(hidden) = hidden {
+            trash::delete(&hidden)?;
+        }
+        match orphaned {
+            Some(record) => self.remove_orphans(&record),
             None => Ok(()),
         }
+    }
+
+    /// Removes layers of a snapshot that is gone, where nothing else refers to them.
+    fn remove_orphans(&self, record: &SnapshotRecord) -> Result<()> {
+        let garbage = {
+            let _writer = self.inner.writer();
+            let mut blobs: Vec<Digest> = vec![record.image.digest()];
+            {
+                let state = self.inner.state();
+                let layers = record
+                    .layers
+                    .iter()
+                    .filter_map(|diff| state.layers.get(diff));
+                blobs.extend(layers.flat_map(|layer| layer.kept_blobs()));
+            }
+            self.hide_garbage_if(|piece| match piece {
+                Piece::Layer(diff) => record.layers.contains(diff),
+                Piece::Blob(digest) => blobs.contains(digest),
+                Piece::Init(name) => *name == record.init,
+            })?
+        };
+        garbage.delete().map(drop)
     }
 
     /// Bytes that a container has written: the files of its writable layer (`SizeRw`).

@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use spec::image::ImageConfig;
+use spec::manifest::Index;
 use spec::{DiffId, Digest, ImageId, Reference, Timestamp};
 
 use crate::layout::{DIRECTORIES, Layout, VERSION};
@@ -36,6 +38,9 @@ pub(crate) struct Inner {
     pub(crate) layout: Layout,
     writer: Mutex<()>,
     state: Mutex<State>,
+    settling: Mutex<()>,
+    /// How often receiving a layer failed for want of space.
+    pub(crate) full: AtomicU64,
     problems: Vec<Problem>,
     /// Held for as long as the store is open; the kernel releases it with the process.
     _lock: std::fs::File,
@@ -51,6 +56,10 @@ pub(crate) struct State {
     pub(crate) snapshots: BTreeMap<String, SnapshotRecord>,
     pub(crate) inits: BTreeSet<String>,
     pub(crate) leases: BTreeMap<u64, Held>,
+    /// Blobs that are being received: their partial files belong to somebody.
+    pub(crate) receiving: BTreeSet<Digest>,
+    /// Indexes that names stand for.
+    pub(crate) indexes: BTreeMap<Digest, Arc<Index>>,
     next_lease: u64,
 }
 
@@ -58,12 +67,23 @@ pub(crate) struct State {
 pub(crate) struct ImageEntry {
     pub(crate) config: Arc<ImageConfig>,
     pub(crate) manifest: Option<ManifestRecord>,
+    /// Other manifests with the same config.
+    pub(crate) manifests: Vec<ManifestRecord>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct NameEntry {
     pub(crate) image: ImageId,
     pub(crate) tagged: Timestamp,
+    /// The manifest or index that it was pulled as.
+    pub(crate) target: Option<ManifestRecord>,
+}
+
+impl ImageEntry {
+    /// All manifests that it came with, the first one first.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = &ManifestRecord> {
+        self.manifest.iter().chain(&self.manifests)
+    }
 }
 
 impl Inner {
@@ -71,6 +91,13 @@ impl Inner {
         self.state
             .lock()
             .expect("no panics while the tables are held")
+    }
+
+    /// Held by the one who settles; taken before `writer`.
+    pub(crate) fn settling(&self) -> MutexGuard<'_, ()> {
+        self.settling
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, ()> {
@@ -104,6 +131,8 @@ impl Store {
             layout,
             writer: Mutex::new(()),
             state: Mutex::new(state),
+            settling: Mutex::new(()),
+            full: AtomicU64::new(0),
             problems,
             _lock: lock,
         });

@@ -214,16 +214,14 @@ pub(crate) struct ChunkReader {
     at: usize,
 }
 
-impl ChunkReader {
-    /// Takes what is left, so that the other end sees all of its stream.
-    pub(crate) fn drain(&mut self) -> io::Result<()> {
-        loop {
-            let len = self.fill_buf()?.len();
-            if len == 0 {
-                return Ok(());
-            }
-            self.consume(len);
+/// Takes what is left of a stream, so that whoever makes it sees all of it.
+pub(crate) fn drain(stream: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let len = stream.fill_buf()?.len();
+        if len == 0 {
+            return Ok(());
         }
+        stream.consume(len);
     }
 }
 

@@ -105,6 +105,11 @@ impl<R: BufRead> Entries<R> {
         self.source
     }
 
+    /// The stream itself, to tell it what is done with its bytes.
+    pub(crate) fn source_mut(&mut self) -> &mut R {
+        &mut self.source
+    }
+
     /// Skips what is left of an entry and reads the next; `None` at the end of the archive.
     pub(crate) fn next(&mut self) -> Result<Option<Entry>, TarError> {
         if self.done {

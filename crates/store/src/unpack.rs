@@ -4,7 +4,7 @@
 //! directory is a temporary one that nobody else sees; what is unsafe in the archive is refused
 //! there ([`apply`]), and a failed unpacking leaves a directory that its owner deletes.
 
-mod apply;
+pub(crate) mod apply;
 mod limits;
 
 use std::io::Read;
@@ -15,10 +15,13 @@ use spec::DiffId;
 
 pub use limits::Limits;
 
+pub(crate) use apply::attributes;
 pub(crate) use apply::{OPAQUE, RootEntry, Tree};
 
-use crate::stream::{self, Counting, Hashing};
+use crate::record::ArchiveRecord;
+use crate::stream::{self, ChunkReader, Counting, Hashing};
 use crate::tar::Entries;
+use crate::tarmap::Recorder;
 use crate::{Error, Result};
 
 /// A layer on disk, not yet published.
@@ -36,9 +39,12 @@ pub(crate) struct Unpacked {
     pub(crate) root: Option<RootEntry>,
     /// What the directory holds; `None` where the archive replaced whole directories of its own.
     pub(crate) tree: Option<Tree>,
+    /// Its uncompressed archive, once that is known.
+    pub(crate) archive: Option<ArchiveRecord>,
 }
 
-/// Unpacks an archive into an existing, empty directory.
+/// Unpacks an archive into `diff/`, which exists and is empty, of a layer's directory, and writes
+/// its tar map beside it.
 ///
 /// # Errors
 ///
@@ -59,23 +65,7 @@ pub(crate) fn unpack(
     let (sender, chunks) = stream::pipe();
     std::thread::scope(|scope| {
         let pump = scope.spawn(|| sender.pump(&mut decoded, hashing, limits, &consumed));
-        let applied = (|| {
-            let mut applier = apply::Applier::new(directory, limits)?;
-            let mut entries = Entries::new(chunks);
-            while let Some(entry) = entries.next().map_err(bad_tar)? {
-                applier.apply(&entry, &mut entries)?;
-            }
-            let applied = applier.finish()?;
-            // The digest is over the whole stream, padding behind the archive's end included.
-            entries
-                .into_inner()
-                .drain()
-                .map_err(|source| Error::BadArchive {
-                    what: "failed to read the archive".to_owned(),
-                    source: Some(Box::new(source)),
-                })?;
-            Ok(applied)
-        })();
+        let applied = apply_all(chunks, directory, limits);
         let pumped = pump.join().map_err(|_| Error::BadArchive {
             what: "the decoder crashed".to_owned(),
             source: None,
@@ -89,6 +79,30 @@ pub(crate) fn unpack(
                 ..applied
             }),
         }
+    })
+}
+
+fn apply_all(chunks: ChunkReader, directory: &Path, limits: &Limits) -> Result<Unpacked> {
+    let mut applier = apply::Applier::new(&directory.join("diff"), limits)?;
+    let mut entries = Entries::new(Recorder::create(chunks, directory)?);
+    let applied = (|| {
+        while let Some(entry) = entries.next().map_err(bad_tar)? {
+            applier.apply(&entry, &mut entries)?;
+        }
+        // The digest is over the whole stream, padding behind the archive's end included.
+        stream::drain(entries.source_mut()).map_err(|source| Error::BadArchive {
+            what: "failed to read the archive".to_owned(),
+            source: Some(Box::new(source)),
+        })
+    })();
+    if let Err(error) = applied {
+        // That the map could not be written looks like a stream that fails.
+        return Err(entries.source_mut().take_failure().unwrap_or(error));
+    }
+    let archive = entries.into_inner().finish()?;
+    Ok(Unpacked {
+        archive: Some(archive),
+        ..applier.finish()?
     })
 }
 

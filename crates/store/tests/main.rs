@@ -15,3 +15,13 @@ mod recovery;
 mod snapshots;
 #[path = "store/unpack.rs"]
 mod unpack;
+#[path = "store/ingest.rs"]
+mod ingest;
+#[path = "store/pulled.rs"]
+mod pulled;
+#[path = "store/tarmap.rs"]
+mod tarmap;
+#[path = "store/pull_faults.rs"]
+mod pull_faults;
+#[path = "store/out.rs"]
+mod out;

@@ -20,6 +20,8 @@ pub mod fs;
 pub mod keyring;
 pub mod memfd;
 #[allow(unsafe_code)]
+pub mod mntns;
+#[allow(unsafe_code)]
 pub mod mount;
 pub mod netlink;
 #[allow(unsafe_code)]

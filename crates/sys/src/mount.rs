@@ -311,6 +311,62 @@ fn old_overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
     open_path(layers.upper)
 }
 
+/// Makes a read-only overlay of directories, topmost first, mounted nowhere.
+///
+/// # Errors
+///
+/// No directory, or one that overlayfs refuses.
+pub fn overlay_read_only(lowers: &[PathBuf]) -> Result<OwnedFd> {
+    match lowers {
+        [] => Err(Error::new("an overlay of nothing", Errno::INVAL)),
+        // Overlayfs wants two layers at least.
+        [only] => {
+            let copy = copy_path(only, Reach::Single)?;
+            change(
+                copy.as_fd(),
+                Change::set(Attributes::MOUNT_ATTR_RDONLY),
+                Reach::Single,
+            )?;
+            Ok(copy)
+        }
+        _ => {
+            let holders: Vec<OwnedFd> = lowers
+                .iter()
+                .map(|path| open_path(path))
+                .collect::<Result<_>>()?;
+            let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+            let mut options = vec![("source".to_owned(), Some("overlay".to_owned()))];
+            options.extend(
+                holders
+                    .iter()
+                    .map(|fd| ("lowerdir+".to_owned(), Some(name(fd)))),
+            );
+            match create("overlay", &options, Attributes::MOUNT_ATTR_RDONLY) {
+                // Kernels before 6.5 do not know `lowerdir+`, and the old call wants a place.
+                Err(e) if e.errno() == Errno::INVAL => {
+                    let names = holders.iter().map(name).collect::<Vec<_>>().join(":");
+                    crate::mntns::private(|| old_read_only(&lowers[0], &names)).map_err(|_| e)
+                }
+                made => made,
+            }
+        }
+    }
+}
+
+fn old_read_only(place: &Path, lowers: &str) -> Result<OwnedFd> {
+    let data = std::ffi::CString::new(format!("lowerdir={lowers}"))
+        .map_err(|_| Error::new("mount data", Errno::INVAL))?;
+    rustix::mount::mount(
+        "overlay",
+        place,
+        "overlay",
+        MountFlags::RDONLY,
+        data.as_c_str(),
+    )
+    .map_err(|e| Error::new(format!("mount(overlay, `{}`)", place.display()), e))?;
+    copy_path(place, Reach::Single)
+}
+
 /// Opens a host directory as a place, links followed.
 pub fn open_path(path: &Path) -> Result<OwnedFd> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())

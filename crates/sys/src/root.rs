@@ -14,7 +14,7 @@
 
 mod dir;
 
-pub use dir::{Dir, Kind, Metadata, Times, set_open, set_open_times};
+pub use dir::{Dir, Kind, Metadata, Times, metadata, set_open, set_open_times};
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

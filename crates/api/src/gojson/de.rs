@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
 use serde_json::{Map, Value};
 
+use super::syntax;
+
 /// How a type is called in Docker's error texts.
 #[derive(Debug, Clone, Copy)]
 pub struct Names {
@@ -57,7 +59,7 @@ pub fn parse(text: &[u8]) -> Result<Value, DecodeError> {
             if e.is_eof() {
                 DecodeError::Truncated
             } else {
-                DecodeError::Syntax(e.to_string())
+                DecodeError::Syntax(syntax::complaint(text).unwrap_or_else(|| e.to_string()))
             }
         })?;
     parser.end().map_err(|_| DecodeError::Trailing)?;
@@ -72,6 +74,19 @@ pub fn decode<T: DeserializeOwned>(text: &[u8], names: Names) -> Result<T, Decod
 /// Reads a parsed document into a wire type.
 pub fn decode_value<T: DeserializeOwned>(value: &Value, names: Names) -> Result<T, DecodeError> {
     T::deserialize(Node(value)).map_err(|e| DecodeError::Type(e.text(names)))
+}
+
+/// Reads a text as Go's `Unmarshal` does, whose words for syntax differ from those of a body.
+///
+/// # Errors
+///
+/// Go's words alone, without any prefix.
+pub fn unmarshal<T: DeserializeOwned>(text: &[u8], names: Names) -> Result<T, String> {
+    decode(text, names).map_err(|error| match error {
+        DecodeError::Empty | DecodeError::Truncated => "unexpected end of JSON input".to_owned(),
+        DecodeError::Trailing => syntax::trailing(text).unwrap_or_else(|| error.to_string()),
+        DecodeError::Syntax(why) | DecodeError::Type(why) => why,
+    })
 }
 
 struct Node<'de>(&'de Value);

@@ -1,6 +1,7 @@
 //! Commands about containers.
 
 mod attach;
+mod commit;
 mod create;
 mod each;
 mod exec;
@@ -387,11 +388,28 @@ pub const UPDATE: Command = Command::new(
 .spellings(&["container update", "update"]);
 
 /// `commit`
-pub const COMMIT: Command = Command::not_yet(
+pub const COMMIT: Command = Command::new(
     "commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
     "commit",
     "Create a new image from a container's changes",
+    commit::commit,
 )
+.flags(&[
+    Flag::string(
+        "author",
+        'a',
+        "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")",
+    ),
+    Flag::list(
+        "change",
+        'c',
+        "Apply Dockerfile instruction to the created image",
+    ),
+    Flag::string("message", 'm', "Commit message"),
+    Flag::bool("pause", 'p', "Pause container during commit").default("true", "true"),
+])
+.arity(Arity::Range(1, 2))
+.flags_first()
 .spellings(&["container commit", "commit"]);
 /// `cp`
 pub const CP: Command = Command::not_yet(
@@ -408,11 +426,18 @@ pub const DIFF: Command = Command::not_yet(
 )
 .spellings(&["container diff", "diff"]);
 /// `export`
-pub const EXPORT: Command = Command::not_yet(
+pub const EXPORT: Command = Command::new(
     "export [OPTIONS] CONTAINER",
     "export",
     "Export a container's filesystem as a tar archive",
+    commit::export,
 )
+.flags(&[Flag::string(
+    "output",
+    'o',
+    "Write to a file, instead of STDOUT",
+)])
+.arity(Arity::Exact(1))
 .spellings(&["container export", "export"]);
 
 const LS: Command = PS.named("ls", "ls [OPTIONS]").aliases(&["ps", "list"]);

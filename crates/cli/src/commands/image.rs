@@ -4,13 +4,18 @@ mod history;
 mod list;
 mod load;
 mod prune;
+mod pull;
+mod push;
 mod remove;
+mod save;
 
-pub use load::pull_for_create;
 pub use prune::remove_unused;
+pub use pull::for_create as pull_for_create;
 
 use super::{filter, format_list, format_one, inspect};
-use crate::flags::{Flag, Kind};
+use crate::exit::Failure;
+use crate::flags::{Flag, Kind, Parsed};
+use crate::platform::Platform;
 use crate::tree::{Arity, Command};
 
 /// `images`
@@ -115,26 +120,69 @@ pub const BUILD: Command = Command::not_yet(
 )
 .spellings(&["image build", "build", "builder build"]);
 /// `pull`
-pub const PULL: Command = Command::not_yet(
+pub const PULL: Command = Command::new(
     "pull [OPTIONS] NAME[:TAG|@DIGEST]",
     "pull",
     "Download an image from a registry",
+    pull::run,
 )
+.flags(&[
+    Flag::bool(
+        "all-tags",
+        'a',
+        "Download all tagged images in the repository",
+    ),
+    trust("Skip image verification"),
+    Flag::string(
+        "platform",
+        '\0',
+        "Set platform if server is multi-platform capable",
+    ),
+    Flag::bool("quiet", 'q', "Suppress verbose output"),
+])
+.arity(Arity::Exact(1))
 .spellings(&["image pull", "pull"]);
+
 /// `push`
-pub const PUSH: Command = Command::not_yet(
+pub const PUSH: Command = Command::new(
     "push [OPTIONS] NAME[:TAG]",
     "push",
     "Upload an image to a registry",
+    push::run,
 )
+.flags(&[
+    Flag::bool(
+        "all-tags",
+        'a',
+        "Push all tags of an image to the repository",
+    ),
+    trust("Skip image signing"),
+    Flag::string("platform", '\0', "Push a platform-specific manifest as a single-platform image to the registry.
+Image index won't be pushed, meaning that other manifests, including attestations won't be preserved.
+'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"),
+    Flag::bool("quiet", 'q', "Suppress verbose output"),
+])
+.arity(Arity::Exact(1))
 .spellings(&["image push", "push"]);
+
 /// `save`
-pub const SAVE: Command = Command::not_yet(
+pub const SAVE: Command = Command::new(
     "save [OPTIONS] IMAGE [IMAGE...]",
     "save",
     "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    save::run,
 )
+.flags(&[
+    Flag::string("output", 'o', "Write to a file, instead of STDOUT"),
+    Flag::string("platform", '\0', "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+])
+.arity(Arity::AtLeast(1))
 .spellings(&["image save", "save"]);
+
+/// `--disable-content-trust`, which is the only way here.
+const fn trust(usage: &'static str) -> Flag {
+    Flag::bool("disable-content-trust", '\0', usage).default("true", "true")
+}
 
 const LS: Command = IMAGES
     .named("ls", "ls [OPTIONS] [REPOSITORY[:TAG]]")
@@ -169,6 +217,12 @@ const PRUNE: Command = Command::new(
         'a',
         "Remove all unused images, not just dangling ones",
     ),
+    Flag::bool(
+        "dry-run",
+        '\0',
+        "Show what would be removed, and remove nothing",
+    )
+    .own(),
     filter('\0', "Provide filter values (e.g. \"until=<timestamp>\")"),
     Flag::bool("force", 'f', "Do not prompt for confirmation"),
 ]);
@@ -182,17 +236,13 @@ pub const GROUP: Command = Command::group(
     ],
 );
 
-/// `os/arch/variant` as the API wants it; empty for an empty text.
-pub fn platform_json(text: &str) -> String {
-    if text.is_empty() {
-        return String::new();
+/// `--platform` of what is there already; what is wrong with it is told behind `prefix`.
+pub fn variant(flags: &Parsed, prefix: &str) -> Result<Option<Platform>, Failure> {
+    match flags.str("platform") {
+        "" => Ok(None),
+        text => match Platform::parse(text) {
+            Ok(platform) => Ok(Some(platform)),
+            Err(why) => Err(Failure::new(format!("{prefix}{why}"))),
+        },
     }
-    let mut parts = text.split('/');
-    let mut out = serde_json::json!({});
-    for key in ["os", "architecture", "variant"] {
-        if let Some(part) = parts.next() {
-            out[key] = part.into();
-        }
-    }
-    out.to_string()
 }

@@ -2,11 +2,13 @@
 
 mod shape;
 
+pub use shape::layout;
+
 use api::client::{ClientError, Query, Request, escape};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::format_one;
+use super::{format_one, image};
 use crate::app::App;
 use crate::exit::{Failure, TEMPLATE};
 use crate::flags::{Flag, Parsed};
@@ -83,7 +85,11 @@ pub fn containers(app: &App, flags: Parsed) -> Run<'_> {
 
 /// `image inspect`
 pub fn images(app: &App, flags: Parsed) -> Run<'_> {
-    Box::pin(async move { inspect(app, &flags, &[Kind::Image]).await })
+    Box::pin(async move {
+        // Wrong ones are told before anything is asked.
+        image::variant(&flags, "")?;
+        inspect(app, &flags, &[Kind::Image]).await
+    })
 }
 
 /// `network inspect`
@@ -176,16 +182,15 @@ fn is_skippable(error: &ClientError) -> bool {
 async fn get(app: &App, flags: &Parsed, kind: Kind, name: &str) -> Result<Bytes, ClientError> {
     let name = escape(name);
     let mut query = Query::new();
+    let platform = image::variant(flags, "").ok().flatten();
+    let platform = platform.map_or_else(String::new, |platform| platform.json());
     let path = match kind {
         Kind::Container => {
             query.add_flag("size", flags.bool("size"));
             format!("/containers/{name}/json")
         }
         Kind::Image => {
-            query.add_some(
-                "platform",
-                crate::commands::image::platform_json(flags.str("platform")),
-            );
+            query.add_some("platform", platform);
             // Slashes are part of an image's name and of its path.
             format!("/images/{}/json", name.replace("%2F", "/"))
         }

@@ -143,11 +143,7 @@ fn mounts(container: &Container) -> Vec<WireMount> {
         name: m.name.clone().unwrap_or_default(),
         source: m.source.clone(),
         destination: m.destination.clone(),
-        driver: if m.kind == "volume" {
-            "local".to_owned()
-        } else {
-            String::new()
-        },
+        driver: m.driver.clone(),
         mode: m.mode.clone(),
         rw: m.writable,
         propagation: m.propagation.clone(),

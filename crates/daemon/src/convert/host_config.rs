@@ -227,6 +227,8 @@ fn mount_from_wire(wire: WireMount) -> Mount {
         propagation: bind.propagation,
         non_recursive: bind.non_recursive,
         create_mountpoint: bind.create_mountpoint,
+        read_only_non_recursive: bind.read_only_non_recursive,
+        read_only_force_recursive: bind.read_only_force_recursive,
         tmpfs_size: tmpfs.size_bytes,
         tmpfs_mode: tmpfs.mode,
         rest,
@@ -389,7 +391,8 @@ fn mount_to_wire(mount: &Mount) -> WireMount {
         propagation: mount.propagation.clone(),
         non_recursive: mount.non_recursive,
         create_mountpoint: mount.create_mountpoint,
-        ..BindOptions::default()
+        read_only_non_recursive: mount.read_only_non_recursive,
+        read_only_force_recursive: mount.read_only_force_recursive,
     };
     let tmpfs = TmpfsOptions {
         size_bytes: mount.tmpfs_size,

@@ -96,13 +96,13 @@ pub fn info(info: &Info, debug: bool) -> WireInfo {
         os_type: info.os_type.clone(),
         architecture: info.architecture.clone(),
         index_server_address: "https://index.docker.io/v1/".to_owned(),
-        registry_config: registries(config),
+        registry_config: registries(&info.images_config),
         n_cpu: info.cpus,
         mem_total: info.memory,
         docker_root_dir: config.data_root.display().to_string(),
-        http_proxy: config.http_proxy.clone(),
-        https_proxy: config.https_proxy.clone(),
-        no_proxy: config.no_proxy.clone(),
+        http_proxy: info.images_config.http_proxy.clone(),
+        https_proxy: info.images_config.https_proxy.clone(),
+        no_proxy: info.images_config.no_proxy.clone(),
         name: info.host_name.clone(),
         labels: config.labels.clone(),
         experimental_build: config.experimental,
@@ -140,7 +140,7 @@ fn runtimes(info: &Info) -> BTreeMap<String, Runtime> {
         .collect()
 }
 
-fn registries(config: &engine::EngineConfig) -> RegistryConfig {
+fn registries(config: &engine::config::ImagesConfig) -> RegistryConfig {
     let index = IndexConfig {
         mirrors: config.registry_mirrors.clone(),
         name: "docker.io".to_owned(),

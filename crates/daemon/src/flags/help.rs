@@ -10,7 +10,7 @@ pub fn help(program: &str) -> String {
     let mut text = format!(
         "\nUsage:\t{program} [OPTIONS]\n\nA self-sufficient runtime for containers.\n\nOptions:\n"
     );
-    for flag in TABLE {
+    for flag in TABLE.iter() {
         let letter = flag
             .letter
             .map_or_else(|| "    ".to_owned(), |l| format!("-{l}, "));

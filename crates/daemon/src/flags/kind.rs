@@ -1,8 +1,11 @@
 //! What values flags take, and how a value is checked.
 
-use Kind::{Bool, Bytes, Int, List, Map, Pool, Text, Ulimit};
+use std::time;
+
+use engine::config::Floor;
 
 use crate::listen::Host;
+use Kind::{Bool, Bytes, Choice, Duration, Int, List, Map, Pool, Space, Text, Ulimit};
 
 /// What values a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,12 @@ pub enum Kind {
     Bytes,
     /// Texts, one per flag.
     List,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A time in Go's form: `1h30m`.
+    Duration,
+    /// Space on a disk: a size, or a percentage.
+    Space,
     /// `key=value`, one per flag.
     Map,
     /// `name=soft[:hard]`, one per flag.
@@ -43,7 +52,9 @@ impl Kind {
         match self {
             Bool => "",
             Int => "int",
-            Text => "string",
+            Text | Choice(_) => "string",
+            Duration => "duration",
+            Space => "size",
             Bytes => "bytes",
             List | Self::Hosts | Self::Labels => "list",
             Map => "map",
@@ -91,6 +102,16 @@ impl Kind {
                 }
                 Ok(value.to_owned())
             }
+            Choice(words) if words.contains(&value) => Ok(value.to_owned()),
+            Choice(words) => Err(format!("{value:?} is none of {}", words.join(", "))),
+            Duration => match parse_duration(value) {
+                Some(_) => Ok(value.to_owned()),
+                None => Err(format!("time: invalid duration {value:?}")),
+            },
+            Space => match parse_floor(value) {
+                Some(_) => Ok(value.to_owned()),
+                None => Err(format!("{value:?} is neither a size nor a percentage")),
+            },
             Pool => parse_pool(value).map(|(base, size)| format!("base={base},size={size}")),
             Text | List | Map => Ok(value.to_owned()),
         }
@@ -150,6 +171,52 @@ pub fn parse_bytes(text: &str) -> Option<i64> {
     number.checked_mul(1 << shift)
 }
 
+/// Reads a time in Go's form, `1h30m`, `90s`, `1.5h`; none below zero.
+pub fn parse_duration(text: &str) -> Option<time::Duration> {
+    if text == "0" {
+        return Some(time::Duration::ZERO);
+    }
+    let mut sum = 0.0_f64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let unit = rest[digits..]
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .map_or(rest.len(), |n| digits + n);
+        let seconds = match &rest[digits..unit] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        sum += number * seconds;
+        rest = &rest[unit..];
+    }
+    if text.is_empty() {
+        return None;
+    }
+    time::Duration::try_from_secs_f64(sum).ok()
+}
+
+/// Reads space to keep free: `10GB`, `5%`, or `0` for none.
+pub fn parse_floor(text: &str) -> Option<Floor> {
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent: u8 = percent.trim().parse().ok()?;
+        return (percent < 100).then_some(match percent {
+            0 => Floor::None,
+            _ => Floor::Percent(percent),
+        });
+    }
+    match u64::try_from(parse_bytes(text)?).ok()? {
+        0 => Some(Floor::None),
+        bytes => Some(Floor::Bytes(bytes)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,5 +235,23 @@ mod tests {
             parse_pool("base=foo").unwrap_err(),
             "invalid base prefix \"foo\": netip.ParsePrefix(\"foo\"): no '/'"
         );
+    }
+
+    #[test]
+    fn times_and_floors() {
+        let seconds = |text| parse_duration(text).map(|d| d.as_secs_f64());
+        assert_eq!(seconds("1h30m"), Some(5400.0));
+        assert_eq!(seconds("1.5s"), Some(1.5));
+        assert_eq!(seconds("250ms"), Some(0.25));
+        assert_eq!(seconds("0"), Some(0.0));
+        for bad in ["", "5", "h", "-1h", "1d", "1h 2m", "1..5s"] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+        assert_eq!(parse_floor("5%"), Some(Floor::Percent(5)));
+        assert_eq!(parse_floor("10GB"), Some(Floor::Bytes(10 << 30)));
+        assert_eq!(parse_floor("0"), Some(Floor::None));
+        for bad in ["", "100%", "x", "-1%"] {
+            assert_eq!(parse_floor(bad), None, "{bad}");
+        }
     }
 }

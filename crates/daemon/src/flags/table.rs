@@ -1,10 +1,14 @@
 //! All flags of dockerd 28, their keys in `daemon.json`, and what they do here.
+//!
+//! Flags about registries and the space of images are in [`super::images`].
 
-use Effect::{Accepted, Refused, Used};
-use Kind::{Bool, Bytes, Int, List, Map, Pool, Text, Ulimit};
+use std::sync::LazyLock;
 
 use super::flag::{Effect, Flag, f};
+use super::images::IMAGES;
 use super::kind::Kind;
+use Effect::{Accepted, Refused, Used};
+use Kind::{Bool, Bytes, Int, List, Map, Pool, Text, Ulimit};
 
 const NO_TLS: Effect =
     Refused("TLS is not yet supported; listen at a unix socket, or put a proxy in front");
@@ -14,7 +18,13 @@ const NO_PROFILE: Effect = Refused(
 const NO_USERNS: Effect = Refused("user namespaces are not yet supported");
 
 /// All flags, sorted as help shows them.
-pub static TABLE: &[Flag] = &[
+pub static TABLE: LazyLock<Vec<Flag>> = LazyLock::new(|| {
+    let mut all = [OTHERS, IMAGES].concat();
+    all.sort_by_key(|flag| flag.name);
+    all
+});
+
+const OTHERS: &[Flag] = &[
     f(
         "add-runtime",
         Map,
@@ -209,21 +219,9 @@ pub static TABLE: &[Flag] = &[
     )
     .key("host-gateway-ips"),
     f(
-        "http-proxy",
-        Text,
-        Used,
-        "HTTP proxy URL to use for outgoing traffic",
-    ),
-    f(
-        "https-proxy",
-        Text,
-        Used,
-        "HTTPS proxy URL to use for outgoing traffic",
-    ),
-    f(
         "icc",
         Bool,
-        Accepted,
+        Used,
         "Enable inter-container communication for the default bridge network",
     ),
     f(
@@ -233,13 +231,6 @@ pub static TABLE: &[Flag] = &[
         "Run an init in the container to forward signals and reap processes",
     ),
     f("init-path", Text, Used, "Path to the init binary"),
-    f(
-        "insecure-registry",
-        List,
-        Used,
-        "Enable insecure registry communication",
-    )
-    .key("insecure-registries"),
     f(
         "ip",
         Text,
@@ -317,24 +308,6 @@ pub static TABLE: &[Flag] = &[
     )
     .key("log-opts"),
     f(
-        "max-concurrent-downloads",
-        Int,
-        Accepted,
-        "Set the max concurrent downloads",
-    ),
-    f(
-        "max-concurrent-uploads",
-        Int,
-        Accepted,
-        "Set the max concurrent uploads",
-    ),
-    f(
-        "max-download-attempts",
-        Int,
-        Accepted,
-        "Set the max download attempts for each pull",
-    ),
-    f(
         "metrics-addr",
         Text,
         Accepted,
@@ -366,12 +339,6 @@ pub static TABLE: &[Flag] = &[
         "Set no-new-privileges by default for new containers",
     ),
     f(
-        "no-proxy",
-        Text,
-        Used,
-        "Comma-separated list of hosts or IP addresses for which the proxy is skipped",
-    ),
-    f(
         "node-generic-resource",
         List,
         Accepted,
@@ -385,7 +352,6 @@ pub static TABLE: &[Flag] = &[
         Accepted,
         "Full timestamps without ANSI coloring",
     ),
-    f("registry-mirror", List, Used, "Preferred registry mirror").key("registry-mirrors"),
     f(
         "rootless",
         Bool,

@@ -17,11 +17,12 @@ use engine::containers::{
 };
 use futures_util::stream;
 use hyper::StatusCode;
-use spec::{ContainerName, Platform};
+use spec::ContainerName;
 
 use crate::call::Call;
 use crate::convert::{config, container, host_config};
 use crate::error::ApiError;
+use crate::platform;
 use crate::reply::{self, Reply};
 
 /// Runs to its end even if the client goes away.
@@ -58,7 +59,7 @@ pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
     };
     let create = CreateContainer {
         name,
-        platform: platform(call.query.text("platform"))?,
+        platform: platform::from_text(call.query.text("platform"))?,
         config: config::from_wire(request.config),
         host: host_config::from_wire(
             request.host_config.unwrap_or_default(),
@@ -129,18 +130,6 @@ fn invalid_name(text: &str) -> ApiError {
     ApiError::bad_request(format!(
         "Invalid container name ({shown}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
     ))
-}
-
-/// Reads a platform as clients name it.
-pub fn platform(text: &str) -> Result<Option<Platform>, ApiError> {
-    match text {
-        "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| {
-            ApiError::bad_request(format!(
-                "{text:?}: cannot parse platform specifier: invalid argument"
-            ))
-        }),
-    }
 }
 
 /// `GET /containers/json`

@@ -10,7 +10,7 @@ use hyper::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
 use spec::Timestamp;
 
 use crate::call::Call;
-use crate::convert::{container, event, image, system};
+use crate::convert::{container, event, image, system, volume};
 use crate::error::ApiError;
 use crate::reply::{self, Reply};
 
@@ -81,20 +81,32 @@ pub async fn disk_usage(call: Call) -> Result<Reply, ApiError> {
     }
     let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|k| k == kind);
     let usage = call.engine().system.disk_usage().await?;
-    let virtual_size = !call.at_least("1.44");
+    let shape = image::Shape::of(&call.version);
     let images = || {
         usage
             .images
             .iter()
-            .map(|i| image::of_usage(image::summary(i, virtual_size)))
+            .map(|i| image::usage(i, shape))
             .collect()
     };
     let containers = || usage.containers.iter().map(container::summary).collect();
+    let volumes = match wanted("volume") {
+        true => Some(
+            call.engine()
+                .volumes
+                .usage()
+                .await?
+                .iter()
+                .map(|(volume, usage)| volume::with_usage(volume, *usage))
+                .collect(),
+        ),
+        false => None,
+    };
     Ok(reply::ok(&DiskUsage {
         layers_size: wanted("image").then(|| container::to_i64(usage.layers_size)),
         images: wanted("image").then(images),
         containers: wanted("container").then(containers),
-        volumes: wanted("volume").then(Vec::new),
+        volumes,
         build_cache: wanted("build-cache").then(Vec::new),
     }))
 }

@@ -1,30 +1,112 @@
-//! Volumes: there are none yet, so that clients which list or prune them go on.
+//! Volumes.
 
-use api::network::{VolumeList, VolumePruneResponse};
+use api::volume::{VolumeCreateRequest, VolumeList, VolumePruneResponse};
+use engine::volumes::CreateVolume;
 use hyper::StatusCode;
 
 use crate::call::Call;
+use crate::convert::volume;
 use crate::error::ApiError;
 use crate::reply::{self, Reply};
 
 /// `GET /volumes`
 pub async fn list(call: Call) -> Result<Reply, ApiError> {
-    call.query
-        .filters()?
-        .only(&["dangling", "driver", "label", "name"])?;
-    Ok(reply::ok(&VolumeList::default()))
+    let filters = call.query.filters()?;
+    let volumes = call.engine().volumes.list(&filters)?;
+    Ok(reply::ok(&VolumeList {
+        volumes: volumes.iter().map(volume::to_wire).collect(),
+        warnings: None,
+    }))
 }
 
-/// `POST /volumes/prune`
+/// `GET /volumes/{name}`
+pub async fn inspect(call: Call) -> Result<Reply, ApiError> {
+    let found = call.engine().volumes.inspect(call.key())?;
+    Ok(reply::ok(&volume::to_wire(&found)))
+}
+
+/// `POST /volumes/create`
+pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
+    let body = call.json_body().await?;
+    let request = VolumeCreateRequest::decode(&body)?;
+    if request.cluster_volume_spec.is_some() {
+        return Err(no_swarm());
+    }
+    let made = call
+        .engine()
+        .volumes
+        .create(CreateVolume {
+            name: request.name,
+            driver: request.driver,
+            options: request.driver_opts,
+            labels: request.labels.unwrap_or_default(),
+        })
+        .await?;
+    Ok(reply::json(StatusCode::CREATED, &volume::to_wire(&made)))
+}
+
+/// `PUT /volumes/{name}`: only a cluster's volumes have settings that change.
+pub async fn update(_call: Call) -> Result<Reply, ApiError> {
+    Err(no_swarm())
+}
+
+fn no_swarm() -> ApiError {
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "volume update only valid for cluster volumes, but swarm is unavailable",
+    )
+}
+
+/// `DELETE /volumes/{name}`
+pub async fn remove(call: Call) -> Result<Reply, ApiError> {
+    let force = call.query.flag("force");
+    call.engine().volumes.remove(call.key(), force).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `POST /volumes/prune`; before API 1.42 named volumes went too. `dry-run` removes nothing.
 pub async fn prune(call: Call) -> Result<Reply, ApiError> {
-    call.query.filters()?.only(&["all", "label", "label!"])?;
-    Ok(reply::ok(&VolumePruneResponse::default()))
+    let mut filters = call.query.filters()?;
+    if !call.at_least("1.42") && filters.get("all").is_none() {
+        filters.add("all", "true");
+    }
+    let volumes = call.engine().volumes;
+    let (volumes_deleted, space_reclaimed) = if call.query.flag("dry-run") {
+        let doomed = volumes.prunable(&filters)?;
+        let names = doomed.iter().map(|volume| volume.name.to_string());
+        (names.collect(), 0)
+    } else {
+        let pruned = volumes.prune(&filters).await?;
+        (pruned.deleted, pruned.reclaimed)
+    };
+    Ok(reply::ok(&VolumePruneResponse {
+        volumes_deleted,
+        space_reclaimed,
+    }))
 }
 
-/// `GET` and `DELETE /volumes/{name}`
-pub async fn none(call: Call) -> Result<Reply, ApiError> {
-    Err(ApiError::new(
-        StatusCode::NOT_FOUND,
-        format!("get {}: no such volume", call.key()),
-    ))
+/// `POST /volumes/{name}/rename?name=`: beyond Docker.
+pub async fn rename(call: Call) -> Result<Reply, ApiError> {
+    let new = call.query.text("name");
+    let renamed = call.engine().volumes.rename(call.key(), new).await?;
+    Ok(reply::ok(&volume::to_wire(&renamed)))
+}
+
+/// `POST /volumes/{name}/clone?name=`: beyond Docker.
+pub async fn duplicate(call: Call) -> Result<Reply, ApiError> {
+    let new = call.query.text("name");
+    let made = call.engine().volumes.duplicate(call.key(), new).await?;
+    Ok(reply::json(StatusCode::CREATED, &volume::to_wire(&made)))
+}
+
+/// `POST /volumes/{name}/protect`: beyond Docker.
+pub async fn protect(call: Call) -> Result<Reply, ApiError> {
+    let kept = call.engine().volumes.protect(call.key(), true).await?;
+    Ok(reply::ok(&volume::to_wire(&kept)))
+}
+
+/// `POST /volumes/{name}/unprotect`: beyond Docker.
+pub async fn unprotect(call: Call) -> Result<Reply, ApiError> {
+    let kept = call.engine().volumes.protect(call.key(), false).await?;
+    Ok(reply::ok(&volume::to_wire(&kept)))
 }

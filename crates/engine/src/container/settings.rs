@@ -299,6 +299,10 @@ pub struct Mount {
     pub non_recursive: bool,
     /// Make the source of a bind if it is missing.
     pub create_mountpoint: bool,
+    /// Leave what is mounted below a read-only bind writable.
+    pub read_only_non_recursive: bool,
+    /// Refuse where what is mounted below a read-only bind could be written.
+    pub read_only_force_recursive: bool,
     /// Bytes of a tmpfs; 0 means no limit.
     pub tmpfs_size: i64,
     /// Mode of a tmpfs; 0 means 1777.

@@ -12,10 +12,9 @@ use super::record::Record;
 use super::remove::remove_files;
 use super::request::{CreateContainer, Created};
 use super::shared::Shared;
-use super::start::missing_source;
-use super::{merge, name, validate};
+use super::{merge, mounting, name, validate};
 use crate::container::{Config, HostConfig};
-use crate::{Error, Result, clock, oci};
+use crate::{Error, Result, clock};
 
 /// Tries for a free invented name before digits are added.
 const PLAIN_TRIES: u32 = 3;
@@ -31,29 +30,47 @@ pub(super) async fn create(shared: &Arc<Shared>, request: CreateContainer) -> Re
     if config.image.is_empty() {
         return Err(Error::invalid("invalid reference format"));
     }
-    let image = shared.store.find(&config.image)?;
-    fits(&config.image, &image, platform.as_ref())?;
+    let image = crate::images::platform::find(&shared.store, &config.image, platform.as_ref())?;
     merge::merge(&mut config, &image.config.config)?;
     join_by_id(shared, &mut config, &mut host)?;
     let mut warnings = validate::check(&mut config, &mut host, &shared.config, &shared.facts)?;
-    check_sources(&host)?;
-    warnings.extend(platform_warning(&image));
+    let wanted = mounting::plan(shared, &config, &host)?;
+    if platform.is_none() {
+        warnings.extend(platform_warning(&image));
+    }
     let id = ContainerId::from_bytes(random()?);
     fill_hostname(&mut config, &host, id);
     let name = reserve(shared, name, id)?;
-    let record = Record::new(id, name.clone(), clock::now(), image.id, (config, host));
+    let settings = (id, name.clone(), clock::now(), image.id, (config, host));
     let made = {
-        let (shared, record) = (Arc::clone(shared), record.clone());
+        let shared = Arc::clone(shared);
         let blocking = shared.blocking.clone();
-        blocking.quick(move || write(&shared, &record)).await
+        let job = move || {
+            let made = mounting::make(&shared, wanted)?;
+            let (id, name, created, image, merged) = settings;
+            let record = Record::new(id, name, created, image, merged, made.points.clone());
+            match write(&shared, &record) {
+                Ok(()) => Ok((record, made)),
+                Err(error) => {
+                    made.undo(&shared);
+                    Err(error)
+                }
+            }
+        };
+        blocking.quick(job).await
     };
-    if let Err(error) = made {
-        shared.table().release(&name, id);
-        return Err(error);
-    }
+    let (record, made) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            shared.table().release(&name, id);
+            return Err(error);
+        }
+    };
     let driver = Driver::new(Arc::clone(shared), record);
     driver.emit("create", &[]);
     driver.launch();
+    // From here on the table tells who uses its volumes.
+    drop(made);
     tracing::info!(container = %id, "created");
     Ok(Created { id, warnings })
 }
@@ -133,38 +150,6 @@ fn fill_hostname(config: &mut Config, host: &HostConfig, id: ContainerId) {
     };
 }
 
-fn check_sources(host: &HostConfig) -> Result<()> {
-    for bind in oci::binds(host)?.iter().filter(|b| !b.create_source) {
-        if std::fs::metadata(&bind.source).is_err() {
-            return Err(missing_source(&bind.source));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses an image of another platform than was asked for.
-///
-/// # Errors
-///
-/// Of the class "not found", by which clients know that they have to fetch the right one.
-fn fits(name: &str, image: &Image, wanted: Option<&spec::Platform>) -> Result<()> {
-    let Some(wanted) = wanted else {
-        return Ok(());
-    };
-    let config = &image.config;
-    let same = |have: &str, want: &str| have.is_empty() || want.is_empty() || have == want;
-    if same(&config.os, &wanted.os) && same(&config.architecture, &wanted.architecture) {
-        return Ok(());
-    }
-    Err(Error::refused(
-        spec::ErrorKind::NotFound,
-        format!(
-            "image with reference {name} was found but its platform ({}/{}) does not match the specified platform ({}/{})",
-            config.os, config.architecture, wanted.os, wanted.architecture
-        ),
-    ))
-}
-
 fn platform_warning(image: &Image) -> Option<String> {
     let config = &image.config;
     let host = if cfg!(target_arch = "x86_64") {
@@ -229,9 +214,11 @@ fn write_all(shared: &Shared, record: &Record, dir: &std::path::Path) -> Result<
     let options = PrepareOptions {
         volatile: auto_remove,
     };
-    shared
+    let rootfs = shared
         .store
         .prepare(&lease, &record.id.to_string(), record.image, &options)?;
+    mounting::keep_images(shared, &lease, record.id, record.points(), &options)?;
+    mounting::fill(shared, record.id, &rootfs, record.points())?;
     // From here on the record keeps the image's layers alive, through the snapshot.
     let durability = if auto_remove {
         Durability::Unsynced

@@ -7,6 +7,7 @@ use sys::fs::Durability;
 use tokio::time::Instant;
 
 use super::driver::Driver;
+use super::mounting;
 use super::policy::{self, Ended};
 use super::request::{RemoveOptions, WaitCondition};
 use super::shared::{Shared, resting_endpoint};
@@ -127,6 +128,7 @@ impl Driver {
             if let Some(network) = shared.network.as_deref().filter(|_| own_network) {
                 network.detach(&record.id);
             }
+            mounting::release(&shared, &record);
             if !record.host.auto_remove {
                 record.save(&shared.data_dir(record.id), Durability::Unsynced)?;
             }

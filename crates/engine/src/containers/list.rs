@@ -183,7 +183,7 @@ impl<'a> Wanted<'a> {
         let id = c.id.to_string();
         let ended = matches!(c.state, State::Exited | State::Dead);
         filters.allows_if("id", |w| id.starts_with(w))
-            && filters.allows_if("name", |w| name_matches(c, w))
+            && name_matches(c, filters)
             && filters.allows("status", c.state.status())
             // Health checks are not run yet: there is no health.
             && filters.allows("health", "none")
@@ -204,25 +204,10 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Docker's patterns are regular expressions, used as plain text with optional anchors.
-fn name_matches(c: &Container, wanted: &str) -> bool {
-    let (start, rest) = match wanted.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, wanted),
-    };
-    let (end, text) = match rest.strip_suffix('$') {
-        Some(text) => (true, text),
-        None => (false, rest),
-    };
+/// Docker shows names without the slash that it keeps before them; both forms are meant.
+fn name_matches(c: &Container, filters: &Filters) -> bool {
     let plain = c.name.as_str();
-    let slashed = format!("/{plain}");
-    let fits = |name: &str| match (start, end) {
-        (true, true) => name == text,
-        (true, false) => name.starts_with(text),
-        (false, true) => name.ends_with(text),
-        (false, false) => name.contains(text),
-    };
-    fits(plain) || fits(&slashed)
+    filters.matches("name", plain) || filters.matches("name", &format!("/{plain}"))
 }
 
 fn in_network(c: &Container, wanted: &str) -> bool {
@@ -366,13 +351,17 @@ mod tests {
     }
 
     #[test]
-    fn names_match_in_part_unless_anchored() {
-        let container = sample();
-        for good in ["we", "web", "/web", "^web$", "^/web$", "^w"] {
-            assert!(name_matches(&container, good), "{good}");
+    fn names_match_with_and_without_slash() {
+        let fits = |pattern: &str| {
+            let mut filters = Filters::new();
+            filters.add("name", pattern);
+            name_matches(&sample(), &filters)
+        };
+        for good in ["we", "web", "/web", "^web$", "^/web$", "^w", "w.b"] {
+            assert!(fits(good), "{good}");
         }
         for bad in ["x", "^eb", "we$"] {
-            assert!(!name_matches(&container, bad), "{bad}");
+            assert!(!fits(bad), "{bad}");
         }
     }
 }

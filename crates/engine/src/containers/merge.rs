@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use spec::image::RunConfig;
+use spec::image::{self, Empty, RunConfig};
 
 use crate::container::{Config, Healthcheck};
 use crate::{Error, Result};
@@ -28,6 +28,34 @@ pub(crate) fn of_image(image: &RunConfig) -> Config {
     }
 }
 
+/// Settings as an image's part: what only a container has is left out.
+pub(crate) fn to_image(config: &Config) -> RunConfig {
+    let set = |names: &BTreeSet<String>| names.iter().map(|n| (n.clone(), Empty {})).collect();
+    RunConfig {
+        user: config.user.clone(),
+        exposed_ports: set(&config.exposed_ports),
+        env: config.env.clone(),
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.cmd.clone(),
+        healthcheck: config.healthcheck.as_ref().map(|h| image::Healthcheck {
+            test: h.test.clone(),
+            interval: h.interval,
+            timeout: h.timeout,
+            start_period: h.start_period,
+            start_interval: h.start_interval,
+            retries: h.retries,
+        }),
+        args_escaped: config.args_escaped,
+        volumes: set(&config.volumes),
+        working_dir: config.working_dir.clone(),
+        on_build: config.on_build.clone().unwrap_or_default(),
+        labels: config.labels.clone(),
+        stop_signal: config.stop_signal.clone().unwrap_or_default(),
+        stop_timeout: config.stop_timeout,
+        shell: config.shell.clone().unwrap_or_default(),
+    }
+}
+
 fn healthcheck(image: &spec::image::Healthcheck) -> Healthcheck {
     Healthcheck {
         test: image.test.clone(),
@@ -45,7 +73,15 @@ fn healthcheck(image: &spec::image::Healthcheck) -> Healthcheck {
 ///
 /// `no command specified`: neither says what to run.
 pub(super) fn merge(user: &mut Config, image: &RunConfig) -> Result<()> {
-    let base = of_image(image);
+    fill(user, of_image(image));
+    if command(user).is_empty() {
+        return Err(Error::invalid("no command specified"));
+    }
+    Ok(())
+}
+
+/// Fills what settings leave open with others.
+pub(crate) fn fill(user: &mut Config, base: Config) {
     if user.user.is_empty() {
         user.user = base.user;
     }
@@ -68,10 +104,6 @@ pub(super) fn merge(user: &mut Config, image: &RunConfig) -> Result<()> {
     user.stop_timeout = user.stop_timeout.or(base.stop_timeout);
     user.shell = user.shell.take().or(base.shell);
     user.on_build = user.on_build.take().or(base.on_build);
-    if command(user).is_empty() {
-        return Err(Error::invalid("no command specified"));
-    }
-    Ok(())
 }
 
 fn merge_env(user: &mut Vec<String>, base: Vec<String>) {

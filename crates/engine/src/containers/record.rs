@@ -5,13 +5,14 @@
 //! that it could tell of.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 use spec::{ContainerId, ContainerName, ImageId, Timestamp};
 use sys::fs::Durability;
 
 use crate::container::{Config, HostConfig, LastRun};
+use crate::mounts::{self, Point};
 use crate::{Error, Result};
 
 /// Name of the file.
@@ -35,6 +36,9 @@ pub(super) struct Record {
     pub(super) config: Arc<Config>,
     /// The host's part.
     pub(super) host: Arc<HostConfig>,
+    /// What it sees beside its own layer; absent in records of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mounts: Option<Arc<Vec<Point>>>,
     /// Its latest run.
     pub(super) last: LastRun,
     /// It had been started and had not ended when this was written.
@@ -53,6 +57,7 @@ impl Record {
         created: Timestamp,
         image: ImageId,
         settings: (Config, HostConfig),
+        points: Vec<Point>,
     ) -> Self {
         Self {
             version: VERSION,
@@ -62,11 +67,18 @@ impl Record {
             image,
             config: Arc::new(settings.0),
             host: Arc::new(settings.1),
+            mounts: Some(Arc::new(points)),
             last: LastRun::default(),
             running: false,
             stopped_by_user: false,
             restart_count: 0,
         }
+    }
+
+    /// What it sees beside its own layer.
+    pub(super) fn points(&self) -> &Arc<Vec<Point>> {
+        static NONE: LazyLock<Arc<Vec<Point>>> = LazyLock::new(Arc::default);
+        self.mounts.as_ref().unwrap_or(&NONE)
     }
 
     /// Writes it into the container's directory.
@@ -96,7 +108,7 @@ impl Record {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io(what, e)),
         };
-        let record: Self = serde_json::from_slice(&bytes).map_err(|source| Error::Decode {
+        let mut record: Self = serde_json::from_slice(&bytes).map_err(|source| Error::Decode {
             what: what.clone(),
             source,
         })?;
@@ -105,6 +117,17 @@ impl Record {
             return Err(Error::unsupported(format!(
                 "{what}: it is of version {version}"
             )));
+        }
+        if record.mounts.is_none() {
+            // Written before there were volumes: binds and file systems in memory are all it has.
+            let volumes = std::collections::BTreeSet::new();
+            let wanted = mounts::plan(mounts::Sources {
+                host: &record.host,
+                volumes: &volumes,
+                from: Vec::new(),
+            })?;
+            let points = wanted.into_iter().map(|wanted| wanted.point).collect();
+            record.mounts = Some(Arc::new(points));
         }
         Ok(Some(record))
     }
@@ -138,6 +161,7 @@ pub(crate) fn sample() -> crate::container::Container {
             log: None,
         },
         mounts: Arc::default(),
+        points: Arc::default(),
         endpoint: None,
         execs: Vec::new(),
     }
@@ -158,10 +182,18 @@ mod tests {
             sample.created,
             sample.image,
             ((*sample.config).clone(), HostConfig::default()),
+            vec![Point::new(mounts::Kind::Tmpfs, "/t")],
         );
         record.last.exit_code = 3;
         record.save(dir.path(), Durability::Unsynced).unwrap();
         assert_eq!(Record::load(dir.path()).unwrap().unwrap(), record);
+        let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+        let mut old: serde_json::Value = serde_json::from_str(&text).unwrap();
+        old.as_object_mut().unwrap().remove("mounts");
+        old["host"]["binds"] = serde_json::json!(["/srv:/data:ro"]);
+        std::fs::write(dir.path().join(FILE), old.to_string()).unwrap();
+        let old = Record::load(dir.path()).unwrap().unwrap();
+        assert_eq!((old.points().len(), old.points()[0].source.as_str()), (1, "/srv"));
         record.version = VERSION + 1;
         record.save(dir.path(), Durability::Unsynced).unwrap();
         assert!(Record::load(dir.path()).is_err());

@@ -8,7 +8,7 @@
 //! run directory, snapshot or control group without a record → removed
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,8 +22,9 @@ use super::policy;
 use super::record::Record;
 use super::shared::Shared;
 use super::start::{has_endpoint, remove_run_dir};
-use super::{endpoint, remove};
+use super::{endpoint, mounting, remove};
 use crate::container::{Running, State};
+use crate::mounts::Kind;
 use crate::shim_client::Task;
 use crate::{Error, Result};
 
@@ -48,6 +49,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<()> {
         taken_up.push((record, found));
     }
     reconcile_network(shared, &taken_up).await?;
+    reconcile_volumes(shared, &taken_up).await?;
     for (record, found) in taken_up {
         if let Err(error) = shared.table().reserve(&record.name, record.id) {
             tracing::error!(container = %record.id, %error, "two containers have one name");
@@ -132,7 +134,7 @@ async fn sweep(shared: &Arc<Shared>, known: BTreeSet<ContainerId>) -> Result<()>
                 .store
                 .snapshots()
                 .iter()
-                .filter_map(|key| key.parse::<ContainerId>().ok()),
+                .filter_map(|key| mounting::owner_of(key)),
         );
         let groups = shared
             .cgroups
@@ -231,6 +233,26 @@ async fn reconcile_network(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Re
         tracing::error!(container = %id, %address, "the address of a container could not be kept");
     }
     Ok(())
+}
+
+/// Keeps mounted what running containers use, and unmounts the rest.
+async fn reconcile_volumes(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Result<()> {
+    let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let live = list
+        .iter()
+        .filter(|(_, found)| matches!(found, Found::Live(..)));
+    for (record, _) in live {
+        for point in record.points().iter().filter(|point| point.kind == Kind::Volume) {
+            let users = users.entry(point.name.clone()).or_default();
+            users.push(record.id.to_string());
+        }
+    }
+    let volumes = shared.volumes.clone();
+    let job = move || {
+        let users = |name: &volume::VolumeName| users.get(name.as_str()).cloned().unwrap_or_default();
+        Ok(volumes.reconcile(&users)?)
+    };
+    shared.blocking.heavy(job).await
 }
 
 async fn take_up(shared: &Arc<Shared>, record: Record, found: Found) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::driver::Driver;
+use super::mounting;
 use super::record;
 use super::request::RemoveOptions;
 use super::shared::Shared;
@@ -21,12 +22,15 @@ impl Driver {
         self.container.state = State::Removing;
         self.publish();
         self.early.clear();
-        let shared = Arc::clone(&self.shared);
-        let gone = self
-            .shared
-            .blocking
-            .heavy(move || remove_files(&shared, id))
-            .await;
+        let (shared, record) = (Arc::clone(&self.shared), self.record.clone());
+        let job = move || {
+            remove_files(&shared, id)?;
+            if options.volumes {
+                mounting::remove_anonymous(&shared, &record);
+            }
+            Ok(())
+        };
+        let gone = self.shared.blocking.heavy(job).await;
         if let Err(error) = gone {
             self.container.state = State::Dead;
             self.record.last.error = spec::error::chain(&error);
@@ -63,6 +67,7 @@ pub(super) fn remove_files(shared: &Shared, id: ContainerId) -> Result<()> {
         })?;
     }
     shared.store.remove_snapshot(&id.to_string())?;
+    mounting::forget_images(shared, id)?;
     missing_is_fine(std::fs::remove_dir_all(&dir))?;
     remove_run_dir(&shared.run_dir(id));
     Ok(())

@@ -9,6 +9,7 @@ use store::Store;
 use sys::cgroup::{Cgroup, Cgroups, Version};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use volume::{VolumeName, Volumes};
 
 use super::limits::HostFacts;
 use super::record::Record;
@@ -20,6 +21,7 @@ use crate::container::{Container, EndpointView, Files, HostConfig, MountPoint, S
 use crate::events::Events;
 use crate::execs::ExecTable;
 use crate::shim_client::Zygote;
+use crate::mounts::{Kind, Point};
 use crate::{Result, oci};
 
 /// The layers below and the table above.
@@ -29,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     /// `None` when the daemon has no bridge.
     pub(crate) network: Option<Arc<Network>>,
+    pub(crate) volumes: Volumes,
     pub(crate) zygote: Zygote,
     pub(crate) events: Events,
     pub(crate) blocking: Blocking,
@@ -50,6 +53,7 @@ pub(crate) struct Layers {
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) store: Store,
     pub(crate) network: Option<Arc<Network>>,
+    pub(crate) volumes: Volumes,
     pub(crate) zygote: Zygote,
     pub(crate) events: Events,
     pub(crate) blocking: Blocking,
@@ -81,6 +85,7 @@ impl Shared {
             config,
             store: layers.store,
             network: layers.network,
+            volumes: layers.volumes,
             zygote: layers.zygote,
             events: layers.events,
             blocking: layers.blocking,
@@ -101,6 +106,43 @@ impl Shared {
     /// All containers.
     pub(super) fn all(&self) -> Vec<Handle> {
         self.table().all()
+    }
+
+    /// Containers that have a volume among their mount points, running or not.
+    pub(crate) fn volume_users(&self, name: &VolumeName, but: Option<ContainerId>) -> Vec<String> {
+        let uses = |container: &Container| {
+            Some(container.id) != but
+                && container
+                    .points
+                    .iter()
+                    .any(|point| point.kind == Kind::Volume && point.name == name.as_str())
+        };
+        self.all()
+            .into_iter()
+            .map(|handle| handle.container())
+            .filter(|container| uses(container))
+            .map(|container| container.id.to_string())
+            .collect()
+    }
+
+    /// Mount points as inspect shows them; a `--tmpfs` is shown in the settings only, as in Docker.
+    fn mount_points(&self, points: &[Point]) -> Vec<MountPoint> {
+        let shown = |point: &Point| MountPoint {
+            kind: point.kind.as_str(),
+            name: Some(point.name.clone()).filter(|name| !name.is_empty()),
+            driver: point.driver.clone(),
+            source: match (point.kind, point.name.parse()) {
+                (Kind::Volume, Ok(name)) => {
+                    self.volumes.mountpoint(&name).to_string_lossy().into_owned()
+                }
+                _ => point.source.clone(),
+            },
+            destination: point.target.clone(),
+            mode: point.mode.clone(),
+            writable: point.writable,
+            propagation: point.propagation.clone(),
+        };
+        points.iter().map(shown).collect()
     }
 
     /// Directory of a container that outlives reboots.
@@ -177,7 +219,8 @@ impl Shared {
             driver: "overlay2",
             platform: "linux",
             files: self.files(record),
-            mounts: Arc::new(mount_points(&record.host)),
+            mounts: Arc::new(self.mount_points(record.points())),
+            points: Arc::clone(record.points()),
             endpoint: Some(resting_endpoint(&record.host, self.network.as_deref())),
             execs: Vec::new(),
         }
@@ -193,35 +236,6 @@ fn weighs_block_io() -> bool {
     ]
     .iter()
     .any(|file| std::path::Path::new("/sys/fs/cgroup").join(file).exists())
-}
-
-/// Binds as inspect shows them; a tmpfs is shown in the settings only, as in Docker.
-fn mount_points(host: &HostConfig) -> Vec<MountPoint> {
-    let mut points: Vec<MountPoint> = oci::binds(host)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|bind| MountPoint {
-            kind: "bind",
-            name: None,
-            source: bind.source,
-            destination: bind.target,
-            mode: bind.mode,
-            writable: !bind.read_only,
-            propagation: bind.propagation,
-        })
-        .collect();
-    for mount in host.mounts.iter().filter(|m| m.kind == "tmpfs") {
-        points.push(MountPoint {
-            kind: "tmpfs",
-            name: None,
-            source: String::new(),
-            destination: mount.target.clone(),
-            mode: String::new(),
-            writable: !mount.read_only,
-            propagation: String::new(),
-        });
-    }
-    points
 }
 
 /// The network of a container that does not run.

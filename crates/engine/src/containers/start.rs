@@ -23,8 +23,8 @@ use super::driver::{Driver, Live};
 use super::record::Record;
 use super::sandbox::{joined, sandbox};
 use super::shared::Shared;
-use super::{devices, endpoint, etc, log_options, merge, volumes};
-use crate::container::{EndpointView, HostConfig, Running, State};
+use super::{devices, endpoint, etc, log_options, merge, mounting};
+use crate::container::{EndpointView, Running, State};
 use crate::execs::ExecConfig;
 use crate::shim_client::{Task, unexpected};
 use crate::{Error, Result, oci};
@@ -213,11 +213,13 @@ impl Driver {
 
     async fn undo_start(&mut self, run_dir: PathBuf) {
         let (shared, id) = (Arc::clone(&self.shared), self.record.id);
+        let record = self.record.clone();
         let own_network = has_endpoint(&self.record);
         let undo = move || {
             if let Some(network) = shared.network.as_deref().filter(|_| own_network) {
                 network.detach(&id);
             }
+            mounting::release(&shared, &record);
             remove_run_dir(&run_dir);
             Ok(())
         };
@@ -330,14 +332,13 @@ fn prepare(
             host_network: joined.network == oci::Source::Host,
         },
     )?;
-    make_sources(&record.host)?;
-    let volumes = volumes::make(&shared.data_dir(record.id), record, &snapshot.rootfs)?;
+    let seen = mounting::place(shared, record)?;
     let facts = oci::Facts {
         capabilities: shared.facts.capabilities.clone(),
         devices: devices::of(&record.host)?,
     };
     let spec = oci::generate(&oci::Input {
-        volumes: &volumes,
+        seen: &seen,
         ..input(shared, record, joined, &facts, &files)
     })?;
     let security = oci::Security::parse(&record.host.security_opt)?;
@@ -370,7 +371,7 @@ fn input<'a>(
         files,
         cgroups_path: shared.cgroup_path(record.id, &record.host),
         joined,
-        volumes: &[],
+        seen: &[],
         facts,
         defaults: &shared.defaults,
     }
@@ -405,25 +406,6 @@ fn write_config(run_dir: &Path, spec: &spec::runtime::Spec) -> Result<()> {
         source,
     })?;
     std::fs::write(&path, bytes).map_err(|e| Error::io(what(), e))
-}
-
-/// Makes missing sources of binds, as `-v` does, and refuses them where `--mount` must not.
-fn make_sources(host: &HostConfig) -> Result<()> {
-    for bind in oci::binds(host)? {
-        if std::fs::metadata(&bind.source).is_ok() {
-            continue;
-        }
-        if !bind.create_source {
-            return Err(missing_source(&bind.source));
-        }
-        std::fs::create_dir_all(&bind.source).map_err(|e| {
-            Error::io(
-                format!("error while creating mount source path '{}'", bind.source),
-                e,
-            )
-        })?;
-    }
-    Ok(())
 }
 
 /// Docker's text for a bind of `--mount` whose source is not there.

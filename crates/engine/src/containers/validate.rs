@@ -45,7 +45,7 @@ pub(super) fn check(
             64 * 1024 * 1024
         };
     }
-    oci::binds(host)?;
+    oci::check_tmpfs(host)?;
     warnings.extend(oci::Security::parse(&host.security_opt)?.warnings);
     oci::select_capabilities(
         &host.cap_add,
@@ -57,7 +57,7 @@ pub(super) fn check(
     without_meaning(host)?;
     runtime(host, engine)?;
     endpoints(config, host)?;
-    not_yet(config, host, &mut warnings)?;
+    not_yet(host)?;
     if !host.privileged {
         let defaults = |paths: &[&str]| Some(paths.iter().map(|p| (*p).to_owned()).collect());
         host.masked_paths = host
@@ -382,25 +382,15 @@ fn endpoints(config: &mut Config, host: &HostConfig) -> Result<()> {
 }
 
 /// What comes with a later issue: said, never silently ignored.
-fn not_yet(config: &Config, host: &HostConfig, warnings: &mut Vec<String>) -> Result<()> {
+fn not_yet(host: &HostConfig) -> Result<()> {
     if host.publish_all_ports || host.port_bindings.values().any(|list| !list.is_empty()) {
         return Err(Error::unsupported("publishing ports is not yet supported"));
-    }
-    if !host.volumes_from.is_empty() {
-        return Err(Error::unsupported(
-            "mounting volumes of other containers is not yet supported",
-        ));
     }
     if !host.links.is_empty() {
         return Err(Error::unsupported("links are not yet supported"));
     }
     if !host.storage_opt.is_empty() {
         return Err(Error::unsupported("storage options are not yet supported"));
-    }
-    for path in &config.volumes {
-        warnings.push(format!(
-            "volumes are not yet supported: {path} is kept in the container's own layer"
-        ));
     }
     match host.network_mode.as_str() {
         "default" | "bridge" | "host" | "none" => Ok(()),

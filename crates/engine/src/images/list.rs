@@ -6,7 +6,7 @@ use std::sync::Arc;
 use spec::{ImageId, Timestamp};
 use store::Image;
 
-use super::{ImageSummary, Images, ListImages};
+use super::{ImageSummary, Images, ListImages, ManifestsWanted};
 use crate::Result;
 use crate::containers::until;
 use crate::filters::Filters;
@@ -79,6 +79,9 @@ pub(super) async fn list(images: &Images, options: ListImages) -> Result<Vec<Ima
         summary.shared_size = options
             .shared_size
             .then(|| usage.get(&image.id).copied().unwrap_or(0));
+        if options.manifests == ManifestsWanted::Yes {
+            summary = images.with_manifests(summary).await?;
+        }
         list.push(summary);
     }
     Ok(list)

@@ -1,14 +1,15 @@
 //! Removing images: names first, the image with its last name, never under a container.
+//!
+//! A name of an index stands for all its images that are here: they go with it, except those that
+//! another name or a container keeps.
 
 use std::sync::Arc;
 
-use spec::{ImageId, Reference, Timestamp};
+use spec::{ImageId, Platform, Reference};
 use store::Image;
 
-use super::{ImageRemoval, Images, RemoveImage};
+use super::{ImageRemoval, Images, RemoveImage, platform};
 use crate::container::Container;
-use crate::containers::{Pruned, until};
-use crate::filters::Filters;
 use crate::{Error, Result};
 
 /// Removes what a user's text stands for.
@@ -17,31 +18,110 @@ pub(super) async fn remove(
     key: &str,
     options: RemoveImage,
 ) -> Result<Vec<ImageRemoval>> {
+    if !options.platforms.is_empty() {
+        return remove_platforms(images, key, &options).await;
+    }
     let image = images.find(key)?;
     let users = users(images, image.id);
-    let named = named(key, &image);
+    let named = platform::named(images.store(), key);
+    let siblings = match &named {
+        Some(name) => siblings(images, name)?,
+        None => Vec::new(),
+    };
     let plan = plan(&image, named.map(|name| (name, key)), &users, options.force)?;
     let mut done = Vec::new();
     for reference in &plan.untag {
         untag(images, reference).await?;
         done.push(ImageRemoval::Untagged(reference.familiar()));
-        images.emit(image.id, "untag", &reference.familiar());
+        images.emit(image.id, "untag", &image.id.to_string());
     }
     if plan.delete {
         done.extend(delete(images, image.id).await?.0);
     }
+    for id in siblings.into_iter().filter(|id| *id != image.id) {
+        if is_left_over(images, id) {
+            done.extend(delete(images, id).await?.0);
+        }
+    }
     Ok(done)
 }
 
-/// The name that a user's text is, if it is one rather than an id.
-fn named(key: &str, image: &Image) -> Option<Reference> {
-    let reference = key.parse::<Reference>().ok()?.or_latest();
-    image
-        .references
-        .iter()
-        .chain(&image.repo_digests)
-        .find(|r| **r == reference)
-        .cloned()
+/// Removes the images of some platforms of a name; the name stays while another one is here.
+async fn remove_platforms(
+    images: &Images,
+    key: &str,
+    options: &RemoveImage,
+) -> Result<Vec<ImageRemoval>> {
+    let store = images.store();
+    let mut going = Vec::new();
+    for wanted in &options.platforms {
+        let image = platform::find(store, key, Some(wanted))?;
+        refuse_used(images, &image, wanted, options)?;
+        going.push(image.id);
+    }
+    let whole = RemoveImage {
+        platforms: Vec::new(),
+        ..options.clone()
+    };
+    let Some(name) = platform::named(store, key) else {
+        return Box::pin(remove(images, key, whole)).await;
+    };
+    let staying = siblings(images, &name)?;
+    let Some(heir) = staying.into_iter().find(|id| !going.contains(id)) else {
+        return Box::pin(remove(images, key, whole)).await;
+    };
+    // Every name of the index that points to one that goes points to one that stays.
+    let (store, target) = (store.clone(), store.target(&name));
+    let gone = going.clone();
+    let repoint = move || {
+        let names = gone.iter().flat_map(|id| store.references_of(*id));
+        for name in names.filter(|name| store.target(name) == target) {
+            store.tag_as(heir, &name, target.as_ref())?;
+        }
+        Ok(())
+    };
+    images.heavy(repoint).await?;
+    let mut done = Vec::new();
+    for id in going {
+        // What only the index names now is meant to go; a name of its own keeps it.
+        if images.store().references_of(id).is_empty() {
+            done.extend(delete(images, id).await?.0);
+        }
+    }
+    Ok(done)
+}
+
+/// Refuses to take an image away under a container.
+fn refuse_used(
+    images: &Images,
+    image: &Image,
+    wanted: &Platform,
+    options: &RemoveImage,
+) -> Result<()> {
+    let users = users(images, image.id);
+    let running = users.iter().find(|c| c.state.running().is_some());
+    let (user, how) = match (running, users.first()) {
+        (Some(user), _) => (user, "cannot be forced"),
+        (None, Some(user)) if !options.force => (user, "must be forced"),
+        _ => return Ok(()),
+    };
+    Err(Error::conflict(format!(
+        "conflict: unable to delete {} for {wanted} ({how}) - image is being used by container {}",
+        short(image.id),
+        user.id.short()
+    )))
+}
+
+/// The images behind a name that are here.
+fn siblings(images: &Images, name: &Reference) -> Result<Vec<ImageId>> {
+    let platforms = images.store().platforms_of(name)?;
+    Ok(platforms.into_iter().filter_map(|p| p.image).collect())
+}
+
+/// Whether nothing keeps an image any more.
+fn is_left_over(images: &Images, id: ImageId) -> bool {
+    let image = images.store().image(id);
+    image.is_some_and(|image| image.is_dangling()) && users(images, id).is_empty()
 }
 
 /// What a removal will do.
@@ -59,38 +139,24 @@ fn plan(
     force: bool,
 ) -> Result<Plan> {
     let short = short(image.id);
-    let all = || {
-        image
-            .references
-            .iter()
-            .chain(&image.repo_digests)
-            .cloned()
-            .collect::<Vec<_>>()
-    };
     let running = users.iter().find(|c| c.state.running().is_some());
     let stopped = users.first();
     if let Some((name, as_written)) = named {
-        // Digests of the same repository go with its last tag.
-        let others = image.references.iter().filter(|r| **r != name).count();
-        if others > 0 {
-            return Ok(Plan {
-                untag: vec![name],
-                delete: false,
-            });
-        }
-        if let Some(user) = stopped.filter(|_| !force) {
+        if let Some(user) = stopped.filter(|_| !force && is_single(image)) {
             return Err(Error::conflict(format!(
                 "conflict: unable to remove repository reference \"{as_written}\" (must force) - container {} is using its referenced image {short}",
                 user.id.short()
             )));
         }
+        let untag = with_digests(image, name);
+        let last = all(image).all(|other| untag.contains(other));
         // A running container keeps the image, which then has no name.
         return Ok(Plan {
-            untag: all(),
-            delete: running.is_none(),
+            untag,
+            delete: last && running.is_none(),
         });
     }
-    let mut repositories: Vec<String> = all().iter().map(Reference::repository).collect();
+    let mut repositories: Vec<String> = all(image).map(Reference::repository).collect();
     repositories.sort_unstable();
     repositories.dedup();
     if repositories.len() > 1 && !force {
@@ -111,16 +177,46 @@ fn plan(
         )));
     }
     Ok(Plan {
-        untag: all(),
+        untag: all(image).cloned().collect(),
         delete: true,
     })
+}
+
+/// All names of an image, tags first.
+fn all(image: &Image) -> impl Iterator<Item = &Reference> {
+    image.references.iter().chain(&image.repo_digests)
+}
+
+/// Whether an image has one tag at most, and digests of that tag's repository at most.
+fn is_single(image: &Image) -> bool {
+    let repository = match image.references.as_slice() {
+        [] => image.repo_digests.first().map(Reference::repository),
+        [one] => Some(one.repository()),
+        _ => return false,
+    };
+    let digests = image.repo_digests.iter();
+    digests.map(Reference::repository).all(|of| Some(of) == repository)
+}
+
+/// A name, and the digests of its repository if it is the last tag there.
+fn with_digests(image: &Image, name: Reference) -> Vec<Reference> {
+    let repository = name.repository();
+    let others = image.references.iter().filter(|other| **other != name);
+    let is_last = others.map(Reference::repository).all(|of| of != repository);
+    let mut names = Vec::new();
+    if name.digest().is_none() && is_last {
+        let digests = image.repo_digests.iter();
+        names.extend(digests.filter(|d| d.repository() == repository).cloned());
+    }
+    names.insert(0, name);
+    names
 }
 
 fn short(id: ImageId) -> String {
     id.digest().hex()[..12].to_owned()
 }
 
-fn users(images: &Images, id: ImageId) -> Vec<Arc<Container>> {
+pub(super) fn users(images: &Images, id: ImageId) -> Vec<Arc<Container>> {
     images
         .containers
         .all()
@@ -140,61 +236,31 @@ async fn untag(images: &Images, reference: &Reference) -> Result<()> {
 }
 
 /// Removes an image; returns what went and the bytes that came back.
-async fn delete(images: &Images, id: ImageId) -> Result<(Vec<ImageRemoval>, u64)> {
+pub(super) async fn delete(images: &Images, id: ImageId) -> Result<(Vec<ImageRemoval>, u64)> {
     let shared = images.containers.shared();
     let store = shared.store.clone();
     let removed = shared
         .blocking
         .heavy(move || Ok(store.remove_image(id)?))
         .await?;
-    let untagged = removed
-        .untagged
-        .iter()
-        .map(|r| ImageRemoval::Untagged(r.familiar()));
-    let deleted = removed
-        .deleted
-        .iter()
-        .map(|d| ImageRemoval::Deleted(d.to_string()));
     images.emit(id, "delete", &id.to_string());
-    Ok((untagged.chain(deleted).collect(), removed.bytes))
+    Ok((removals(&removed).collect(), removed.bytes))
 }
 
-/// Removes images that nobody uses.
-pub(super) async fn prune(images: &Images, filters: &Filters) -> Result<Pruned<ImageRemoval>> {
-    filters.only(&["dangling", "label", "label!", "until"])?;
-    let only_dangling = filters.boolean("dangling")?.unwrap_or(true);
-    let until = until(filters)?;
-    let mut pruned = Pruned {
-        deleted: Vec::new(),
-        reclaimed: 0,
-    };
-    for image in images.containers.shared().store.images() {
-        let created = image.config.created.unwrap_or(Timestamp::ZERO);
-        let labels = &image.config.config.labels;
-        let wanted = (!only_dangling || image.is_dangling())
-            && until.is_none_or(|t| created < t)
-            && filters.allows_labels("label", labels)
-            && filters.allows_without_labels("label!", labels)
-            && users(images, image.id).is_empty();
-        if !wanted {
-            continue;
-        }
-        let (removed, bytes) = delete(images, image.id).await?;
-        pruned.deleted.extend(removed);
-        pruned.reclaimed += bytes;
-    }
-    let attributes = [("reclaimed".to_owned(), pruned.reclaimed.to_string())].into();
-    images
-        .containers
-        .shared()
-        .events
-        .emit("image", "prune", "", attributes);
-    Ok(pruned)
+/// What a removal did, as Docker lists it.
+pub(super) fn removals(removed: &store::Removed) -> impl Iterator<Item = ImageRemoval> {
+    let untagged = removed.untagged.iter();
+    let deleted = removed.deleted.iter();
+    untagged
+        .map(|name| ImageRemoval::Untagged(name.familiar()))
+        .chain(deleted.map(|digest| ImageRemoval::Deleted(digest.to_string())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spec::Timestamp;
+
     use crate::container::{Running, State};
     use crate::containers::sample;
 
@@ -206,6 +272,7 @@ mod tests {
             repo_digests: Vec::new(),
             size: 0,
             last_tagged: None,
+            manifests: Vec::new(),
         }
     }
 
@@ -224,6 +291,26 @@ mod tests {
                 .ends_with("image is referenced in multiple repositories")
         );
         assert!(super::plan(&image, None, &[], true).unwrap().delete);
+    }
+
+    #[test]
+    fn digests_go_with_the_last_tag_of_their_repository() {
+        let digest = spec::Digest::of(b"manifest");
+        let mut image = image(&["a:1", "a:2", "b:1"]);
+        let of = |name: &str| name.parse::<Reference>().unwrap();
+        image.repo_digests = vec![of("a").with_digest(digest), of("b").with_digest(digest)];
+        let untag = |image: &Image, name: &str| {
+            let plan = plan(image, Some((of(name), name)), &[], false).unwrap();
+            (plan.untag, plan.delete)
+        };
+        assert_eq!(untag(&image, "a:1"), (vec![of("a:1")], false));
+        let b = vec![of("b:1"), of("b").with_digest(digest)];
+        assert_eq!(untag(&image, "b:1"), (b, false));
+        image.references = vec![of("a:1")];
+        image.repo_digests.truncate(1);
+        assert!(is_single(&image));
+        let a = vec![of("a:1"), of("a").with_digest(digest)];
+        assert_eq!(untag(&image, "a:1"), (a, true));
     }
 
     #[test]

@@ -1,24 +1,27 @@
 //! Images from archives: the bytes come from a client, the work is done on a blocking thread.
 
 use spec::{ImageId, Reference};
-use store::{ImportOptions, LoadOptions};
+use store::{ImportOptions, LoadOptions, SaveOptions};
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::io::SyncIoBridge;
 
-use super::{Images, ImportImage, LoadProgress, reference};
+use super::archive::{self, ArchiveStream};
+use super::{Images, ImportImage, LoadProgress, LoadRequest, SaveRequest, reference};
 use crate::Result;
 
 /// Loads every image of an archive.
 pub(super) async fn load<R>(
     images: &Images,
     reader: R,
+    request: LoadRequest,
     progress: mpsc::Sender<LoadProgress>,
 ) -> Result<()>
 where
     R: AsyncRead + Send + Unpin + 'static,
 {
+    let _ = request;
     let shared = images.containers.shared();
     let store = shared.store.clone();
     let mut source = SyncIoBridge::new_with_handle(reader, Handle::current());
@@ -82,4 +85,27 @@ where
         .map_or_else(|| id.to_string(), Reference::familiar);
     images.emit(id, "import", &text);
     Ok(id)
+}
+
+/// Writes images into an archive.
+pub(super) async fn save(images: &Images, request: SaveRequest) -> Result<ArchiveStream> {
+    let options = SaveOptions {
+        names: request.names,
+        platforms: request.platforms,
+    };
+    let store = images.store().clone();
+    let plan = move || {
+        let lease = store.lease("save");
+        let plan = store.plan_save(&lease, &options)?;
+        Ok((store, lease, plan))
+    };
+    let (store, lease, plan) = images.heavy(plan).await?;
+    for id in plan.images() {
+        images.emit(*id, "save", &id.to_string());
+    }
+    Ok(archive::produce(move |out| {
+        store.save(&plan, out)?;
+        drop(lease);
+        Ok(())
+    }))
 }

@@ -1,6 +1,7 @@
 //! Golden specifications.
 
 use super::*;
+use crate::mounts::{self, Kind};
 
 fn check(name: &str, edit: impl FnOnce(&mut Config, &mut HostConfig, &mut Joined)) {
     let mut config = Config {
@@ -25,6 +26,26 @@ fn check(name: &str, edit: impl FnOnce(&mut Config, &mut HostConfig, &mut Joined
         init_path: "/usr/bin/corten-init".into(),
         ..Defaults::default()
     };
+    let volume = Seen {
+        point: Point {
+            name: "v".to_owned(),
+            ..Point::new(Kind::Volume, "/var/vol")
+        },
+        source: "/data/volumes/v/_data".to_owned(),
+        layers: Vec::new(),
+    };
+    let none = std::collections::BTreeSet::new();
+    let sources = mounts::Sources {
+        host: &host,
+        volumes: &none,
+        from: Vec::new(),
+    };
+    let own = mounts::plan(sources).unwrap().into_iter().map(|wanted| Seen {
+        source: wanted.point.source.clone(),
+        point: wanted.point,
+        layers: Vec::new(),
+    });
+    let seen: Vec<Seen> = own.chain([volume]).collect();
     let spec = generate(&Input {
         command: vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()],
         config: &config,
@@ -32,7 +53,7 @@ fn check(name: &str, edit: impl FnOnce(&mut Config, &mut HostConfig, &mut Joined
         files: &files,
         cgroups_path: "/corten/0101".to_owned(),
         joined,
-        volumes: &[("/data/volumes/0".to_owned(), "/var/vol".to_owned())],
+        seen: &seen,
         facts: &facts,
         defaults: &defaults,
     })

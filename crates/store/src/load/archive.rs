@@ -20,7 +20,7 @@ use spec::{DiffId, Digest};
 use sys::root::GuestPath;
 
 use super::Progress;
-use super::spool::{SpoolReader, spool};
+use super::spool::{Keeping, SpoolReader, spool};
 use crate::store::io;
 use crate::stream::{self, CHUNK, Compression, HEAD, Hashing};
 use crate::tar::{Entries, Entry, EntryKind, TarError};
@@ -56,16 +56,41 @@ pub(super) struct ArchiveLayer {
     pub(super) blob: Digest,
     /// Its length.
     pub(super) size: u64,
-    /// Where it was unpacked to: `<dir>/diff`; or what went wrong.
-    pub(super) unpacked: Result<(PathBuf, Unpacked)>,
+    pub(super) content: LayerContent,
+    /// The file itself, where it is compressed: until the scratch directory goes.
+    pub(super) spooled: Option<PathBuf>,
+}
+
+/// What became of a layer.
+#[derive(Debug)]
+pub(super) enum LayerContent {
+    /// It lies in `<dir>/diff`.
+    Unpacked(PathBuf, Box<Unpacked>),
+    /// The store has it.
+    Known(DiffId),
+    Failed(Error),
+}
+
+/// How an archive is to be read.
+pub(super) struct Request<'r> {
+    pub(super) scratch: &'r Scratch,
+    pub(super) limits: &'r Limits,
+    pub(super) progress: &'r (dyn Fn(Progress) + Sync),
+    /// Tells the layer of which the store has a form of this digest.
+    pub(super) known: &'r (dyn Fn(Digest) -> Option<DiffId> + Sync),
 }
 
 impl ArchiveLayer {
     /// The layer's identity, when it could be unpacked.
     pub(super) fn diff_id(&self) -> Option<DiffId> {
-        let (_, unpacked) = self.unpacked.as_ref().ok()?;
-        // What was not hashed on the way is not compressed: both digests are the same.
-        Some(unpacked.diff_id.unwrap_or_else(|| DiffId::new(self.blob)))
+        match &self.content {
+            // What was not hashed on the way is not compressed: both digests are the same.
+            LayerContent::Unpacked(_, unpacked) => {
+                Some(unpacked.diff_id.unwrap_or_else(|| DiffId::new(self.blob)))
+            }
+            LayerContent::Known(diff) => Some(*diff),
+            LayerContent::Failed(_) => None,
+        }
     }
 }
 
@@ -165,13 +190,8 @@ impl Drop for CloseOnDrop<'_> {
 
 type Results = Mutex<HashMap<String, Result<(PathBuf, Unpacked)>>>;
 
-/// Reads an archive and unpacks what looks like layers into `scratch`.
-pub(super) fn read(
-    source: &mut (dyn Read + Send),
-    scratch: &Scratch,
-    limits: &Limits,
-    progress: &(dyn Fn(Progress) + Sync),
-) -> Result<Contents> {
+/// Reads an archive and unpacks what looks like layers.
+pub(super) fn read(source: &mut (dyn Read + Send), request: &Request<'_>) -> Result<Contents> {
     let head = stream::read_head(source).map_err(broken)?;
     let decoded = stream::decoder(head, source)?;
     let queue = Queue::default();
@@ -180,12 +200,12 @@ pub(super) fn read(
         .map_or(2, std::num::NonZero::get)
         .clamp(2, MAX_WORKERS);
     let mut contents = Contents::default();
-    let hashed = std::thread::scope(|scope| {
+    let files = std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(job) = queue.pop() {
                     let path = job.path.clone();
-                    let done = run(job, scratch, limits, progress);
+                    let done = run(job, request);
                     results
                         .lock()
                         .expect("no panics while results are held")
@@ -197,40 +217,51 @@ pub(super) fn read(
         let mut reader = Reader {
             entries: Entries::new(BufReader::with_capacity(CHUNK, decoded)),
             contents: &mut contents,
-            hashed: HashMap::new(),
+            layers: HashMap::new(),
             small_sum: 0,
             files: 0,
-            scratch,
+            request,
             queue: &queue,
         };
         reader.read_all()?;
-        Ok::<_, Error>(reader.hashed)
+        Ok::<_, Error>(reader.layers)
     })?;
     let mut results = results
         .into_inner()
         .expect("all workers have ended without panics");
-    for (path, (blob, size)) in hashed {
-        if let Some(unpacked) = results.remove(&path) {
-            contents.layers.insert(
-                path,
-                ArchiveLayer {
-                    blob,
-                    size,
-                    unpacked,
-                },
-            );
-        }
+    for (path, file) in files {
+        let content = match (file.known, results.remove(&path)) {
+            (Some(diff), _) => LayerContent::Known(diff),
+            (None, Some(Ok((dir, unpacked)))) => LayerContent::Unpacked(dir, Box::new(unpacked)),
+            (None, Some(Err(error))) => LayerContent::Failed(error),
+            (None, None) => continue,
+        };
+        let layer = ArchiveLayer {
+            blob: file.blob,
+            size: file.size,
+            content,
+            spooled: file.spooled,
+        };
+        contents.layers.insert(path, layer);
     }
     Ok(contents)
+}
+
+/// A file that looks like a layer.
+struct LayerFile {
+    blob: Digest,
+    size: u64,
+    known: Option<DiffId>,
+    spooled: Option<PathBuf>,
 }
 
 struct Reader<'a, R> {
     entries: Entries<R>,
     contents: &'a mut Contents,
-    hashed: HashMap<String, (Digest, u64)>,
+    layers: HashMap<String, LayerFile>,
     small_sum: u64,
     files: usize,
-    scratch: &'a Scratch,
+    request: &'a Request<'a>,
     queue: &'a Queue,
 }
 
@@ -276,7 +307,7 @@ impl<R: std::io::BufRead> Reader<'_, R> {
         let known = &self.contents;
         if known.small.contains_key(&path)
             || known.others.contains_key(&path)
-            || self.hashed.contains_key(&path)
+            || self.layers.contains_key(&path)
         {
             return Err(Error::BadArchive {
                 what: format!("the archive has two files `{path}`"),
@@ -331,34 +362,67 @@ impl<R: std::io::BufRead> Reader<'_, R> {
     }
 
     fn layer(&mut self, path: String, size: u64, head: Vec<u8>, hashing: Hashing) -> Result<()> {
-        let (mut writer, reader) = spool(self.scratch.path())?;
-        self.queue.push(Job {
-            path: path.clone(),
-            size,
-            hashing,
-            reader,
-        });
-        let failed = io("write", self.scratch.path());
+        let named = digest_in(&path);
+        let known = named.and_then(|digest| (self.request.known)(digest));
+        let mut sink = None;
+        let mut spooled = None;
+        if known.is_none() {
+            // A compressed file may have to be kept: it has a name until that is decided.
+            let keeping = match hashing {
+                Hashing::Hash => Keeping::Named,
+                Hashing::Skip => Keeping::Unlinked,
+            };
+            let (writer, reader, path_of_file) = spool(self.request.scratch.path(), keeping)?;
+            self.queue.push(Job {
+                path: path.clone(),
+                size,
+                hashing,
+                reader,
+            });
+            sink = Some(writer);
+            spooled = path_of_file;
+        }
         let mut hasher = Sha256::new();
-        hasher.update(&head);
-        let mut copy = |chunk: &[u8]| writer.write(chunk);
-        let mut spooled = copy(&head);
-        while spooled.is_ok() {
+        let mut take = |bytes: &[u8]| {
+            hasher.update(bytes);
+            match &mut sink {
+                Some(writer) => writer.write(bytes),
+                None => Ok(()),
+            }
+        };
+        let failed = |error| io("write", self.request.scratch.path())(error);
+        take(&head).map_err(failed)?;
+        loop {
             let chunk = self.entries.payload().map_err(broken_tar)?;
             if chunk.is_empty() {
                 break;
             }
-            hasher.update(chunk);
-            spooled = copy(chunk);
+            take(chunk).map_err(failed)?;
             let len = chunk.len();
             self.entries.consume(len);
         }
-        spooled.map_err(failed)?;
-        writer.finish();
-        self.hashed
-            .insert(path, (Digest::from_sha256(hasher.finalize().into()), size));
+        if let Some(writer) = sink {
+            writer.finish();
+        }
+        let blob = Digest::from_sha256(hasher.finalize().into());
+        if known.is_some() && named != Some(blob) {
+            return Err(super::manifest::mismatch(&path, blob));
+        }
+        let file = LayerFile {
+            blob,
+            size,
+            known,
+            spooled,
+        };
+        self.layers.insert(path, file);
         Ok(())
     }
+}
+
+/// The digest that a blob of an OCI layout is named by.
+fn digest_in(path: &str) -> Option<Digest> {
+    let hex = path.strip_prefix("blobs/sha256/")?;
+    format!("sha256:{hex}").parse().ok()
 }
 
 fn is_tar(head: &[u8]) -> bool {
@@ -366,26 +430,21 @@ fn is_tar(head: &[u8]) -> bool {
     head.len() == HEAD && (&head[257..262] == b"ustar" || head.iter().all(|byte| *byte == 0))
 }
 
-fn run(
-    job: Job,
-    scratch: &Scratch,
-    limits: &Limits,
-    progress: &(dyn Fn(Progress) + Sync),
-) -> Result<(PathBuf, Unpacked)> {
+fn run(job: Job, request: &Request<'_>) -> Result<(PathBuf, Unpacked)> {
     let name = sys::fs::random_hex().map_err(|source| Error::Sys {
         action: "draw a name".to_owned(),
         source,
     })?;
-    let dir = scratch.path().join(name);
+    let dir = request.scratch.path().join(name);
     let source = Reporting {
         source: job.reader,
-        progress,
+        progress: request.progress,
         id: short(&job.path),
         current: 0,
         told: 0,
         total: job.size,
     };
-    let done = unpack_into(&dir, source, job.hashing, limits);
+    let done = unpack_into(&dir, source, job.hashing, request.limits);
     if done.is_err() {
         trash::delete(&dir)?;
     }
@@ -407,7 +466,7 @@ pub(crate) fn unpack_into(
             .create(path)
             .map_err(io("make", path))?;
     }
-    unpack(source, hashing, &diff, limits)
+    unpack(source, hashing, dir, limits)
 }
 
 /// The part of a path that people recognise: a digest's beginning, or a directory's.

@@ -6,11 +6,11 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
-use crate::Result;
 use crate::store::io as io_failed;
+use crate::{Error, Result};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -47,9 +47,25 @@ pub(crate) struct SpoolReader {
     at: u64,
 }
 
-/// Makes a spool in a directory; its file has no name and vanishes with its ends.
-pub(crate) fn spool(directory: &Path) -> Result<(SpoolWriter, SpoolReader)> {
-    let path = directory.join("spool");
+/// Whether a spool's file is there to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// It has a name, which the directory's owner removes.
+    Named,
+    /// It has none and vanishes with the spool's ends.
+    Unlinked,
+}
+
+/// Makes a spool in a directory; gives the file's path where it has one.
+pub(crate) fn spool(
+    directory: &Path,
+    keeping: Keeping,
+) -> Result<(SpoolWriter, SpoolReader, Option<PathBuf>)> {
+    let name = sys::fs::random_hex().map_err(|source| Error::Sys {
+        action: "draw a name".to_owned(),
+        source,
+    })?;
+    let path = directory.join(format!("spool-{name}"));
     let file = File::options()
         .read(true)
         .write(true)
@@ -57,7 +73,13 @@ pub(crate) fn spool(directory: &Path) -> Result<(SpoolWriter, SpoolReader)> {
         .mode(0o600)
         .open(&path)
         .map_err(io_failed("make", &path))?;
-    std::fs::remove_file(&path).map_err(io_failed("unlink", &path))?;
+    let path = match keeping {
+        Keeping::Named => Some(path),
+        Keeping::Unlinked => {
+            std::fs::remove_file(&path).map_err(io_failed("unlink", &path))?;
+            None
+        }
+    };
     let state = Mutex::new((0, Stage::Growing));
     let shared = Arc::new(Shared {
         file,
@@ -68,7 +90,7 @@ pub(crate) fn spool(directory: &Path) -> Result<(SpoolWriter, SpoolReader)> {
         shared: Arc::clone(&shared),
         at: 0,
     };
-    Ok((SpoolWriter { shared }, reader))
+    Ok((SpoolWriter { shared }, reader, path))
 }
 
 impl SpoolWriter {
@@ -131,7 +153,8 @@ mod tests {
     #[test]
     fn readers_follow_writers_and_notice_when_they_give_up() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut writer, mut reader) = spool(dir.path()).unwrap();
+        let (mut writer, mut reader, path) = spool(dir.path(), Keeping::Unlinked).unwrap();
+        assert_eq!(path, None);
         let read = std::thread::spawn(move || {
             let mut text = String::new();
             reader.read_to_string(&mut text).map(|_| text)
@@ -140,10 +163,11 @@ mod tests {
         writer.write(b"two").unwrap();
         writer.finish();
         assert_eq!(read.join().unwrap().unwrap(), "one two");
-        let (mut writer, mut reader) = spool(dir.path()).unwrap();
+        let (mut writer, mut reader, path) = spool(dir.path(), Keeping::Named).unwrap();
         writer.write(b"half").unwrap();
         drop(writer);
         assert!(reader.read_to_end(&mut Vec::new()).is_err());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read(path.unwrap()).unwrap(), b"half");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -7,11 +7,11 @@
 //! Attributes of directories are set when everything is unpacked: files made in them change their
 //! times, and a set-group-id bit would be inherited.
 
-mod attributes;
+pub(crate) mod attributes;
 mod parents;
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -25,12 +25,13 @@ pub(crate) use attributes::{OPAQUE, RootEntry};
 
 use super::{Limits, Unpacked, bad_tar};
 use crate::tar::{Entries, Entry, EntryKind};
+use crate::tarmap::Recorder;
 use crate::{Error, Result};
 use attributes::{
     Attributes, CAPABILITY, attributes, failed, failed_entry, is_absent, kept_xattrs, refused,
     set_opaque, set_xattr,
 };
-use parents::Parents;
+use parents::{Parent, Parents};
 
 const WHITEOUT: &[u8] = b".wh.";
 const WHITEOUT_META: &[u8] = b".wh..wh.";
@@ -50,6 +51,9 @@ struct PendingDir {
     inode: u64,
     attributes: Attributes,
 }
+
+/// The archive that is unpacked, and its map.
+pub(super) type Archive<R> = Entries<Recorder<R>>;
 
 /// A layer being unpacked.
 pub(super) struct Applier<'l> {
@@ -72,6 +76,7 @@ impl<'l> Applier<'l> {
                 opaque_root: false,
                 root: None,
                 tree: Some(Tree::default()),
+                archive: None,
             },
         })
     }
@@ -80,7 +85,7 @@ impl<'l> Applier<'l> {
     pub(super) fn apply(
         &mut self,
         entry: &Entry,
-        archive: &mut Entries<impl std::io::BufRead>,
+        archive: &mut Archive<impl BufRead>,
     ) -> Result<()> {
         self.result.entries += 1;
         self.limits.check_entries(self.result.entries)?;
@@ -103,20 +108,20 @@ impl<'l> Applier<'l> {
         let name = OsStr::from_bytes(name);
         let dir = self.parents.find(parent, entry)?;
         match &entry.kind {
-            EntryKind::Directory => self.directory(entry, &path, &dir, name, attributes),
+            EntryKind::Directory => self.directory(entry, &path, &dir, name, attributes, archive),
             EntryKind::File => self.file(entry, &dir, name, attributes, archive),
-            EntryKind::HardLink(target) => self.hard_link(entry, &dir, name, target),
+            EntryKind::HardLink(target) => self.hard_link(entry, &dir, name, target, archive),
             EntryKind::Symlink(target) => {
                 if target.is_empty() || target.len() > MAX_PATH {
                     return Err(refused(entry, "its link text is empty or too long"));
                 }
                 let target = OsStr::from_bytes(target);
-                self.make(entry, &dir, name, |dir| dir.symlink(target, name))?;
+                self.make(entry, &dir, name, archive, |dir| dir.symlink(target, name))?;
                 self.count(target.len() as u64);
                 self.special_attributes(entry, &dir, name, attributes, None)
             }
             EntryKind::Fifo => {
-                self.make(entry, &dir, name, |dir| {
+                self.make(entry, &dir, name, archive, |dir| {
                     dir.mknod(name, Kind::Fifo, Mode::RUSR, 0)
                 })?;
                 self.count(0);
@@ -124,22 +129,14 @@ impl<'l> Applier<'l> {
             }
             // To overlayfs this would be a whiteout, and not one that the image format knows.
             EntryKind::CharDevice { major: 0, minor: 0 } => Ok(()),
-            EntryKind::CharDevice { major, minor } => self.device(
-                entry,
-                &dir,
-                name,
-                Kind::CharDevice,
-                (*major, *minor),
-                attributes,
-            ),
-            EntryKind::BlockDevice { major, minor } => self.device(
-                entry,
-                &dir,
-                name,
-                Kind::BlockDevice,
-                (*major, *minor),
-                attributes,
-            ),
+            EntryKind::CharDevice { major, minor } => {
+                let node = (Kind::CharDevice, *major, *minor);
+                self.device(entry, &dir, name, node, attributes, archive)
+            }
+            EntryKind::BlockDevice { major, minor } => {
+                let node = (Kind::BlockDevice, *major, *minor);
+                self.device(entry, &dir, name, node, attributes, archive)
+            }
         }
     }
 
@@ -205,9 +202,10 @@ impl<'l> Applier<'l> {
         &mut self,
         entry: &Entry,
         path: &GuestPath,
-        dir: &Dir,
+        dir: &Parent,
         name: &OsStr,
         attributes: Attributes,
+        archive: &mut Archive<impl BufRead>,
     ) -> Result<()> {
         let mut opaque = false;
         match dir.mkdir(name, Mode::RWXU) {
@@ -216,7 +214,7 @@ impl<'l> Applier<'l> {
                 let there = dir.stat(name).map_err(failed_entry(entry))?;
                 if there.kind != Kind::Directory {
                     opaque = there.is_whiteout();
-                    self.clear(entry, dir, name, &there)?;
+                    self.clear(entry, dir, name, &there, archive)?;
                     dir.mkdir(name, Mode::RWXU).map_err(failed_entry(entry))?;
                     self.count(0);
                 }
@@ -242,14 +240,16 @@ impl<'l> Applier<'l> {
     fn file(
         &mut self,
         entry: &Entry,
-        dir: &Dir,
+        dir: &Parent,
         name: &OsStr,
         attributes: Attributes,
-        archive: &mut Entries<impl std::io::BufRead>,
+        archive: &mut Archive<impl BufRead>,
     ) -> Result<()> {
         self.result.size = self.result.size.saturating_add(entry.size);
         self.limits.check_bytes(self.result.size)?;
-        let fd = self.make(entry, dir, name, |dir| dir.create_file(name, Mode::RUSR))?;
+        let fd = self.make(entry, dir, name, archive, |dir| {
+            dir.create_file(name, Mode::RUSR)
+        })?;
         self.count(entry.size);
         let mut file = std::fs::File::from(fd);
         let write_failed = |source: std::io::Error| Error::Io {
@@ -257,19 +257,16 @@ impl<'l> Applier<'l> {
             path: Path::new(OsStr::from_bytes(&entry.path)).to_owned(),
             source,
         };
+        let path = dir.path_of(name);
         match &entry.sparse {
-            None => loop {
-                let chunk = archive.payload().map_err(bad_tar)?;
-                if chunk.is_empty() {
-                    break;
-                }
-                file.write_all(chunk).map_err(write_failed)?;
-                let len = chunk.len();
-                archive.consume(len);
-            },
+            None => {
+                archive.source_mut().begin_stored(path, 0, entry.size);
+                write_plain(&mut file, archive, write_failed)?;
+                archive.source_mut().end_stored();
+            }
             Some(pieces) => {
                 file.set_len(entry.size).map_err(write_failed)?;
-                write_sparse(&file, pieces, archive, write_failed)?;
+                write_sparse(&file, path.as_deref(), pieces, archive, write_failed)?;
             }
         }
         for (attribute, value) in kept_xattrs(entry).filter(|(name, _)| *name != CAPABILITY) {
@@ -289,7 +286,14 @@ impl<'l> Applier<'l> {
         sys::root::set_open_times(file.as_fd(), times).map_err(failed_entry(entry))
     }
 
-    fn hard_link(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, target: &[u8]) -> Result<()> {
+    fn hard_link(
+        &mut self,
+        entry: &Entry,
+        dir: &Parent,
+        name: &OsStr,
+        target: &[u8],
+        archive: &mut Archive<impl BufRead>,
+    ) -> Result<()> {
         let target = GuestPath::confined(target)
             .map_err(|error| refused(entry, &format!("its target: {error}")))?;
         let Some((target_parent, target_name)) = target.split_bytes() else {
@@ -317,7 +321,9 @@ impl<'l> Applier<'l> {
         {
             return Ok(());
         }
-        match self.make(entry, dir, name, |dir| dir.link(&from, target_name, name)) {
+        match self.make(entry, dir, name, archive, |dir| {
+            dir.link(&from, target_name, name)
+        }) {
             Err(Error::Sys { source, .. }) if is_absent(&source) => return Err(missing()),
             done => done?,
         }
@@ -328,18 +334,18 @@ impl<'l> Applier<'l> {
     fn device(
         &mut self,
         entry: &Entry,
-        dir: &Dir,
+        dir: &Parent,
         name: &OsStr,
-        kind: Kind,
-        (major, minor): (u32, u32),
+        (kind, major, minor): (Kind, u32, u32),
         attributes: Attributes,
+        archive: &mut Archive<impl BufRead>,
     ) -> Result<()> {
         // The kernel's own encoding holds 12 bits of major and 20 of minor.
         if major >= 1 << 12 || minor >= 1 << 20 {
             return Err(refused(entry, "its device number is out of range"));
         }
         let rdev = rustix::fs::makedev(major, minor);
-        self.make(entry, dir, name, |dir| {
+        self.make(entry, dir, name, archive, |dir| {
             dir.mknod(name, kind, Mode::RUSR, rdev)
         })?;
         self.count(0);
@@ -401,26 +407,41 @@ impl<'l> Applier<'l> {
     fn make<T>(
         &mut self,
         entry: &Entry,
-        dir: &Dir,
+        dir: &Parent,
         name: &OsStr,
+        archive: &mut Archive<impl BufRead>,
         make: impl Fn(&Dir) -> sys::Result<T>,
     ) -> Result<T> {
         match make(dir) {
             Err(error) if error.errno() == Errno::EXIST => {
                 let there = dir.stat(name).map_err(failed_entry(entry))?;
-                self.clear(entry, dir, name, &there)?;
+                self.clear(entry, dir, name, &there, archive)?;
                 make(dir).map_err(failed_entry(entry))
             }
             done => done.map_err(failed_entry(entry)),
         }
     }
 
-    fn clear(&mut self, entry: &Entry, dir: &Dir, name: &OsStr, there: &Metadata) -> Result<()> {
+    fn clear(
+        &mut self,
+        entry: &Entry,
+        dir: &Parent,
+        name: &OsStr,
+        there: &Metadata,
+        archive: &mut Archive<impl BufRead>,
+    ) -> Result<()> {
         if matches!(there.kind, Kind::Directory | Kind::Symlink) {
             // Paths that led through it lead elsewhere now.
             self.parents.forget();
         }
         self.discount(there);
+        // Whatever content it may have is a part of the archive still.
+        if matches!(there.kind, Kind::Directory | Kind::File) {
+            let path = dir.path_of(name);
+            if archive.source_mut().keep(path.as_deref(), dir, name)? {
+                return Ok(());
+            }
+        }
         dir.remove_all(name).map_err(failed_entry(entry))
     }
 
@@ -445,14 +466,33 @@ impl<'l> Applier<'l> {
     }
 }
 
+fn write_plain(
+    file: &mut std::fs::File,
+    archive: &mut Archive<impl BufRead>,
+    write_failed: impl Fn(std::io::Error) -> Error,
+) -> Result<()> {
+    loop {
+        let chunk = archive.payload().map_err(bad_tar)?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        file.write_all(chunk).map_err(&write_failed)?;
+        let len = chunk.len();
+        archive.consume(len);
+    }
+}
+
 fn write_sparse(
     file: &std::fs::File,
+    path: Option<&[u8]>,
     pieces: &[(u64, u64)],
-    archive: &mut Entries<impl std::io::BufRead>,
+    archive: &mut Archive<impl BufRead>,
     write_failed: impl Fn(std::io::Error) -> Error,
 ) -> Result<()> {
     use std::os::unix::fs::FileExt;
     for (offset, len) in pieces {
+        let stored = path.map(<[u8]>::to_vec);
+        archive.source_mut().begin_stored(stored, *offset, *len);
         let mut at = *offset;
         let end = offset + len;
         while at < end {
@@ -466,6 +506,7 @@ fn write_sparse(
             archive.consume(len);
             at += len as u64;
         }
+        archive.source_mut().end_stored();
     }
     Ok(())
 }

@@ -326,6 +326,7 @@ impl Place {
     pub fn assert_clean(&self) {
         for name in [
             "ingest",
+            "partial",
             "trash",
             "layers",
             "images",

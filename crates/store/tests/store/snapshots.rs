@@ -14,7 +14,7 @@ fn load(place: &Place, layers: &[&[u8]], tag: &str) -> ImageId {
     id_of(&config)
 }
 
-fn prepare(place: &Place, key: &str, image: ImageId) -> Rootfs {
+pub fn prepare(place: &Place, key: &str, image: ImageId) -> Rootfs {
     let lease = place.store.lease("test");
     place
         .store
@@ -23,7 +23,12 @@ fn prepare(place: &Place, key: &str, image: ImageId) -> Rootfs {
 }
 
 /// Runs a script in a mount namespace of its own where the rootfs is mounted at `$1`.
-fn mounted(rootfs: &Rootfs, script: &str) -> String {
+pub fn mounted(rootfs: &Rootfs, script: &str) -> String {
+    mounted_with(rootfs, "", script)
+}
+
+/// The same with further options of the overlay.
+pub fn mounted_with(rootfs: &Rootfs, more: &str, script: &str) -> String {
     let Rootfs::Overlay {
         lowers,
         upper,
@@ -36,10 +41,11 @@ fn mounted(rootfs: &Rootfs, script: &str) -> String {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let lowers: Vec<String> = lowers.iter().map(|path| text(path)).collect();
     let options = format!(
-        "lowerdir={},upperdir={},workdir={}",
+        "lowerdir={},upperdir={},workdir={}{}{more}",
         lowers.join(":"),
         text(upper),
-        text(work)
+        text(work),
+        if more.is_empty() { "" } else { "," },
     );
     let mountpoint = tempfile::tempdir().unwrap();
     let script = format!("mount -t overlay -o \"$2\" overlay \"$1\" && cd \"$1\" && {script}");

@@ -123,6 +123,17 @@ impl Metadata {
     }
 }
 
+/// Reads what the kernel knows of an open object, also one held by `O_PATH`.
+///
+/// # Errors
+///
+/// The kernel failed.
+pub fn metadata(fd: BorrowedFd<'_>) -> Result<Metadata> {
+    rustix::fs::fstat(fd)
+        .map(|stat| Metadata::from_stat(&stat))
+        .map_err(|errno| Error::new("fstat", errno))
+}
+
 fn check(name: &OsStr) -> std::result::Result<(), Errno> {
     match name.as_bytes() {
         b"" | b"." | b".." => Err(Errno::INVAL),
@@ -333,9 +344,7 @@ impl Dir {
     ///
     /// The kernel failed.
     pub fn metadata(&self) -> Result<Metadata> {
-        rustix::fs::fstat(&self.fd)
-            .map(|stat| Metadata::from_stat(&stat))
-            .map_err(|errno| Error::new("fstat", errno))
+        metadata(self.fd.as_fd())
     }
 
     /// Reads a link's text.

@@ -99,6 +99,14 @@ impl Engine {
         }
     }
 
+    /// The process in whose network namespace a registry can be reached; none for our own.
+    pub(crate) fn namespace(&self) -> Option<i32> {
+        match &self.kind {
+            Kind::Started { child, .. } => i32::try_from(child.id()).ok(),
+            Kind::Ours(_) | Kind::Given => None,
+        }
+    }
+
     /// The processes of the engine, where they are known; those of its containers are among them.
     pub(crate) fn processes(&self) -> Vec<host::Process> {
         match &self.kind {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod engine;
+mod images;
 mod measure;
 mod report;
 
@@ -54,7 +55,7 @@ fn main() -> Result<()> {
         measure::prepare(engine)?;
     }
     let mut report = Report::new(&engines);
-    for (name, unit, measurement) in measure::ALL {
+    for (name, unit, measurement) in measure::ALL.iter().chain(images::ALL) {
         if options.wants(name) {
             report.begin(name);
             let rounds = measure::rounds(name, options.rounds);
@@ -69,6 +70,7 @@ fn main() -> Result<()> {
             report.end(unit);
         }
     }
+    images::end();
     for engine in engines {
         engine.end()?;
     }

@@ -16,6 +16,7 @@ use crate::exit::{ENGINE, Failure, with_help};
 use crate::flags::Parsed;
 use crate::options::create::{Create, read};
 use crate::output::{list, text};
+use crate::platform::{self, Platform};
 use crate::terminal;
 use crate::tree::Run;
 
@@ -56,32 +57,36 @@ pub(super) async fn make(
         Err(error) => return Err(Failure::new(error.to_string())),
     };
     let quiet = flags.bool("quiet");
-    let platform = flags.str("platform");
+    let platform = platform::wanted(flags);
+    let runs_on = match platform.as_str() {
+        "" => String::new(),
+        text => Platform::parse(text)
+            .map_err(|why| Failure::new(format!("error parsing specified platform: {why}")))?
+            .path(),
+    };
     if let (Some(reference), "always") = (&reference, flags.str("pull")) {
-        image::pull_for_create(app, reference, platform, quiet).await?;
+        image::pull_for_create(app, reference, &platform, quiet).await?;
     }
     if let Some((width, height)) = terminal::size(std::io::stdout()) {
         create.body["HostConfig"]["ConsoleSize"] = serde_json::json!([height, width]);
     }
     let mut query = Query::new();
     query.add_some("name", flags.str("name"));
-    query.add_some("platform", platform);
+    query.add_some("platform", runs_on);
     let request = || {
         Request::post("/containers/create")
             .query(&query)
             .json(&create.body)
     };
     let answer = match (app.client.json(request()).await, &reference) {
-        (Err(error), Some(reference))
-            if error.is_not_found() && matches!(flags.str("pull"), "missing" | "") =>
-        {
+        (Err(error), Some(reference)) if error.is_not_found() && flags.str("pull") == "missing" => {
             if !quiet {
                 app.warn(format!(
                     "Unable to find image '{}' locally",
                     reference.familiar()
                 ));
             }
-            image::pull_for_create(app, reference, platform, quiet).await?;
+            image::pull_for_create(app, reference, &platform, quiet).await?;
             app.client.json(request()).await?
         }
         (other, _) => other?,

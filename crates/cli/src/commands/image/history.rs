@@ -14,7 +14,9 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move {
         let name = flags.args.first().map_or("", String::as_str);
         let mut query = Query::new();
-        query.add_some("platform", super::platform_json(flags.str("platform")));
+        if let Some(platform) = super::variant(&flags, "invalid platform: ")? {
+            query.add("platform", platform.json());
+        }
         let path = format!("/images/{}/history", escape(name).replace("%2F", "/"));
         let steps = app.client.json(Request::get(path).query(&query)).await?;
         let human = flags.bool("human");

@@ -1,13 +1,18 @@
 //! `images`
 
-use api::client::{Query, Request};
+use std::io;
 
-use crate::app::App;
+use api::client::{Query, Request};
+use serde_json::Value;
+
+use crate::app::{App, is_terminal};
 use crate::commands::{add_filter, filters, put_filters};
 use crate::exit::Failure;
 use crate::flags::Parsed;
 use crate::output::image::{KIND, TABLE, TABLE_DIGESTS, rows};
+use crate::output::tree::draw;
 use crate::output::{QUIET, render};
+use crate::terminal;
 use crate::tree::Run;
 use crate::zone::Zone;
 
@@ -24,24 +29,54 @@ created_at: {{.CreatedAt}}
 virtual_size: {{.Size}}
 ";
 
+async fn fetch(app: &App, flags: &Parsed, also: &[&str]) -> Result<Value, Failure> {
+    let mut wanted = filters(flags);
+    if let Some(name) = flags.args.first().filter(|name| !name.is_empty()) {
+        add_filter(&mut wanted, "reference", name);
+    }
+    let mut query = Query::new();
+    query.add_flag("all", flags.bool("all"));
+    for key in also {
+        query.add_flag(key, true);
+    }
+    put_filters(&mut query, wanted);
+    let request = Request::get("/images/json").query(&query);
+    Ok(app.client.json(request).await?)
+}
+
+// What a tree has no place for.
+const NOT_IN_TREES: [(&str, &str); 4] = [
+    ("quiet", "--quiet"),
+    ("no-trunc", "--no-trunc"),
+    ("digests", "--show-digest"),
+    ("format", "--format"),
+];
+
+async fn tree(app: &App, flags: &Parsed) -> Result<(), Failure> {
+    for (name, shown) in NOT_IN_TREES {
+        if flags.bool(name) || (name == "format" && !flags.str(name).is_empty()) {
+            return Err(Failure::new(format!(
+                "{shown} is not yet supported with --tree"
+            )));
+        }
+    }
+    let images = fetch(app, flags, &["manifests"]).await?;
+    let images = images.as_array().cloned().unwrap_or_default();
+    let width = is_terminal(io::stdout()).then(|| match terminal::size(io::stdout()) {
+        Some((width, _)) => usize::from(width),
+        None => 0,
+    });
+    app.put(draw(&images, flags.bool("all"), width))
+}
+
 /// `images`
 pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move {
         if flags.bool("tree") {
-            return Err(Failure::new("--tree is not yet supported by Corten"));
+            return tree(app, &flags).await;
         }
         let name = flags.args.first().map_or("", String::as_str);
-        let mut wanted = filters(&flags);
-        if !name.is_empty() {
-            add_filter(&mut wanted, "reference", name);
-        }
-        let mut query = Query::new();
-        query.add_flag("all", flags.bool("all"));
-        put_filters(&mut query, wanted);
-        let images = app
-            .client
-            .json(Request::get("/images/json").query(&query))
-            .await?;
+        let images = fetch(app, &flags, &[]).await?;
         let quiet = flags.bool("quiet");
         let digests = flags.bool("digests");
         let format = match flags.str("format") {

@@ -9,6 +9,7 @@ use crate::exit::Failure;
 use crate::flags::Parsed;
 use crate::output::{list, text};
 use crate::tree::Run;
+use crate::units::human_size;
 
 const ALL: &str = "WARNING! This will remove all images without at least one container associated to them.\nAre you sure you want to continue?";
 const DANGLING: &str =
@@ -18,6 +19,9 @@ const DANGLING: &str =
 pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move {
         let all = flags.bool("all");
+        if flags.bool("dry-run") {
+            return plan(app, &flags, all).await;
+        }
         if !flags.bool("force") {
             prune::confirm(app, if all { ALL } else { DANGLING })?;
         }
@@ -27,29 +31,109 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
     })
 }
 
+// Tells what a prune would do. Only a daemon that names itself as ours is asked: another one would
+// pass over the word and remove the images.
+#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+async fn plan(app: &App, flags: &Parsed, all: bool) -> Result<(), Failure> {
+    let version = app.client.json(Request::get("/version")).await?;
+    if !is_ours(&version) {
+        return Err(Failure::new(
+            "--dry-run: the daemon is not Corten's and cannot tell what it would remove",
+        ));
+    }
+    let filters = prune::with_config(app, filters(flags));
+    let query = with_filters(all, filters).with("dry-run", "1");
+    let answer = ask(app, &query).await?;
+    let text = told(&answer, "Images that would be removed:");
+    if !text.is_empty() {
+        app.put(format!("{text}\n"))?;
+    }
+    app.line(format!(
+        "Total space that would be reclaimed: {}",
+        human_size(prune::space(&answer) as f64)
+    ))
+}
+
+fn is_ours(version: &Value) -> bool {
+    let is_corten = |name: &str| name.to_lowercase().contains("corten");
+    let components = list(version, "Components").iter();
+    components
+        .map(|component| text(component, "Name"))
+        .chain([version
+            .pointer("/Platform/Name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()])
+        .any(is_corten)
+}
+
+fn with_filters(all: bool, mut filters: Map<String, Value>) -> Query {
+    add_filter(&mut filters, "dangling", if all { "false" } else { "true" });
+    let mut query = Query::new();
+    put_filters(&mut query, filters);
+    query
+}
+
+async fn ask(app: &App, query: &Query) -> Result<Value, Failure> {
+    let request = Request::post("/images/prune").query(query);
+    Ok(app.client.json(request).await?)
+}
+
 /// Removes images; returns what to say of it and the bytes that came free.
 pub async fn remove_unused(
     app: &App,
     all: bool,
-    mut filters: Map<String, Value>,
+    filters: Map<String, Value>,
 ) -> Result<(String, u64), Failure> {
-    add_filter(&mut filters, "dangling", if all { "false" } else { "true" });
-    let mut query = Query::new();
-    put_filters(&mut query, filters);
-    let answer = app
-        .client
-        .json(Request::post("/images/prune").query(&query))
-        .await?;
-    let images = list(&answer, "ImagesDeleted");
+    let answer = ask(app, &with_filters(all, filters)).await?;
+    let text = told(&answer, "Deleted Images:");
+    let space = if text.is_empty() {
+        0
+    } else {
+        prune::space(&answer)
+    };
+    Ok((text, space))
+}
+
+// The images of an answer under a title; empty when there are none.
+fn told(answer: &Value, title: &str) -> String {
+    let images = list(answer, "ImagesDeleted");
     if images.is_empty() {
-        return Ok((String::new(), 0));
+        return String::new();
     }
-    let mut out = "Deleted Images:\n".to_owned();
+    let mut out = format!("{title}\n");
     for image in images {
         out.push_str(&match text(image, "Untagged") {
             "" => format!("deleted: {}\n", text(image, "Deleted")),
             name => format!("untagged: {name}\n"),
         });
     }
-    Ok((out, prune::space(&answer)))
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_our_daemon_is_asked_for_a_plan() {
+        assert!(is_ours(&json!({"Platform": {"Name": "Corten"}})));
+        assert!(is_ours(
+            &json!({"Components": [{"Name": "Engine"}, {"Name": "corten-runtime"}]})
+        ));
+        assert!(!is_ours(
+            &json!({"Platform": {"Name": "Docker Engine - Community"},
+            "Components": [{"Name": "Engine"}, {"Name": "runc"}]})
+        ));
+    }
+
+    #[test]
+    fn what_was_removed() {
+        let answer = json!({"ImagesDeleted": [{"Untagged": "x:1"}, {"Deleted": "sha256:1"}]});
+        assert_eq!(
+            told(&answer, "Deleted Images:"),
+            "Deleted Images:\nuntagged: x:1\ndeleted: sha256:1\n"
+        );
+        assert_eq!(told(&json!({"ImagesDeleted": null}), "x"), "");
+    }
 }

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::exit::Failure;
 use crate::flags::Parsed;
 use crate::output::text;
+use crate::platform::Platform;
 use crate::tree::Run;
 
 fn path(name: &str) -> String {
@@ -21,8 +22,13 @@ pub(super) fn remove(app: &App, flags: Parsed) -> Run<'_> {
         let mut query = Query::new();
         query.add_flag("force", force);
         query.add_flag("noprune", flags.bool("no-prune"));
-        for platform in flags.list("platform") {
-            query.add("platforms", super::platform_json(&platform));
+        let mut platforms: Vec<String> = Vec::new();
+        for text in flags.list("platform") {
+            let platform = Platform::parse(&text)?.json();
+            if !platforms.contains(&platform) {
+                query.add("platforms", &platform);
+                platforms.push(platform);
+            }
         }
         let (mut errors, mut fatal) = (Vec::new(), false);
         for name in &flags.args {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::template::Val;
 
 /// Lays JSON out as Go does, keeping every text as it was written; without an indent, in one line.
-pub(super) fn layout(raw: &str, indent: Option<&str>) -> String {
+pub fn layout(raw: &str, indent: Option<&str>) -> String {
     let mut out = String::with_capacity(raw.len() * 2);
     let mut depth = 0_usize;
     let mut chars = raw.chars().peekable();

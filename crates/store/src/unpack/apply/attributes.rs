@@ -26,17 +26,17 @@ pub(crate) struct RootEntry {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Attributes {
-    pub(super) mode: Mode,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) times: Times,
+pub(crate) struct Attributes {
+    pub(crate) mode: Mode,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) times: Times,
 }
 
 /// The one attribute of `security.` that an image may set.
-pub(super) const CAPABILITY: &str = "security.capability";
+pub(crate) const CAPABILITY: &str = "security.capability";
 
-pub(super) fn attributes(entry: &Entry) -> Result<Attributes> {
+pub(crate) fn attributes(entry: &Entry) -> Result<Attributes> {
     let id = |what: &str, value: u64| match u32::try_from(value) {
         // 2³²−1 means "leave it" to the kernel and nobody to anyone else.
         Ok(id) if id != u32::MAX => Ok(id),
@@ -57,7 +57,7 @@ pub(super) fn attributes(entry: &Entry) -> Result<Attributes> {
 }
 
 /// The attributes that an image may set: never overlayfs's own, nor labels of this host's policy.
-pub(super) fn kept_xattrs(entry: &Entry) -> impl Iterator<Item = (&OsStr, &[u8])> {
+pub(crate) fn kept_xattrs(entry: &Entry) -> impl Iterator<Item = (&OsStr, &[u8])> {
     entry.xattrs.iter().filter_map(|(name, value)| {
         let kept = match name.as_slice() {
             b"security.capability" => true,
@@ -74,18 +74,18 @@ pub(super) fn kept_xattrs(entry: &Entry) -> impl Iterator<Item = (&OsStr, &[u8])
 }
 
 /// A file system without attributes loses them, as with Docker; every other failure counts.
-pub(super) fn set_xattr(entry: &Entry, done: sys::Result<()>) -> Result<()> {
+pub(crate) fn set_xattr(entry: &Entry, done: sys::Result<()>) -> Result<()> {
     match done {
         Err(error) if matches!(error.errno(), Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
         done => done.map_err(failed_entry(entry)),
     }
 }
 
-pub(super) fn set_opaque(dir: &Dir) -> sys::Result<()> {
+pub(crate) fn set_opaque(dir: &Dir) -> sys::Result<()> {
     sys::xattr::set(dir.as_fd(), OsStr::new(OPAQUE), b"y")
 }
 
-pub(super) fn is_absent(error: &sys::Error) -> bool {
+pub(crate) fn is_absent(error: &sys::Error) -> bool {
     matches!(error.errno(), Errno::NOENT | Errno::NOTDIR)
 }
 
@@ -94,21 +94,21 @@ fn shown(entry: &Entry) -> String {
     String::from_utf8_lossy(&entry.path[..end]).into_owned()
 }
 
-pub(super) fn refused(entry: &Entry, why: &str) -> Error {
+pub(crate) fn refused(entry: &Entry, why: &str) -> Error {
     Error::BadArchive {
         what: format!("entry `{}` is refused: {why}", shown(entry)),
         source: None,
     }
 }
 
-pub(super) fn failed(action: impl FnOnce() -> String) -> impl FnOnce(sys::Error) -> Error {
+pub(crate) fn failed(action: impl FnOnce() -> String) -> impl FnOnce(sys::Error) -> Error {
     move |source| Error::Sys {
         action: action(),
         source,
     }
 }
 
-pub(super) fn failed_entry(entry: &Entry) -> impl FnOnce(sys::Error) -> Error + '_ {
+pub(crate) fn failed_entry(entry: &Entry) -> impl FnOnce(sys::Error) -> Error + '_ {
     move |source| match source.errno() {
         // These are the archive's fault, not the machine's.
         Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::NOENT => Error::BadArchive {

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::Mode;
@@ -19,18 +20,55 @@ const IMPLIED: u32 = 0o755;
 /// Directories kept open: parents of coming entries are mostly parents of past ones.
 const CACHE: usize = 128;
 
+/// A directory that entries lie in.
+#[derive(Debug)]
+pub(super) struct Parent {
+    dir: Dir,
+    /// Its path below the layer's root without any link in it; `None` where it is too long.
+    real: Option<Vec<u8>>,
+}
+
+impl Parent {
+    /// The path of a name in it, without any link in it.
+    pub(super) fn path_of(&self, name: &OsStr) -> Option<Vec<u8>> {
+        let real = self.real.as_ref()?;
+        let slash: &[u8] = if real.is_empty() { b"" } else { b"/" };
+        Some([real, slash, name.as_bytes()].concat())
+    }
+}
+
+impl std::ops::Deref for Parent {
+    type Target = Dir;
+
+    fn deref(&self) -> &Dir {
+        &self.dir
+    }
+}
+
+/// Where a directory is; the kernel shows no path that is longer than a page.
+fn shown(dir: &Dir) -> Option<PathBuf> {
+    let number = dir.as_fd().as_raw_fd();
+    std::fs::read_link(format!("/proc/self/fd/{number}")).ok()
+}
+
 /// A layer's root and directories below it.
 pub(super) struct Parents {
     root: Root,
-    open: HashMap<Vec<u8>, Rc<Dir>>,
-    last: Option<(Vec<u8>, Rc<Dir>)>,
+    /// Path of the root as the kernel shows it.
+    shown: Option<PathBuf>,
+    open: HashMap<Vec<u8>, Rc<Parent>>,
+    last: Option<(Vec<u8>, Rc<Parent>)>,
     made: u64,
 }
 
 impl Parents {
     pub(super) fn new(directory: &Path) -> Result<Self> {
         let root = Root::open(directory).map_err(failed(|| "open the layer".to_owned()))?;
+        let top = root
+            .open_dir(&GuestPath::root())
+            .map_err(failed(|| "open the layer".to_owned()))?;
         Ok(Self {
+            shown: shown(&top),
             root,
             open: HashMap::new(),
             last: None,
@@ -54,7 +92,7 @@ impl Parents {
     }
 
     /// The directory that an entry lies in, made where the archive has no entry for it.
-    pub(super) fn find(&mut self, path: &[u8], entry: &Entry) -> Result<Rc<Dir>> {
+    pub(super) fn find(&mut self, path: &[u8], entry: &Entry) -> Result<Rc<Parent>> {
         if let Some((last, dir)) = &self.last
             && last == path
         {
@@ -73,13 +111,20 @@ impl Parents {
                 if self.open.len() >= CACHE {
                     self.open.clear();
                 }
-                let dir = Rc::new(dir);
+                let real = self.real_path(&dir);
+                let dir = Rc::new(Parent { dir, real });
                 self.open.insert(path.to_vec(), Rc::clone(&dir));
                 dir
             }
         };
         self.last = Some((path.to_vec(), Rc::clone(&dir)));
         Ok(dir)
+    }
+
+    fn real_path(&self, dir: &Dir) -> Option<Vec<u8>> {
+        let shown = shown(dir)?;
+        let below = shown.strip_prefix(self.shown.as_ref()?).ok()?;
+        Some(below.as_os_str().as_bytes().to_vec())
     }
 
     /// Makes the directories of a path one by one; each is resolved inside the root again.

@@ -1,0 +1,362 @@
+//! Volumes, images and sources behind a container's mount points.
+//!
+//! ```text
+//! creation   volumes are made or found, held, filled from the image; images get snapshots
+//! start      volumes that need it are mounted, missing sources of -v are made
+//! end        volumes are let go
+//! removal    anonymous volumes and the images' snapshots go
+//! ```
+//!
+//! Who uses a volume is never written down: the records say it, and holds while a creation runs.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use spec::{ContainerId, Rootfs};
+use store::{Lease, PrepareOptions};
+use sys::root::{GuestPath, Kind as Object, Root};
+use volume::{Hold, NewVolume, VolumeName};
+
+use super::record::Record;
+use super::shared::Shared;
+use super::start::missing_source;
+use crate::container::{Config, HostConfig};
+use crate::mounts::{self, Kind, Point, Sources, Wanted};
+use crate::oci::Seen;
+use crate::{Error, Result};
+
+/// What is to be seen at every path, from everything that asks for something.
+///
+/// # Errors
+///
+/// Malformed, or a container or source that is not there, in Docker's words.
+pub(super) fn plan(shared: &Shared, config: &Config, host: &HostConfig) -> Result<Vec<Wanted>> {
+    let mut from = Vec::new();
+    for text in &host.volumes_from {
+        let (name, change) = mounts::parse_volumes_from(text)?;
+        let other = shared.table().find(name)?;
+        from.extend(other.container().points.iter().cloned().map(change));
+    }
+    let wanted = mounts::plan(Sources {
+        host,
+        volumes: &config.volumes,
+        from,
+    })?;
+    for point in wanted.iter().map(|wanted| &wanted.point) {
+        let missing = || std::fs::metadata(&point.source).is_err();
+        if point.kind == Kind::Bind && !point.create_source && missing() {
+            return Err(missing_source(&point.source));
+        }
+        if point.kind == Kind::Image {
+            shared.store.find(&point.name)?;
+        }
+    }
+    Ok(wanted)
+}
+
+/// What a creation made for its mount points.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// The points, volumes named.
+    pub(super) points: Vec<Point>,
+    /// Until the container is in the table, nothing else says that its volumes are used.
+    _holds: Vec<Hold>,
+    new: Vec<VolumeName>,
+}
+
+/// Makes or finds the volumes; on failure those that were made are gone again.
+pub(super) fn make(shared: &Shared, wanted: Vec<Wanted>) -> Result<Made> {
+    let mut made = Made {
+        points: Vec::new(),
+        _holds: Vec::new(),
+        new: Vec::new(),
+    };
+    for mut wanted in wanted {
+        if wanted.point.kind == Kind::Volume
+            && let Err(error) = volume_for(shared, &mut made, &mut wanted)
+        {
+            made.undo(shared);
+            return Err(error);
+        }
+        made.points.push(wanted.point);
+    }
+    Ok(made)
+}
+
+fn volume_for(shared: &Shared, made: &mut Made, wanted: &mut Wanted) -> Result<()> {
+    let point = &mut wanted.point;
+    crate::volumes::check_driver(&point.driver)?;
+    let created = shared.volumes.create(NewVolume {
+        name: match point.name.as_str() {
+            "" => None,
+            text => Some(crate::volumes::name(text)?),
+        },
+        labels: wanted.volume.labels.clone(),
+        options: wanted.volume.options.clone(),
+    })?;
+    point.name = created.volume.name.to_string();
+    if created.is_new {
+        crate::volumes::emit(&shared.events, &created.volume, "create");
+        made.new.push(created.volume.name);
+    }
+    made._holds.push(created.hold);
+    Ok(())
+}
+
+impl Made {
+    /// Removes the volumes that were made.
+    pub(super) fn undo(self, shared: &Shared) {
+        drop(self._holds);
+        for name in self.new {
+            if let Err(error) = shared.volumes.remove(name.as_str(), &|_| Vec::new()) {
+                let error = spec::error::chain(&error);
+                tracing::warn!(volume = %name, error, "failed to take a volume back");
+            }
+        }
+    }
+}
+
+/// Fills empty volumes with what the image has at their paths.
+///
+/// # Errors
+///
+/// A declared volume over a file, in Docker's words, or the disk failed.
+pub(super) fn fill(shared: &Shared, id: ContainerId, rootfs: &Rootfs, points: &[Point]) -> Result<()> {
+    let Rootfs::Overlay { lowers, .. } = rootfs else {
+        return Ok(());
+    };
+    let mut image: Option<Root> = None;
+    let copied = |point: &&Point| {
+        point.kind == Kind::Volume && !point.no_copy && point.subpath.is_empty()
+    };
+    for point in points.iter().filter(copied) {
+        if !may_hold(lowers, Path::new(&point.target)) {
+            continue;
+        }
+        let root = match &image {
+            Some(root) => root,
+            None => {
+                let mounted = sys::mount::overlay_read_only(lowers)
+                    .map_err(system("failed to look into the image"))?;
+                image.insert(Root::from_fd(mounted))
+            }
+        };
+        fill_one(shared, id, root, point)?;
+    }
+    Ok(())
+}
+
+fn fill_one(shared: &Shared, id: ContainerId, image: &Root, point: &Point) -> Result<()> {
+    let path = GuestPath::new(&point.target)
+        .map_err(|error| Error::invalid(format!("invalid mount path: {error}")))?;
+    let Ok(source) = image.resolve(&path) else {
+        return Ok(());
+    };
+    let metadata =
+        sys::root::metadata(source.as_fd()).map_err(system("failed to look into the image"))?;
+    if metadata.kind != Object::Directory {
+        if point.anonymous {
+            return Err(Error::invalid(format!(
+                "cannot mount volume over existing file, file exists {}",
+                point.target
+            )));
+        }
+        return Ok(());
+    }
+    let name = crate::volumes::name(&point.name)?;
+    let user = format!("creation of {id}");
+    let target = shared.volumes.mount(&name, &user)?;
+    let filled = (|| {
+        if volume::tree::is_empty(target.as_fd())? {
+            let done = volume::tree::copy(source.as_fd(), target.as_fd())?;
+            tracing::debug!(volume = %name, ?done, "filled from the image");
+        }
+        Ok(())
+    })();
+    shared.volumes.unmount(&name, &user)?;
+    filled
+}
+
+/// Whether any layer has something at a path, or a link or file on the way to it, in which case
+/// only the kernel can tell. Most paths are in no layer, and then nothing has to be mounted.
+fn may_hold(lowers: &[PathBuf], target: &Path) -> bool {
+    let parts: Vec<_> = target.components().skip(1).collect();
+    lowers.iter().any(|lower| {
+        let mut path = lower.clone();
+        for (index, part) in parts.iter().enumerate() {
+            path.push(part);
+            match std::fs::symlink_metadata(&path) {
+                Err(_) => return false,
+                Ok(metadata) if !metadata.is_dir() => return true,
+                Ok(_) if index + 1 == parts.len() => return true,
+                Ok(_) => {}
+            }
+        }
+        false
+    })
+}
+
+/// Key of the snapshot that keeps the layers of a mounted image.
+fn image_key(id: ContainerId, index: usize) -> String {
+    format!("{id}-{index}")
+}
+
+/// The container that a snapshot of a mounted image belongs to.
+pub(super) fn owner_of(key: &str) -> Option<ContainerId> {
+    key.split('-').next()?.parse().ok()
+}
+
+/// Keeps the layers of the images that are mounted, for as long as the container is there.
+pub(super) fn keep_images(
+    shared: &Shared,
+    lease: &Lease,
+    id: ContainerId,
+    points: &[Point],
+    options: &PrepareOptions,
+) -> Result<()> {
+    for (index, point) in points.iter().enumerate() {
+        if point.kind == Kind::Image {
+            let image = shared.store.find(&point.name)?.id;
+            shared
+                .store
+                .prepare(lease, &image_key(id, index), image, options)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes everything available that a container is to see.
+///
+/// # Errors
+///
+/// A source is missing, or a volume cannot be mounted; what was mounted is let go by [`release`].
+pub(super) fn place(shared: &Shared, record: &Record) -> Result<Vec<Seen>> {
+    let points = record.points().iter().enumerate();
+    points
+        .map(|(index, point)| {
+            let mut seen = Seen {
+                point: point.clone(),
+                source: point.source.clone(),
+                layers: Vec::new(),
+            };
+            match point.kind {
+                Kind::Bind => bind_source(point)?,
+                Kind::Volume => {
+                    let name = crate::volumes::name(&point.name)?;
+                    // Mounted by path in the runtime: `_data` is a name that only root can change.
+                    drop(shared.volumes.mount(&name, &record.id.to_string())?);
+                    seen.source = text(&shared.volumes.mountpoint(&name));
+                    crate::volumes::emit_use(&shared.events, "mount", record.id, point);
+                }
+                Kind::Image => {
+                    let snapshot = shared.store.snapshot(&image_key(record.id, index))?;
+                    if let Rootfs::Overlay { lowers, .. } = snapshot.rootfs {
+                        seen.layers = lowers.iter().map(|path| text(path)).collect();
+                    }
+                }
+                Kind::Tmpfs => {}
+            }
+            Ok(seen)
+        })
+        .collect()
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Makes a missing source of a bind, as `-v` does, and refuses it where `--mount` must not.
+fn bind_source(point: &Point) -> Result<()> {
+    let source = &point.source;
+    if std::fs::metadata(source).is_ok() {
+        return Ok(());
+    }
+    if !point.create_source {
+        return Err(missing_source(source));
+    }
+    std::fs::create_dir_all(source).map_err(|e| {
+        Error::io(
+            format!("error while creating mount source path '{source}'"),
+            e,
+        )
+    })
+}
+
+/// Lets go of the volumes of a container that has ended.
+pub(super) fn release(shared: &Shared, record: &Record) {
+    for point in volumes_of(record) {
+        let let_go = crate::volumes::name(&point.name)
+            .and_then(|name| Ok(shared.volumes.unmount(&name, &record.id.to_string())?));
+        if let Err(error) = let_go {
+            let error = spec::error::chain(&error);
+            tracing::warn!(volume = point.name, error, "failed to let a volume go");
+        }
+        crate::volumes::emit_use(&shared.events, "unmount", record.id, point);
+    }
+}
+
+fn volumes_of(record: &Record) -> impl Iterator<Item = &Point> {
+    let points = record.points().iter();
+    points.filter(|point| point.kind == Kind::Volume)
+}
+
+/// Removes the snapshots of mounted images.
+pub(super) fn forget_images(shared: &Shared, id: ContainerId) -> Result<()> {
+    let own = |key: &String| key.contains('-') && owner_of(key) == Some(id);
+    for key in shared.store.snapshots().into_iter().filter(own) {
+        shared.store.remove_snapshot(&key)?;
+    }
+    Ok(())
+}
+
+/// Removes the anonymous volumes of a container that is gone, where nobody else uses them.
+pub(super) fn remove_anonymous(shared: &Shared, record: &Record) {
+    for point in volumes_of(record).filter(|point| point.anonymous) {
+        let users = |name: &VolumeName| shared.volume_users(name, Some(record.id));
+        match shared.volumes.remove(&point.name, &users) {
+            Ok(volume) => crate::volumes::emit(&shared.events, &volume, "destroy"),
+            Err(volume::Error::InUse { .. } | volume::Error::NoSuchVolume { .. }) => {}
+            Err(error) => {
+                let error = spec::error::chain(&error);
+                tracing::warn!(volume = point.name, error, "failed to remove a volume");
+            }
+        }
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(sys::Error) -> Error {
+    move |source| Error::System {
+        what: what.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_that_a_layer_may_have_are_looked_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = dir.path().join("layer");
+        std::fs::create_dir_all(layer.join("var/lib")).unwrap();
+        std::os::unix::fs::symlink("/var", layer.join("link")).unwrap();
+        let lowers = [layer];
+        for (path, want) in [
+            ("/var/lib", true),
+            ("/var/lib/data", false),
+            ("/new", false),
+            ("/link/data", true),
+        ] {
+            assert_eq!(may_hold(&lowers, Path::new(path)), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn snapshots_of_images_tell_their_container() {
+        let id = ContainerId::from_bytes([7; 32]);
+        assert_eq!(owner_of(&image_key(id, 3)), Some(id));
+        assert_eq!(owner_of(&id.to_string()), Some(id));
+        assert_eq!(owner_of("x-1"), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! An archive on its way to a client: made by a blocking thread, read as it comes.
+//!
+//! The queue is bounded, so a slow client slows the thread; a client that goes ends it with its
+//! next write.
+
+use std::io::{self, Write};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+
+/// Chunks that wait for a slow client.
+const QUEUE: usize = 8;
+/// Bytes of a chunk.
+const CHUNK: usize = 128 * 1024;
+
+/// The bytes of an archive that is being made.
+#[derive(Debug)]
+pub struct ArchiveStream {
+    chunks: mpsc::Receiver<crate::Result<Bytes>>,
+}
+
+impl ArchiveStream {
+    /// The next bytes; `None` at the end. After an error the archive is incomplete. Cancel-safe.
+    pub async fn next(&mut self) -> Option<crate::Result<Bytes>> {
+        self.chunks.recv().await
+    }
+}
+
+/// The writing end, for a blocking thread.
+#[derive(Debug)]
+struct ArchiveWriter {
+    chunks: mpsc::Sender<crate::Result<Bytes>>,
+    buffer: BytesMut,
+}
+
+/// Runs a job that writes an archive on a thread of its own; the stream ends with the job's error.
+///
+/// The thread lives as long as the client reads, so it is none of the bounded ones.
+pub(crate) fn produce<F>(job: F) -> ArchiveStream
+where
+    F: FnOnce(&mut dyn Write) -> crate::Result<()> + Send + 'static,
+{
+    let (mut writer, stream) = archive();
+    tokio::task::spawn_blocking(move || {
+        let result = job(&mut writer);
+        writer.finish(result);
+    });
+    stream
+}
+
+/// Makes a stream and its writer.
+fn archive() -> (ArchiveWriter, ArchiveStream) {
+    let (send, receive) = mpsc::channel(QUEUE);
+    let writer = ArchiveWriter {
+        chunks: send,
+        buffer: BytesMut::new(),
+    };
+    (writer, ArchiveStream { chunks: receive })
+}
+
+impl ArchiveWriter {
+    /// Ends the stream, with an error where making the archive failed.
+    fn finish(mut self, result: crate::Result<()>) {
+        let last = match result {
+            Ok(()) => self.flush().map_err(|_| None),
+            Err(error) => Err(Some(error)),
+        };
+        if let Err(Some(error)) = last {
+            let _gone = self.chunks.blocking_send(Err(error));
+        }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let chunk = self.buffer.split().freeze();
+        self.chunks
+            .blocking_send(Ok(chunk))
+            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone"))
+    }
+}
+
+impl Write for ArchiveWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let free = CHUNK - self.buffer.len();
+        let taken = bytes.len().min(free);
+        self.buffer.reserve(CHUNK - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..taken]);
+        if self.buffer.len() == CHUNK {
+            self.send()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.send()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_arrive_whole_and_an_error_ends_them() {
+        let (mut writer, mut stream) = archive();
+        let thread = tokio::task::spawn_blocking(move || {
+            let bytes: Vec<u8> = (0..CHUNK * 3 + 7).map(|i| (i % 251) as u8).collect();
+            writer.write_all(&bytes).unwrap();
+            writer.flush().unwrap();
+            writer.finish(Err(crate::Error::internal("disk")));
+            bytes
+        });
+        let mut got = Vec::new();
+        let failure = loop {
+            match stream.next().await {
+                Some(Ok(chunk)) => got.extend_from_slice(&chunk),
+                Some(Err(error)) => break error,
+                None => panic!("ended without the error"),
+            }
+        };
+        assert_eq!(failure.to_string(), "disk");
+        assert_eq!(got, thread.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_ends_the_writer() {
+        let (mut writer, stream) = archive();
+        drop(stream);
+        let result = tokio::task::spawn_blocking(move || writer.write_all(&vec![0; CHUNK * 2]));
+        let error = result.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

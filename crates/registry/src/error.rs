@@ -1,0 +1,303 @@
+//! What can go wrong with a registry, in Docker's words.
+//!
+//! Each `Display` is one layer; `spec::error::chain` gives the text that Docker shows, such as
+//! `manifest for x:y not found: manifest unknown: manifest unknown`.
+
+use std::fmt;
+
+use spec::manifest::InvalidManifest;
+use spec::{Classify, Digest, ErrorKind};
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed operation on a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry refuses; Docker cannot tell "not there" from "not for you".
+    #[error(
+        "pull access denied for {name}, repository does not exist or may require 'docker login'"
+    )]
+    PullDenied {
+        /// The repository as people see it.
+        name: String,
+        /// What the registry said.
+        source: ApiErrors,
+    },
+    /// There is no such tag or digest.
+    #[error("manifest for {reference} not found")]
+    ManifestUnknown {
+        /// The reference as people see it.
+        reference: String,
+        /// What the registry said.
+        source: ApiErrors,
+    },
+    /// There is no such repository.
+    #[error("repository {name} not found")]
+    NameUnknown {
+        /// The repository as people see it.
+        name: String,
+        /// What the registry said.
+        source: ApiErrors,
+    },
+    /// Any other answer that lists errors.
+    #[error(transparent)]
+    Api(#[from] ApiErrors),
+    /// An answer that nobody foresaw.
+    #[error("received unexpected HTTP status: {status}")]
+    Status {
+        /// Number and name: `502 Bad Gateway`.
+        status: String,
+    },
+    /// An answer that breaks the protocol.
+    #[error("unexpected answer from `{url}`: {why}")]
+    Protocol {
+        /// What was asked, without query and secrets.
+        url: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// No answer, or half of one.
+    #[error("{method} \"{url}\"")]
+    Request {
+        /// `Get`, `Head`, as Go writes methods.
+        method: String,
+        /// What was asked, without secrets.
+        url: String,
+        /// Why there is none.
+        source: TransportError,
+    },
+    /// The request was not sent because the user could not be identified.
+    #[error("{method} \"{url}\"")]
+    Authorization {
+        /// `Get`, `Head`, as Go writes methods.
+        method: String,
+        /// What was to be asked, without secrets.
+        url: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// The registry wants a name and a password, and there are none.
+    #[error("no basic auth credentials")]
+    NoCredentials,
+    /// The registry does not let the user in.
+    #[error("login attempt to {url} failed with status: {status}")]
+    Login {
+        /// What was asked.
+        url: String,
+        /// Number and name.
+        status: String,
+    },
+    /// An index that does not search.
+    #[error("Unexpected status code {status}")]
+    Search {
+        /// The number.
+        status: u16,
+    },
+    /// The manifest is no image that can be used.
+    #[error("manifest of {reference}")]
+    Manifest {
+        /// Tag or digest.
+        reference: String,
+        /// What is wrong.
+        source: InvalidManifest,
+    },
+    /// The bytes are not those that were asked for.
+    #[error("manifest verification failed for digest {expected}: its bytes have {actual}")]
+    ManifestDigest {
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// The manifest is longer or shorter than it was announced.
+    #[error("manifest {digest} has {actual} bytes, its descriptor says {expected}")]
+    ManifestSize {
+        /// The manifest.
+        digest: Digest,
+        /// By the descriptor.
+        expected: u64,
+        /// By counting.
+        actual: u64,
+    },
+    /// The registry has no such blob.
+    #[error("unknown blob")]
+    BlobUnknown {
+        /// What the registry said.
+        source: ApiErrors,
+    },
+    /// The bytes of a blob are others.
+    #[error("blob verification failed for digest {expected}: its bytes have {actual}")]
+    BlobDigest {
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// The blob is longer or shorter than its descriptor says.
+    #[error("blob {digest} has {actual} bytes at the registry, its descriptor says {expected}")]
+    BlobSize {
+        /// The blob.
+        digest: Digest,
+        /// By the descriptor.
+        expected: u64,
+        /// By the registry, as far as it was read.
+        actual: u64,
+    },
+    /// Credentials would go, or would have to go, where they must not.
+    #[error("{why}")]
+    Credentials {
+        /// What was asked for and why it is refused.
+        why: String,
+    },
+    /// What was asked for or configured cannot be used.
+    #[error("{what}")]
+    Invalid {
+        /// What and why.
+        what: String,
+    },
+}
+
+/// Why a request had no (whole) answer; the texts are those of Go's network library.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// No connection.
+    #[error("{text}")]
+    Connect {
+        /// Go's text.
+        text: String,
+    },
+    /// A certificate that is not to be trusted.
+    #[error("tls: failed to verify certificate: x509: {text}")]
+    Certificate {
+        /// Go's text.
+        text: String,
+    },
+    /// The other side speaks no TLS or another one.
+    #[error("{text}")]
+    Tls {
+        /// Go's text.
+        text: String,
+    },
+    /// Nothing came in time.
+    #[error("{what}: no progress for {seconds} seconds")]
+    Stalled {
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        seconds: u64,
+    },
+    /// The connection ended early.
+    #[error("{text}")]
+    Cut {
+        /// How.
+        text: String,
+    },
+    /// A redirect that is not followed.
+    #[error("{text}")]
+    Redirect {
+        /// Which and why.
+        text: String,
+    },
+    /// An answer longer than is taken.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLong {
+        /// The bound.
+        limit: usize,
+    },
+}
+
+/// The errors of one answer; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiErrors {
+    /// Status of the answer.
+    pub status: u16,
+    /// The errors in the order of the answer.
+    pub errors: Vec<ApiError>,
+}
+
+/// One error as the distribution-spec has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// `MANIFEST_UNKNOWN` and the like; `UNKNOWN` for what the specification does not have.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code.to_lowercase().replace('_', " "))?;
+        if self.message.is_empty() {
+            return Ok(());
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl fmt::Display for ApiErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.errors.as_slice() {
+            [one] => one.fmt(f),
+            many => {
+                f.write_str("errors:\n")?;
+                many.iter().try_for_each(|error| writeln!(f, "{error}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ApiErrors {}
+
+impl ApiErrors {
+    /// The first code, which decides.
+    pub fn code(&self) -> &str {
+        self.errors.first().map_or("UNKNOWN", |error| &error.code)
+    }
+}
+
+impl Error {
+    /// Tells whether the same request may succeed when it is repeated.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Request { source, .. } => matches!(
+                source,
+                TransportError::Connect { .. }
+                    | TransportError::Stalled { .. }
+                    | TransportError::Cut { .. }
+            ),
+            Self::Status { status } => status.starts_with('5'),
+            Self::Api(errors) => errors.status == 408,
+            Self::Authorization { source, .. } => source.is_transient(),
+            _ => false,
+        }
+    }
+
+    /// Tells whether the registry said that the thing is not there.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::ManifestUnknown { .. } | Self::NameUnknown { .. } | Self::BlobUnknown { .. } => {
+                true
+            }
+            Self::Api(errors) => errors.status == 404,
+            Self::Status { status } => status.starts_with("404"),
+            _ => false,
+        }
+    }
+}
+
+impl Classify for Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::PullDenied { .. } | Self::ManifestUnknown { .. } | Self::NameUnknown { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::Manifest { source, .. } => source.kind(),
+            Self::Invalid { .. } => ErrorKind::InvalidArgument,
+            Self::Authorization { source, .. } if crate::token::is_refusal(source) => {
+                ErrorKind::Unauthorized
+            }
+            _ => ErrorKind::Internal,
+        }
+    }
+}

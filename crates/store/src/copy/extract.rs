@@ -1,0 +1,450 @@
+//! Unpacking an archive into a directory of a tree that is in use.
+
+use std::ffi::OsStr;
+use std::io::{BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use sys::root::{Dir, GuestPath, Kind, Metadata, Root, Times};
+
+use super::CopyPath;
+use crate::stream::{self, CHUNK};
+use crate::tar::{Entries, Entry, EntryKind};
+use crate::unpack::{Limits, attributes};
+use crate::{Error, Result};
+
+/// Mode of directories that an archive takes for granted.
+const IMPLIED: Mode = Mode::from_raw_mode(0o755);
+
+/// How an archive is unpacked.
+#[derive(Debug, Clone, Default)]
+pub struct Extract {
+    /// Refuse to put a directory in place of something else, or something else in place of one.
+    pub keep_kinds: bool,
+    /// Whom everything belongs to, whatever the archive says.
+    pub owner: Option<(u32, u32)>,
+    /// Bounds against hostile archives.
+    pub limits: Limits,
+}
+
+/// Unpacks an archive (plain, gzip or zstd) into a directory of a tree.
+///
+/// What was unpacked before a failure stays, as with Docker.
+///
+/// # Errors
+///
+/// [`Error::NoSuchPath`], [`Error::InvalidOption`] where the place is no directory,
+/// [`Error::ReadOnly`], [`Error::BadArchive`], [`Error::LimitExceeded`], or the disk failed.
+pub fn extract(
+    root: &Root,
+    place: &CopyPath,
+    source: &mut (dyn Read + Send),
+    options: &Extract,
+) -> Result<()> {
+    let at = root
+        .resolve(&place.path)
+        .map_err(|source| place.failed(source))?;
+    let metadata = sys::root::metadata(at.as_fd()).map_err(|source| place.failed(source))?;
+    if metadata.kind != Kind::Directory {
+        return Err(Error::InvalidOption {
+            what: "extraction point is not a directory".to_owned(),
+        });
+    }
+    let mut source = source;
+    let head = stream::read_head(&mut source).map_err(unreadable)?;
+    let decoded = stream::decoder(head, source)?;
+    let mut entries = Entries::new(BufReader::with_capacity(CHUNK, decoded));
+    let mut target = Target {
+        root,
+        place: &place.path,
+        options,
+        parent: None,
+        pending: Vec::new(),
+        count: 0,
+        bytes: 0,
+    };
+    while let Some(entry) = entries.next().map_err(|error| Error::BadArchive {
+        what: "failed to read the tar archive".to_owned(),
+        source: Some(Box::new(error)),
+    })? {
+        target.entry(&entry, &mut entries)?;
+    }
+    target.finish()
+}
+
+fn unreadable(source: std::io::Error) -> Error {
+    Error::BadArchive {
+        what: "failed to read the archive".to_owned(),
+        source: Some(Box::new(source)),
+    }
+}
+
+struct Target<'t> {
+    root: &'t Root,
+    place: &'t GuestPath,
+    options: &'t Extract,
+    /// The directory of the last entry: the next one is mostly in it too.
+    parent: Option<(GuestPath, Dir)>,
+    /// Times of directories, set when everything is in them.
+    pending: Vec<(GuestPath, u64, Times)>,
+    count: u64,
+    bytes: u64,
+}
+
+impl Target<'_> {
+    fn entry(&mut self, entry: &Entry, archive: &mut Entries<impl std::io::BufRead>) -> Result<()> {
+        self.count += 1;
+        self.options.limits.check_entries(self.count)?;
+        self.bytes = self.bytes.saturating_add(entry.size);
+        self.options.limits.check_bytes(self.bytes)?;
+        let below = GuestPath::confined(&entry.path)
+            .map_err(|error| refused(entry, &error.to_string()))?;
+        self.options.limits.check_depth(below.depth(), &below)?;
+        let path = self
+            .place
+            .join(below.relative())
+            .map_err(|error| refused(entry, &error.to_string()))?;
+        let wanted = attributes::attributes(entry)?;
+        let (uid, gid) = self.options.owner.unwrap_or((wanted.uid, wanted.gid));
+        let Some((parent_path, name)) = path.split().filter(|_| !below.is_root()) else {
+            return self.place_itself(entry, wanted.mode, (uid, gid), wanted.times);
+        };
+        let parent = self.parent(entry, parent_path)?;
+        let there = parent.find(name).map_err(failed(entry))?;
+        if !self.make_way(entry, &parent, name, there.as_ref())? {
+            parent.mkdir(name, Mode::RWXU).map_err(failed(entry))?;
+        }
+        let failed = |source| failed(entry)(source);
+        match &entry.kind {
+            EntryKind::Directory => {
+                let dir = parent.open_dir(name).map_err(failed)?;
+                dir.set_own(uid, gid, wanted.mode, None).map_err(failed)?;
+                set_xattrs(entry, |name, value| sys::xattr::set(dir.as_fd(), name, value))?;
+                let inode = dir.metadata().map_err(failed)?.inode;
+                self.pending.push((path, inode, wanted.times));
+                self.keep(parent);
+                return Ok(());
+            }
+            EntryKind::File => {
+                let fd = parent.create_file(name, Mode::RUSR).map_err(failed)?;
+                let mut file = std::fs::File::from(fd);
+                write(entry, &mut file, archive)?;
+                sys::root::set_open(file.as_fd(), uid, gid, wanted.mode, None).map_err(failed)?;
+                set_xattrs(entry, |name, value| sys::xattr::set(file.as_fd(), name, value))?;
+                sys::root::set_open_times(file.as_fd(), wanted.times).map_err(failed)?;
+                self.keep(parent);
+                return Ok(());
+            }
+            EntryKind::HardLink(target) => {
+                self.hard_link(entry, &parent, name, target)?;
+                self.keep(parent);
+                return Ok(());
+            }
+            EntryKind::Symlink(target) => {
+                parent.symlink(OsStr::from_bytes(target), name).map_err(failed)?;
+            }
+            EntryKind::Fifo => parent.mknod(name, Kind::Fifo, Mode::RUSR, 0).map_err(failed)?,
+            EntryKind::CharDevice { major, minor } => {
+                let rdev = rustix::fs::makedev(*major, *minor);
+                parent.mknod(name, Kind::CharDevice, Mode::RUSR, rdev).map_err(failed)?;
+            }
+            EntryKind::BlockDevice { major, minor } => {
+                let rdev = rustix::fs::makedev(*major, *minor);
+                parent.mknod(name, Kind::BlockDevice, Mode::RUSR, rdev).map_err(failed)?;
+            }
+        }
+        parent.chown(name, uid, gid).map_err(failed)?;
+        if !matches!(entry.kind, EntryKind::Symlink(_)) {
+            parent.chmod(name, wanted.mode).map_err(failed)?;
+        }
+        set_xattrs(entry, |key, value| sys::xattr::set_at(&parent, name, key, value))?;
+        parent.set_times(name, wanted.times).map_err(failed)?;
+        self.keep(parent);
+        Ok(())
+    }
+
+    /// Removes what is in the way; tells whether a directory that is wanted is there already, or
+    /// nothing has to be made before the entry is.
+    fn make_way(
+        &self,
+        entry: &Entry,
+        parent: &Dir,
+        name: &OsStr,
+        there: Option<&Metadata>,
+    ) -> Result<bool> {
+        let wants_dir = entry.kind == EntryKind::Directory;
+        let Some(there) = there else {
+            return Ok(!wants_dir);
+        };
+        let is_dir = there.kind == Kind::Directory;
+        if is_dir && wants_dir {
+            return Ok(true);
+        }
+        if self.options.keep_kinds && is_dir != wants_dir {
+            let (a, b) = match is_dir {
+                true => ("directory", "non-directory"),
+                false => ("non-directory", "directory"),
+            };
+            return Err(Error::BadArchive {
+                what: format!(
+                    "cannot overwrite {a} \"{}\" with {b} \"{}\"",
+                    name.display(),
+                    String::from_utf8_lossy(&entry.path)
+                ),
+                source: None,
+            });
+        }
+        parent.remove_all(name).map_err(failed(entry))?;
+        Ok(!wants_dir)
+    }
+
+    fn hard_link(&self, entry: &Entry, parent: &Dir, name: &OsStr, target: &[u8]) -> Result<()> {
+        let target = GuestPath::confined(target)
+            .map_err(|error| refused(entry, &format!("its target: {error}")))?;
+        let target = self
+            .place
+            .join(target.relative())
+            .map_err(|error| refused(entry, &error.to_string()))?;
+        let (dir, old) = self.root.parent(&target).map_err(failed(entry))?;
+        dir.stat(old).map_err(failed(entry)).and_then(|there| {
+            if there.kind == Kind::Directory {
+                return Err(refused(entry, "a directory cannot be linked"));
+            }
+            parent.link(&dir, old, name).map_err(failed(entry))
+        })
+    }
+
+    /// The entry for the place itself: its attributes alone.
+    fn place_itself(
+        &mut self,
+        entry: &Entry,
+        mode: Mode,
+        (uid, gid): (u32, u32),
+        times: Times,
+    ) -> Result<()> {
+        if entry.kind != EntryKind::Directory {
+            return Err(refused(entry, "the place itself can only be a directory"));
+        }
+        let dir = self.root.open_dir(self.place).map_err(failed(entry))?;
+        dir.set_own(uid, gid, mode, None).map_err(failed(entry))?;
+        let inode = dir.metadata().map_err(failed(entry))?.inode;
+        self.pending.push((self.place.clone(), inode, times));
+        Ok(())
+    }
+
+    /// The directory that an entry lies in, made if it is missing.
+    fn parent(&mut self, entry: &Entry, path: GuestPath) -> Result<Parent> {
+        if let Some((known, dir)) = self.parent.take()
+            && known == path
+        {
+            return Ok(Parent { path, dir });
+        }
+        let dir = self.root.mkdir_all(&path, IMPLIED).map_err(failed(entry))?;
+        Ok(Parent { path, dir })
+    }
+
+    fn keep(&mut self, parent: Parent) {
+        self.parent = Some((parent.path, parent.dir));
+    }
+
+    fn finish(self) -> Result<()> {
+        for (path, inode, times) in self.pending.into_iter().rev() {
+            // Whoever uses the tree may have put something else there.
+            let Ok(dir) = self.root.open_dir(&path) else {
+                continue;
+            };
+            if dir.metadata().is_ok_and(|metadata| metadata.inode == inode) {
+                sys::root::set_open_times(dir.as_fd(), times).map_err(|source| Error::Sys {
+                    action: format!("set the times of `{path}`"),
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Parent {
+    path: GuestPath,
+    dir: Dir,
+}
+
+impl std::ops::Deref for Parent {
+    type Target = Dir;
+
+    fn deref(&self) -> &Dir {
+        &self.dir
+    }
+}
+
+fn write(
+    entry: &Entry,
+    file: &mut std::fs::File,
+    archive: &mut Entries<impl std::io::BufRead>,
+) -> Result<()> {
+    let unwritten = |source: std::io::Error| Error::Io {
+        action: "write",
+        path: Path::new(OsStr::from_bytes(&entry.path)).to_owned(),
+        source,
+    };
+    let whole = [(0, entry.size)];
+    if entry.sparse.is_some() {
+        file.set_len(entry.size).map_err(unwritten)?;
+    }
+    for (offset, length) in entry.sparse.as_deref().unwrap_or(&whole) {
+        std::io::Seek::seek(file, std::io::SeekFrom::Start(*offset)).map_err(unwritten)?;
+        let mut left = *length;
+        while left > 0 {
+            let chunk = archive.payload().map_err(|error| Error::BadArchive {
+                what: "failed to read the tar archive".to_owned(),
+                source: Some(Box::new(error)),
+            })?;
+            if chunk.is_empty() {
+                break;
+            }
+            let len = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+            file.write_all(&chunk[..len]).map_err(unwritten)?;
+            archive.consume(len);
+            left -= len as u64;
+        }
+    }
+    Ok(())
+}
+
+fn set_xattrs(
+    entry: &Entry,
+    set: impl Fn(&OsStr, &[u8]) -> sys::Result<()>,
+) -> Result<()> {
+    for (name, value) in attributes::kept_xattrs(entry) {
+        attributes::set_xattr(entry, set(name, value))?;
+    }
+    Ok(())
+}
+
+fn refused(entry: &Entry, why: &str) -> Error {
+    attributes::refused(entry, why)
+}
+
+fn failed(entry: &Entry) -> impl FnOnce(sys::Error) -> Error + '_ {
+    move |source| match source.errno() {
+        Errno::ROFS => Error::ReadOnly {
+            path: String::from_utf8_lossy(&entry.path).into_owned(),
+        },
+        _ => attributes::failed_entry(entry)(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, kind, content) in entries {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(*kind);
+            header.set_mode(0o640);
+            header.set_uid(7);
+            header.set_gid(8);
+            header.set_mtime(1_000_000_000);
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            let is_link = matches!(kind, tar::EntryType::Symlink | tar::EntryType::Link);
+            let data: &[u8] = if is_link { b"" } else { content.as_bytes() };
+            if is_link {
+                header.set_link_name_literal(content).unwrap();
+            }
+            header.set_size(data.len() as u64);
+            header.set_cksum();
+            builder.append(&header, data).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn into(dir: &Path, place: &str, bytes: &[u8], options: &Extract) -> Result<()> {
+        let root = Root::open(dir).unwrap();
+        let place = CopyPath::parse(place).unwrap();
+        extract(&root, &place, &mut &bytes[..], options)
+    }
+
+    const FILE: tar::EntryType = tar::EntryType::Regular;
+    const DIR: tar::EntryType = tar::EntryType::Directory;
+    const LINK: tar::EntryType = tar::EntryType::Symlink;
+    const HARD: tar::EntryType = tar::EntryType::Link;
+
+    #[test]
+    fn files_arrive_and_directories_merge() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("d/old")).unwrap();
+        std::fs::write(dir.path().join("d/old/kept"), b"1").unwrap();
+        let bytes = archive(&[
+            ("old", DIR, ""),
+            ("old/new", FILE, "two"),
+            ("again", HARD, "old/new"),
+            ("deep/er/x", FILE, "3"),
+        ]);
+        into(dir.path(), "/d", &bytes, &Extract::default()).unwrap();
+        let at = |path: &str| std::fs::metadata(dir.path().join(path)).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("d/old/kept")).unwrap(), b"1");
+        let new = at("d/old/new");
+        assert_eq!((new.uid(), new.gid(), new.mode() & 0o7777), (7, 8, 0o640));
+        assert_eq!((new.mtime(), new.nlink()), (1_000_000_000, 2));
+        assert_eq!(at("d/old").mtime(), 1_000_000_000);
+        assert_eq!((at("d/deep").uid(), at("d/deep").permissions().mode() & 0o777), (0, 0o755));
+        let owner = Extract {
+            owner: Some((1, 2)),
+            ..Extract::default()
+        };
+        into(dir.path(), "/d/", &bytes, &owner).unwrap();
+        assert_eq!((at("d/again").uid(), at("d/again").gid()), (1, 2));
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_tree() {
+        let canary = tempfile::tempdir().unwrap();
+        let out = canary.path().to_str().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        let bytes = archive(&[("l", LINK, out), ("l/x", FILE, "1")]);
+        into(dir.path(), "/d", &bytes, &Extract::default()).unwrap_or_default();
+        assert!(std::fs::read_dir(canary.path()).unwrap().next().is_none());
+        for bytes in [
+            archive(&[("../../x", FILE, "1")]),
+            archive(&[("a", HARD, "../../etc/passwd")]),
+            archive(&[("a", HARD, "nope")]),
+            archive(&[(".", LINK, "/etc")]),
+        ] {
+            assert!(into(dir.path(), "/d", &bytes, &Extract::default()).is_err());
+        }
+        assert!(!dir.path().join("x").exists());
+    }
+
+    #[test]
+    fn kinds_are_kept_where_that_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("x/y")).unwrap();
+        std::fs::write(dir.path().join("f"), b"1").unwrap();
+        let keep = Extract {
+            keep_kinds: true,
+            ..Extract::default()
+        };
+        let error = into(dir.path(), "/", &archive(&[("x", FILE, "1")]), &keep).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot overwrite directory \"x\" with non-directory \"x\""
+        );
+        let error = into(dir.path(), "/", &archive(&[("f/", DIR, "")]), &keep).unwrap_err();
+        assert!(error.to_string().starts_with("cannot overwrite non-directory"));
+        into(dir.path(), "/", &archive(&[("x", FILE, "1")]), &Extract::default()).unwrap();
+        assert!(dir.path().join("x").is_file());
+        let file = into(dir.path(), "/f", &archive(&[]), &keep).unwrap_err();
+        assert_eq!(file.to_string(), "extraction point is not a directory");
+        assert!(matches!(
+            into(dir.path(), "/nope", &archive(&[]), &keep).unwrap_err(),
+            Error::NoSuchPath { .. }
+        ));
+    }
+}
