@@ -52,6 +52,7 @@ pub struct Hostile {
 struct Shared {
     stop: AtomicBool,
     sent: AtomicU64,
+    stalled: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -195,6 +196,11 @@ impl Hostile {
     /// Bytes of blobs that were sent since the start or the last [`Hostile::forget`].
     pub fn sent(&self) -> u64 {
         self.shared.sent.load(Ordering::Relaxed)
+    }
+
+    /// How many replies stall, with the client still waiting.
+    pub fn stalled(&self) -> u64 {
+        self.shared.stalled.load(Ordering::Relaxed)
     }
 
     /// Waits until so many bytes of blobs were sent.

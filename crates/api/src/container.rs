@@ -140,6 +140,40 @@ pub struct FileChange {
     pub path: String,
 }
 
+/// What there is at a path of a container; sent in a header.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PathStat {
+    /// Last name of the path.
+    pub name: String,
+    /// Bytes.
+    pub size: i64,
+    /// Bits of Go's `fs.FileMode`.
+    pub mode: u32,
+    /// RFC 3339.
+    pub mtime: String,
+    /// Where a link leads; empty for others.
+    pub link_target: String,
+}
+
+impl PathStat {
+    /// Name of the header.
+    pub const HEADER: &str = "X-Docker-Container-Path-Stat";
+
+    /// The header's value.
+    pub fn to_header(&self) -> String {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(crate::gojson::encode(self))
+    }
+
+    /// Reads the header's value; `None` where it is none.
+    pub fn from_header(text: &str) -> Option<Self> {
+        use base64::Engine as _;
+        let json = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+}
+
 /// Answer to `POST /commit`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

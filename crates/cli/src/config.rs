@@ -198,13 +198,27 @@ pub fn go_text(error: &std::io::Error) -> String {
         K::IsADirectory => "is a directory".to_owned(),
         K::NotADirectory => "not a directory".to_owned(),
         K::AlreadyExists => "file exists".to_owned(),
-        _ => error.to_string(),
+        _ => {
+            let text = error.to_string();
+            let text = text.split(" (os error ").next().unwrap_or(&text);
+            let mut chars = text.chars();
+            let first = chars.next().map(|c| c.to_ascii_lowercase());
+            first.into_iter().chain(chars).collect()
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_told_as_go_tells_them() {
+        let of = |code| go_text(&std::io::Error::from_raw_os_error(code));
+        assert_eq!(of(2), "no such file or directory");
+        assert_eq!(of(25), "inappropriate ioctl for device");
+        assert_eq!(of(28), "no space left on device");
+    }
 
     #[test]
     fn contexts_are_found_by_the_digest_of_their_name() {

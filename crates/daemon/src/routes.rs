@@ -67,9 +67,9 @@ routes! {
     GET "/exec/{id}/json" Done => exec::inspect;
     GET "/containers/{id}/changes" Done => files::changes;
     GET "/containers/{id}/export" Done => files::export;
-    GET "/containers/{id}/archive" Refused => refused::container;
-    HEAD "/containers/{id}/archive" Refused => refused::container;
-    PUT "/containers/{id}/archive" Refused => refused::container;
+    GET "/containers/{id}/archive" Done => files::get;
+    HEAD "/containers/{id}/archive" Done => files::stat;
+    PUT "/containers/{id}/archive" Done => files::put;
     GET "/containers/{id}/checkpoints" Refused => refused::container;
     POST "/containers/{id}/checkpoints" Refused => refused::container;
     DELETE "/containers/{id}/checkpoints/{checkpoint}" Refused => refused::container;

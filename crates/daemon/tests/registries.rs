@@ -8,7 +8,13 @@
 #[allow(dead_code, reason = "the other test of this crate uses all of it")]
 mod harness;
 
+use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
+
 use harness::{Answer, Daemon};
+
+/// Nothing here takes a tenth of it.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 const UPPER: &str = "invalid reference format: repository name (library/UP) must be lowercase";
 
@@ -190,5 +196,28 @@ fn credentials_that_cannot_be_read_are_none() {
             "{}",
             message(&answer)
         );
+    }
+}
+
+/// A registry that never answers is left as soon as the client is gone.
+#[test]
+fn a_client_that_goes_ends_its_pull() {
+    let daemon = Daemon::start();
+    let registry = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = registry.local_addr().unwrap().port();
+    for path in [
+        format!("/images/create?fromImage=127.0.0.1:{port}/a&tag=b"),
+        format!("/images/create?fromImage=127.0.0.1:{port}/a"),
+    ] {
+        let mut client = daemon.connect();
+        client.write_all(post(&path, "", "").as_bytes()).unwrap();
+        let (mut asked, _) = registry.accept().unwrap();
+        asked.set_read_timeout(Some(DEADLINE)).unwrap();
+        drop(client);
+        // What came before does not matter; that an end comes does.
+        let mut said = Vec::new();
+        let ended = asked.read_to_end(&mut said);
+        let reset = matches!(&ended, Err(error) if error.kind() == ErrorKind::ConnectionReset);
+        assert!(ended.is_ok() || reset, "{path}: {ended:?}");
     }
 }

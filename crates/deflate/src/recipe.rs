@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::header;
 
-/// What Go's `compress/gzip` gives at its default level, as Docker's own layers are compressed.
+/// What Go's `compress/gzip` gives at its default level since Go 1.27, and so a Docker built with
+/// it when it pushes a layer. It is twice as fast as what older ones gave.
 pub static GZIP_DEFAULT: Recipe = Recipe {
-    method: Method::Go { level: 6 },
+    method: Method::Go127 { level: 6 },
     header: Cow::Borrowed(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]),
 };
 

@@ -12,6 +12,7 @@ mod devices;
 mod driver;
 mod ended;
 mod endpoint;
+mod files;
 mod etc;
 mod limits;
 mod list;
@@ -43,7 +44,7 @@ use spec::{ContainerId, ContainerName};
 use tokio::sync::oneshot;
 
 use crate::container::{Container, Resources, RestartPolicy};
-use crate::images::{ArchiveStream, archive};
+use crate::images::{ArchiveStream, archive, graph};
 use crate::streams::detach::DetachScanner;
 use crate::streams::{Attached, LogStream};
 use crate::{Error, Filters, Result};
@@ -57,6 +58,8 @@ pub(crate) use prune::until;
 #[cfg(test)]
 pub(crate) use record::sample;
 pub use request::*;
+pub use files::PutArchive;
+pub use store::copy::CopyStat;
 pub use store::{Change, ChangeKind};
 pub(crate) use shared::{Layers, Shared};
 
@@ -306,10 +309,14 @@ impl Containers {
             Sizes::Skip => (None, None),
             Sizes::Compute => list::sizes(&self.shared, &container).await?,
         };
+        // Without a snapshot, as while it is removed, there is nothing to show.
+        let key = container.id.to_string();
+        let found = self.shared.store.snapshot_directories(&key);
         Ok(Inspected {
             container,
             size_rw,
             size_root_fs,
+            graph: graph(found.unwrap_or_default()),
         })
     }
 

@@ -64,7 +64,7 @@ impl Engine {
             what: "failed to start the spawner".into(),
             source,
         })?;
-        let hub = Hub::open(&opened.store, &config.images, &config.version)?;
+        let hub = Hub::open(&opened.store, &events, &blocking, &config)?;
         let shared = Arc::new(Shared::new(Layers {
             cgroup_parent: cgroup_parent(&config),
             config,

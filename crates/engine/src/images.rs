@@ -83,7 +83,7 @@ impl Images {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            graph: BTreeMap::new(),
+            graph: graph(self.store().image_directories(image.id)),
             last_tag_time: image.last_tagged,
         })
     }
@@ -161,12 +161,12 @@ impl Images {
     /// Fetches an image, or all tags of a repository. Dropping the future leaves the pull; what
     /// arrived is kept for the next. Nothing is reported before the registry has answered.
     pub async fn pull(&self, request: PullRequest, progress: ProgressSender) -> Result<()> {
-        pull::pull(self, request, progress).await
+        pull::pull(&self.hub, request, progress).await
     }
 
     /// Sends an image, or all tags of a repository, to its registry. Dropping the future ends it.
     pub async fn push(&self, request: PushRequest, progress: ProgressSender) -> Result<()> {
-        push::push(self, request, progress).await
+        push::push(&self.hub, request, progress).await
     }
 
     /// Writes images into an archive; what is not there is told before the first byte.
@@ -185,17 +185,17 @@ impl Images {
         name: &str,
         auth: Option<RegistryAuth>,
     ) -> Result<DistributionInspect> {
-        remote::distribution(self, name, auth).await
+        remote::distribution(&self.hub, name, auth).await
     }
 
     /// Tries a login.
     pub async fn login(&self, auth: RegistryAuth) -> Result<LoginStatus> {
-        remote::login(self, auth).await
+        remote::login(&self.hub, auth).await
     }
 
     /// Looks for repositories.
     pub async fn search(&self, request: SearchRequest) -> Result<Vec<SearchResult>> {
-        remote::search(self, request).await
+        remote::search(&self.hub, request).await
     }
 
     /// Takes new settings for registries and collection; running pulls go on with the old ones.
@@ -213,12 +213,7 @@ impl Images {
     }
 
     fn store(&self) -> &Store {
-        &self.containers.shared().store
-    }
-
-    /// Where the store is.
-    fn config_root(&self) -> &std::path::Path {
-        &self.containers.shared().config.data_root
+        self.hub.store()
     }
 
     /// Runs a short job that reads files.
@@ -226,7 +221,7 @@ impl Images {
         &self,
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.containers.shared().blocking.quick(job).await
+        self.hub.quick(job).await
     }
 
     /// Runs a job of any length.
@@ -234,7 +229,7 @@ impl Images {
         &self,
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.containers.shared().blocking.heavy(job).await
+        self.hub.heavy(job).await
     }
 
     fn find(&self, key: &str) -> Result<Image> {
@@ -274,31 +269,25 @@ impl Images {
         Ok(summary)
     }
 
-    /// Tells that something happened to what a reference names; the actor is a text of Docker's.
-    fn emit_named(&self, reference: &Reference, action: &str, actor: &str, name: &str) {
-        let shared = self.containers.shared();
-        let image = shared.store.image_of(reference);
-        let mut attributes = image
-            .and_then(|id| shared.store.image(id))
-            .map(|image| image.config.config.labels.clone())
-            .unwrap_or_default();
-        attributes.insert("name".to_owned(), name.to_owned());
-        shared.events.emit("image", action, actor, attributes);
-    }
-
     /// Tells that something happened to an image.
     fn emit(&self, id: ImageId, action: &str, name: &str) {
-        let shared = self.containers.shared();
-        let mut attributes = shared
-            .store
-            .image(id)
-            .map(|i| i.config.config.labels.clone())
-            .unwrap_or_default();
-        attributes.insert("name".to_owned(), name.to_owned());
-        shared
-            .events
-            .emit("image", action, id.to_string(), attributes);
+        self.hub.emit(Some(id), action, &id.to_string(), name);
     }
+}
+
+/// The directories of a file system under the names of Docker's storage driver.
+pub(crate) fn graph(directories: store::Directories) -> BTreeMap<String, String> {
+    let text = |path: &std::path::PathBuf| path.display().to_string();
+    let lowers: Vec<String> = directories.lowers.iter().map(text).collect();
+    let lowers = (!lowers.is_empty()).then(|| lowers.join(":"));
+    [
+        ("LowerDir", lowers),
+        ("UpperDir", directories.upper.as_ref().map(text)),
+        ("WorkDir", directories.work.as_ref().map(text)),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect()
 }
 
 /// A name of repository and tag as users give them apart.

@@ -192,6 +192,7 @@ impl Classify for Error {
             | Self::Ambiguous { .. }
             | Self::InvalidKey { .. }
             | Self::BadArchive { .. }
+            | Self::ReadOnly { .. }
             | Self::LimitExceeded { .. }
             | Self::LayerMismatch { .. }
             | Self::InvalidOption { .. } => ErrorKind::InvalidArgument,
@@ -199,7 +200,6 @@ impl Classify for Error {
                 ErrorKind::Conflict
             }
             Self::Unsupported { .. } => ErrorKind::Unsupported,
-            Self::ReadOnly { .. } => ErrorKind::Forbidden,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Damaged { .. } | Self::DamagedContent { .. } => ErrorKind::Internal,
             Self::Layer { source, .. } => source.kind,

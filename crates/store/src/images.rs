@@ -30,6 +30,8 @@ pub struct Image {
     pub last_tagged: Option<Timestamp>,
     /// The manifests it came with, the first one first; their bytes are documents of the store.
     pub manifests: Vec<Descriptor>,
+    /// A tag stands for an index that has it for another platform than the image with the tag.
+    pub is_companion: bool,
 }
 
 /// One platform of a name.
@@ -46,9 +48,9 @@ pub struct PlatformImage {
 }
 
 impl Image {
-    /// Tells whether no name points to it.
+    /// Tells whether no name leads to it.
     pub fn is_dangling(&self) -> bool {
-        self.references.is_empty() && self.repo_digests.is_empty()
+        self.references.is_empty() && self.repo_digests.is_empty() && !self.is_companion
     }
 
     /// What it runs on, as its config says.
@@ -293,33 +295,27 @@ impl Store {
                 return Err(no_such(id));
             }
         }
-        self.write_name(id, reference, target)
+        self.write_name(reference, NameEntry::now(id, target))
     }
 
     /// Writes a name while the caller holds the writer's lock and knows that the image is there.
-    pub(crate) fn write_name(
-        &self,
-        id: ImageId,
-        reference: &Reference,
-        target: Option<&Descriptor>,
-    ) -> Result<Option<ImageId>> {
-        let target = target.map(ManifestRecord::of);
-        let tagged = Timestamp::from(std::time::SystemTime::now());
+    fn write_name(&self, reference: &Reference, entry: NameEntry) -> Result<Option<ImageId>> {
+        self.write_name_record(reference, &entry)?;
+        let id = entry.image;
+        let old = self.inner.state().names.insert(reference.clone(), entry);
+        Ok(old.map(|old| old.image).filter(|old| *old != id))
+    }
+
+    /// Writes the record of a name alone; memory does not know of it then.
+    pub(crate) fn write_name_record(&self, reference: &Reference, entry: &NameEntry) -> Result<()> {
         let record = NameRecord {
             version: VERSION,
             reference: reference.clone(),
-            image: id,
-            tagged,
-            target: target.clone(),
+            image: entry.image,
+            tagged: entry.tagged,
+            target: entry.target.clone(),
         };
-        record::write(&self.layout().name(reference), &record, Durability::Synced)?;
-        let entry = NameEntry {
-            image: id,
-            tagged,
-            target,
-        };
-        let old = self.inner.state().names.insert(reference.clone(), entry);
-        Ok(old.map(|old| old.image).filter(|old| *old != id))
+        record::write(&self.layout().name(reference), &record, Durability::Synced)
     }
 
     /// Takes a name away; returns the image it pointed to. The image stays.
@@ -357,8 +353,29 @@ impl Store {
     ///
     /// [`Error::NoSuchImage`], or the disk failed.
     pub fn remove_image(&self, id: ImageId) -> Result<Removed> {
+        let removed = self.remove_image_if(id, |_| true)?;
+        Ok(removed.unwrap_or_default())
+    }
+
+    /// Removes an image if no name points to it; one that got a name since it was looked at stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`], or the disk failed.
+    pub fn remove_dangling(&self, id: ImageId) -> Result<Option<Removed>> {
+        self.remove_image_if(id, Image::is_dangling)
+    }
+
+    fn remove_image_if(
+        &self,
+        id: ImageId,
+        chosen: impl FnOnce(&Image) -> bool,
+    ) -> Result<Option<Removed>> {
         let writer = self.inner.writer();
         let image = self.image(id).ok_or_else(|| no_such(id))?;
+        if !chosen(&image) {
+            return Ok(None);
+        }
         let untagged = self.references_of(id);
         for reference in &untagged {
             self.remove_name(reference)?;
@@ -378,11 +395,11 @@ impl Store {
             .map(|chain| chain.digest());
         let deleted = std::iter::once(id.digest()).chain(chains).collect();
         let swept = garbage.delete()?;
-        Ok(Removed {
+        Ok(Some(Removed {
             untagged,
             deleted,
             bytes: swept.bytes,
-        })
+        }))
     }
 
     /// Images that no name points to: what `image prune` without `-a` removes.
@@ -436,10 +453,28 @@ impl Store {
     }
 }
 
+impl NameEntry {
+    /// A name that is given now.
+    pub(crate) fn now(image: ImageId, target: Option<&Descriptor>) -> Self {
+        Self {
+            image,
+            tagged: Timestamp::from(std::time::SystemTime::now()),
+            target: target.map(ManifestRecord::of),
+        }
+    }
+}
+
 impl State {
     pub(crate) fn references_of(&self, id: ImageId) -> Vec<Reference> {
         let names = self.names.iter().filter(|(_, name)| name.image == id);
         names.map(|(reference, _)| reference.clone()).collect()
+    }
+
+    /// Points a name to an image; tells which other image it pointed to before.
+    pub(crate) fn set_name(&mut self, reference: &Reference, entry: NameEntry) -> Option<ImageId> {
+        let image = entry.image;
+        let old = self.names.insert(reference.clone(), entry);
+        old.map(|old| old.image).filter(|old| *old != image)
     }
 
     fn image_of_manifest(&self, manifest: Digest) -> Option<Image> {
@@ -487,6 +522,9 @@ impl State {
                 .map(|name| name.tagged)
                 .max(),
             manifests: entry.manifests().map(ManifestRecord::descriptor).collect(),
+            is_companion: self.names.iter().any(|(reference, name)| {
+                name.image != id && reference.digest().is_none() && self.is_among(name, entry)
+            }),
         })
     }
 }
@@ -497,7 +535,7 @@ pub(crate) fn no_such(id: ImageId) -> Error {
     }
 }
 
-fn remove_file(path: &Path) -> Result<()> {
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         done => done.map_err(io("remove", path)),

@@ -20,10 +20,11 @@ use spec::manifest::{Descriptor, Document, Index, Manifest};
 use spec::{DiffId, Digest, ImageId, Reference};
 use sys::fs::Durability;
 
+use crate::images::remove_file;
 use crate::layout::VERSION;
 use crate::partial::{self, Claim};
 use crate::record::{self, ImageRecord, LayerRecord, ManifestRecord};
-use crate::store::{ImageEntry, State, io};
+use crate::store::{ImageEntry, NameEntry, State, io};
 use crate::trash::Scratch;
 use crate::{Error, Lease, Result, Store};
 
@@ -287,7 +288,8 @@ impl Store {
         Ok(())
     }
 
-    /// The caller holds the writer's lock.
+    /// Writes an image and its names, which become visible together: an image that nobody named
+    /// would be taken for one that may be pruned. The caller holds the writer's lock.
     fn write_image(&self, image: StagedImage) -> Result<Published> {
         let id = ImageId::new(Digest::of(&image.config_bytes));
         let manifest = image.manifest.map(|(media_type, bytes)| ManifestRecord {
@@ -296,40 +298,72 @@ impl Store {
             size: bytes.len() as u64,
         });
         let known = self.inner.state().images.get(&id).cloned();
-        let is_new = known.is_none();
-        let mut entry = known.unwrap_or_else(|| ImageEntry {
+        let mut entry = known.clone().unwrap_or_else(|| ImageEntry {
             config: image.config,
             manifest: None,
             manifests: Vec::new(),
         });
         // An image that is there keeps the manifest it came with first in the first place.
-        if entry.add_manifest(manifest) || is_new {
-            let record = ImageRecord {
-                version: VERSION,
-                id,
-                manifest: entry.manifest.clone(),
-                manifests: entry.manifests.clone(),
-            };
-            record::write(&self.layout().image(id), &record, Durability::Synced)?;
-            self.inner.state().images.insert(id, entry);
+        let changed = entry.add_manifest(manifest) || known.is_none();
+        let name = NameEntry::now(id, image.target.as_ref());
+        let write = || {
+            if changed {
+                self.write_image_record(id, &entry)?;
+            }
+            let mut names = image.references.iter();
+            names.try_for_each(|reference| self.write_name_record(reference, &name))
+        };
+        if let Err(error) = write() {
+            self.unwrite_image(id, known.as_ref(), &image.references);
+            return Err(error);
         }
-        if let Some(index) = &image.index
-            && let Ok(parsed) = Index::parse(&index.media_type, &index.bytes)
-        {
-            let mut state = self.inner.state();
-            state.indexes.insert(index.digest, Arc::new(parsed));
-        }
+        let index = image.index.and_then(|index| {
+            let parsed = Index::parse(&index.media_type, &index.bytes).ok()?;
+            Some((index.digest, Arc::new(parsed)))
+        });
+        let mut state = self.inner.state();
+        state.images.insert(id, entry);
+        state.indexes.extend(index);
         let mut replaced = Vec::new();
         for reference in &image.references {
-            if let Some(old) = self.write_name(id, reference, image.target.as_ref())? {
-                replaced.push((reference.clone(), old));
-            }
+            let old = state.names.insert(reference.clone(), name.clone());
+            let other = old.map(|old| old.image).filter(|old| *old != id);
+            replaced.extend(other.map(|old| (reference.clone(), old)));
         }
         Ok(Published {
             id,
             references: image.references,
             replaced,
         })
+    }
+
+    fn write_image_record(&self, id: ImageId, entry: &ImageEntry) -> Result<()> {
+        let record = ImageRecord {
+            version: VERSION,
+            id,
+            manifest: entry.manifest.clone(),
+            manifests: entry.manifests.clone(),
+        };
+        record::write(&self.layout().image(id), &record, Durability::Synced)
+    }
+
+    /// Brings the records back to what memory knows; what cannot be undone is logged.
+    fn unwrite_image(&self, id: ImageId, known: Option<&ImageEntry>, references: &[Reference]) {
+        let image = match known {
+            Some(known) => self.write_image_record(id, known),
+            None => remove_file(&self.layout().image(id)),
+        };
+        let names = references.iter().map(|reference| {
+            let known = self.inner.state().names.get(reference).cloned();
+            match known {
+                Some(known) => self.write_name_record(reference, &known),
+                None => remove_file(&self.layout().name(reference)),
+            }
+        });
+        for error in std::iter::once(image).chain(names).filter_map(Result::err) {
+            let error = spec::error::chain(&error);
+            tracing::error!(image = %id, error, "records of an image that was not published stay");
+        }
     }
 
     /// Keeps layers that are in the store already, while a lease lasts; tells which are.

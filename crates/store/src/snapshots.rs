@@ -345,8 +345,12 @@ fn check_key(key: &str) -> Result<()> {
 /// What a tree holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct TreeSize {
+    /// Of everything but directories.
     pub(crate) bytes: u64,
+    /// Without the tree's root.
     pub(crate) objects: u64,
+    /// What the disk has of all of it, the root too.
+    pub(crate) allocated: u64,
 }
 
 /// Adds up a tree, hard links once; what vanishes meanwhile does not count.
@@ -356,6 +360,7 @@ pub(crate) fn tree_size(path: &Path) -> sys::Result<TreeSize> {
     let root = Root::open(path)?;
     let mut todo: Vec<(Dir, Vec<std::ffi::OsString>)> = Vec::new();
     let top = root.open_dir(&GuestPath::root())?;
+    size.allocated = top.metadata()?.allocated;
     let names = top.names()?;
     todo.push((top, names));
     while let Some((dir, names)) = todo.last_mut() {
@@ -369,6 +374,7 @@ pub(crate) fn tree_size(path: &Path) -> sys::Result<TreeSize> {
         };
         size.objects += 1;
         if found.kind == Kind::Directory {
+            size.allocated += found.allocated;
             // Each open directory is a descriptor: what a container nests deeper than this is
             // not worth failing for.
             if todo.len() < MAX_DEPTH
@@ -380,6 +386,7 @@ pub(crate) fn tree_size(path: &Path) -> sys::Result<TreeSize> {
             }
         } else if found.links < 2 || linked.insert((found.device, found.inode)) {
             size.bytes += found.size;
+            size.allocated += found.allocated;
         }
     }
     Ok(size)

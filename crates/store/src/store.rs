@@ -42,6 +42,8 @@ pub(crate) struct Inner {
     /// How often receiving a layer failed for want of space.
     pub(crate) full: AtomicU64,
     problems: Vec<Problem>,
+    /// What layers take on the disk.
+    pub(crate) measured: crate::usage::Measured,
     /// Held for as long as the store is open; the kernel releases it with the process.
     _lock: std::fs::File,
 }
@@ -134,6 +136,7 @@ impl Store {
             settling: Mutex::new(()),
             full: AtomicU64::new(0),
             problems,
+            measured: crate::usage::Measured::default(),
             _lock: lock,
         });
         let store = Self { inner };

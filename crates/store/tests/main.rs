@@ -25,3 +25,5 @@ mod tarmap;
 mod pull_faults;
 #[path = "store/out.rs"]
 mod out;
+#[path = "store/collect.rs"]
+mod collect;

@@ -225,7 +225,9 @@ fn stall(stream: &mut TcpStream, shared: &Shared) {
     let mut byte = [0];
     // A client that waits sends nothing; an error or an end means that it waits no more.
     let mut gone = || !matches!(stream.read(&mut byte), Ok(1..));
+    shared.stalled.fetch_add(1, Ordering::Relaxed);
     while !shared.stopped() && !gone() {}
+    shared.stalled.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// The first byte that is asked for.

@@ -18,9 +18,10 @@ pub(super) fn connection(stream: &TcpStream, shared: &Arc<Shared>) {
     let mut reader = BufReader::new(reader);
     // Errors are those of a client that hung up, or of our own hanging up.
     while let Ok(Some(request)) = Request::read(&mut reader) {
+        let last = request.header("connection") == Some("close");
         match answer(&request, &mut writer, shared) {
-            Ok(true) => {}
-            Ok(false) | Err(_) => break,
+            Ok(true) if !last => {}
+            Ok(_) | Err(_) => break,
         }
     }
     // Nobody may wait for more on it.

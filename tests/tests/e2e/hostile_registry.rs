@@ -397,7 +397,8 @@ clients! {
         if case.is_reference() {
             return;
         }
-        let (hostile, elsewhere) = (case.hostile(), case.hostile());
+        let hostile = case.hostile();
+        let elsewhere = Hostile::start_at(case.gateway().parse().expect("an address"));
         let tokens = Tokens {
             realm: format!("http://{}/token", elsewhere.address()),
             user: USER.into(),

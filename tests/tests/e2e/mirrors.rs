@@ -161,6 +161,7 @@ clients! {
         assert!(cache.manifest("e2e/pushed", "one").is_none());
         assert_eq!(cache.count("POST "), 0);
         own.cmd(&["rmi", &reference]).ok();
+        drop((cache, origin));
         own.retire();
     }
 
@@ -249,6 +250,7 @@ clients! {
         own.cmd(&["rmi", &reference]).ok();
         assert!(proxy.asked().iter().all(|request| request.line() == format!("CONNECT {NOWHERE}")));
         assert!(registry.log().contains("/v2/e2e/tunnel/"), "{}", registry.log());
+        drop((registry, proxy));
         own.retire();
     }
 }

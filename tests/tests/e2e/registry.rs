@@ -29,7 +29,9 @@ clients! {
         let registry = case.registry();
         let repository = registry.reference("e2e/pushed");
         let tagged = format!("{repository}:one");
-        let image = Image::with(case, "p", |tar| tar.file("etc/marker", 0o644, b"pushed\n"));
+        // Unlike that of any other test, so that its layer is nowhere yet.
+        let marker = case.name("pushed");
+        let image = Image::with(case, "p", |tar| tar.file("etc/marker", 0o644, marker.as_bytes()));
         case.cmd(&["tag", image.tag(), &tagged]).ok();
         let id = case.cmd(&["inspect", "-f", "{{.Id}}", &tagged]).ok().text().to_owned();
         let output = case.cmd(&["push", &tagged]).ok();
@@ -54,7 +56,7 @@ clients! {
         case.cmd(&["inspect", "-f", "{{.Id}} {{.RepoDigests}}", &tagged])
             .ok()
             .prints(&format!("{id} [{repository}@{digest}]"));
-        case.cmd(&["run", "--rm", &tagged, "cat", "/etc/marker"]).ok().prints("pushed");
+        case.cmd(&["run", "--rm", &tagged, "cat", "/etc/marker"]).ok().prints(&marker);
         case.cmd(&["pull", &tagged])
             .ok()
             .shows(&format!("Status: Image is up to date for {tagged}"));
@@ -66,7 +68,7 @@ clients! {
             .shows(&format!("{repository}@{digest}: Pulling from e2e/pushed"))
             .shows(&format!("Digest: {digest}"))
             .shows(&format!("Status: Downloaded newer image for {exact}"));
-        case.cmd(&["run", "--rm", &exact, "cat", "/etc/marker"]).ok().prints("pushed");
+        case.cmd(&["run", "--rm", &exact, "cat", "/etc/marker"]).ok().prints(&marker);
         case.cmd(&[
             "images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}", &repository,
         ])
@@ -251,12 +253,25 @@ clients! {
         assert_eq!(there.value()["config"]["digest"], image.id().as_str());
         // A dockerd writes a manifest of its own.
         if !case.is_reference() {
-            assert_eq!(there.bytes, image.manifest.bytes);
+            assert_eq!(there.digest(), image.manifest.digest(), "{}", there.value());
             for layer in &image.layers {
                 let bytes = to.blob("e2e/travelled", &layer.blob.digest()).expect("it was pushed");
                 assert!(bytes == layer.blob.bytes, "{}", layer.blob.digest());
             }
         }
+    }
+
+    fn the_digest_goes_with_the_last_tag_of_its_repository(case) {
+        let registry = case.registry();
+        let image = content::simple("last tag");
+        let reference = registry.put_image("e2e/last:one", &image);
+        let other = registry.reference("e2e/other:one");
+        case.cmd(&["pull", &reference]).ok();
+        case.cmd(&["tag", &reference, &other]).ok();
+        let exact = format!("{}@{}", registry.reference("e2e/last"), image.manifest.digest());
+        let output = case.cmd(&["rmi", &reference]).ok();
+        output.shows(&format!("Untagged: {reference}")).shows(&format!("Untagged: {exact}"));
+        case.cmd(&["inspect", "-f", "{{.RepoDigests}}", &other]).ok().hides(&exact);
     }
 
     fn names_out_of_grammar_are_refused(case) {

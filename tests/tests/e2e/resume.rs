@@ -219,6 +219,9 @@ clients! {
         hostile.serve("e2e/left", "one", &image.content());
         let reference = hostile.reference("e2e/left:one");
         drop(stopped_at(&own, &hostile, &image, &reference, 60));
+        wait_for("the daemon hangs up", SOON, || hostile.stalled() == 0);
+        // Connections that are kept for the next request are no leak.
+        hostile.hang_up();
         // Nothing goes on: no connection, no task that holds a file.
         let left = audit::settled(|| {
             let found = audit::of_idle_daemon(own.daemon());
@@ -230,6 +233,7 @@ clients! {
         hostile.forget();
         pulls(&own, &reference, &image);
         assert!(hostile.sent() <= part(size, 45), "{} of {size}", hostile.sent());
+        drop(hostile);
         end(own);
     }
 

@@ -281,13 +281,12 @@ impl Page {
             [] => out.push_str(&self.cell(note::FAINT, "<untagged>", self.name_width, false)),
             [longer @ .., last] => {
                 for name in longer {
-                    // Only the last stands in a column, so these have the whole line.
-                    let room = if self.terminal {
-                        self.width - 1
-                    } else {
-                        usize::MAX
+                    // Only the last stands in a column, so these have the line but for its end.
+                    let name = match self.terminal && note::width(name) >= self.width {
+                        true => super::ellipsis(&format!("{name} "), self.width),
+                        false => name.clone(),
                     };
-                    out.push_str(&self.paint(note::NAME, &super::ellipsis(name, room)));
+                    out.push_str(&self.paint(note::NAME, &name));
                     out.push('\n');
                 }
                 out.push_str(&self.cell(note::NAME, last, self.name_width, false));

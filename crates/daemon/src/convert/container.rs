@@ -45,7 +45,7 @@ pub fn inspect(inspected: &Inspected) -> ContainerJson {
             .filter(|l: &Vec<_>| !l.is_empty()),
         host_config: host_config::to_wire(&container.host),
         graph_driver: GraphDriver {
-            data: None,
+            data: Some(inspected.graph.clone()).filter(|g| !g.is_empty()),
             name: container.driver.to_owned(),
         },
         size_rw: inspected.size_rw.map(to_i64),

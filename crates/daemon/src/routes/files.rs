@@ -1,12 +1,14 @@
 //! The files of a container: what changed, as an archive, as an image.
 
-use api::container::{CommitResponse, CreateRequest, FileChange};
-use engine::containers::ChangeKind;
+use api::container::{CommitResponse, CreateRequest, FileChange, PathStat};
+use engine::containers::{ChangeKind, CopyStat, PutArchive};
 use engine::images::{CommitRequest, PauseDuringCommit};
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 
 use crate::call::Call;
 use crate::convert::config;
+use crate::convert::container::to_i64;
 use crate::error::ApiError;
 use crate::progress;
 use crate::reply::{self, Reply};
@@ -34,6 +36,61 @@ pub async fn changes(call: Call) -> Result<Reply, ApiError> {
 pub async fn export(call: Call) -> Result<Reply, ApiError> {
     let archive = call.engine().containers.export(call.key()).await?;
     progress::archive("application/octet-stream", archive).await
+}
+
+/// `HEAD /containers/{id}/archive`
+pub async fn stat(call: Call) -> Result<Reply, ApiError> {
+    let path = path(&call)?;
+    let found = call.engine().containers.stat_path(call.key(), path).await?;
+    let mut reply = reply::empty(StatusCode::OK);
+    tell(&mut reply, &found);
+    Ok(reply)
+}
+
+/// `GET /containers/{id}/archive`
+pub async fn get(call: Call) -> Result<Reply, ApiError> {
+    let path = path(&call)?;
+    let containers = call.engine().containers;
+    let (found, archive) = containers.get_archive(call.key(), path).await?;
+    let mut reply = progress::archive("application/x-tar", archive).await?;
+    tell(&mut reply, &found);
+    Ok(reply)
+}
+
+/// `PUT /containers/{id}/archive`
+pub async fn put(call: Call) -> Result<Reply, ApiError> {
+    let path = path(&call)?.to_owned();
+    let options = PutArchive {
+        keep_kinds: call.query.flag("noOverwriteDirNonDir"),
+        own: call.query.flag("copyUIDGID"),
+    };
+    let (containers, key) = (call.engine().containers, call.key().to_owned());
+    containers
+        .put_archive(&key, &path, options, call.reader())
+        .await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+fn path(call: &Call) -> Result<&str, ApiError> {
+    match call.query.text("path") {
+        // The text is Docker's, its missing space too.
+        "" => Err(ApiError::bad_request("bad parameter: pathcannot be empty")),
+        path => Ok(path),
+    }
+}
+
+/// Puts what is known of a path into the header where clients look for it.
+fn tell(reply: &mut Reply, found: &CopyStat) {
+    let stat = PathStat {
+        name: found.name.clone(),
+        size: to_i64(found.size),
+        mode: found.mode,
+        mtime: found.modified.to_string(),
+        link_target: found.link_target.clone(),
+    };
+    if let Ok(value) = HeaderValue::from_str(&stat.to_header()) {
+        reply.headers_mut().insert(PathStat::HEADER, value);
+    }
 }
 
 /// `POST /commit`

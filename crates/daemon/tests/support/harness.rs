@@ -79,6 +79,12 @@ impl Daemon {
         }
     }
 
+    /// Opens a connection.
+    #[allow(dead_code, reason = "not every test needs one of its own")]
+    pub fn connect(&self) -> UnixStream {
+        UnixStream::connect(&self.socket).unwrap()
+    }
+
     /// Sends a text and reads until the daemon closes.
     pub fn ask(&self, request: &str) -> Answer {
         self.ask_bytes(request.as_bytes())

@@ -98,7 +98,7 @@ fn fast_log2(value: f32) -> f32 {
     let bits = value.to_bits();
     let exponent = ((bits >> 23) & 255) as i32 - 128;
     let mantissa = f32::from_bits((bits & 0x807f_ffff).wrapping_add(127 << 23));
-    exponent as f32 + (((-0.344_848_43 * mantissa) + 2.024_665_78) * mantissa - 0.674_877_59)
+    exponent as f32 + (((-0.344_848_43 * mantissa) + 2.024_665_8) * mantissa - 0.674_877_6)
 }
 
 #[cfg(test)]

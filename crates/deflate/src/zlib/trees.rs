@@ -54,10 +54,10 @@ impl Trees {
         place: Place,
     ) {
         self.count(tokens);
-        let fixed = (self.fixed_bits() + 3 + 7) / 8;
+        let fixed = (self.fixed_bits() + 3).div_ceil(8);
         let (literals, distances) = self.make_codes();
         let described = self.plan(literals, distances);
-        let dynamic = (self.dynamic_bits(described) + 3 + 7) / 8;
+        let dynamic = (self.dynamic_bits(described) + 3).div_ceil(8);
         let last = u32::from(place == Place::Last);
         let stored = plain.filter(|plain| plain.len() + 4 <= fixed.min(dynamic));
         if let Some(plain) = stored.filter(|plain| plain.len() <= 65535) {

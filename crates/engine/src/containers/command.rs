@@ -7,6 +7,7 @@ use shim::protocol::Streams;
 use spec::{ContainerName, ExecId, Signal};
 use tokio::sync::oneshot;
 
+use super::files::Lent;
 use super::request::{RemoveOptions, TerminalSize, WaitCondition, WaitOutcome};
 use crate::Result;
 use crate::container::{Resources, RestartPolicy};
@@ -44,6 +45,8 @@ pub(super) enum Command {
     Wait(WaitCondition, Reply<oneshot::Receiver<WaitOutcome>>),
     /// Make an exec known.
     ExecCreate(ExecId, Arc<ExecConfig>, Reply),
+    /// Lend its files to a copy.
+    Lend(Reply<Lent>),
     /// Run an exec.
     ExecStart(Box<ExecStart>, Reply),
 }

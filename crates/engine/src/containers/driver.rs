@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::command::{Command, Reply};
+use super::files::Loan;
 use super::policy::{self, Verb};
 use super::record::Record;
 use super::request::{RemoveOptions, WaitCondition, WaitOutcome};
@@ -82,6 +83,8 @@ pub(super) struct Driver {
     pub(super) restart_at: Option<Instant>,
     pub(super) restart_delay: Option<Duration>,
     pub(super) removed: bool,
+    /// Copies that use the files of the container at rest.
+    pub(super) lent: Vec<Loan>,
 }
 
 impl Driver {
@@ -101,6 +104,7 @@ impl Driver {
             restart_at: None,
             restart_delay: None,
             removed: false,
+            lent: Vec::new(),
         }
     }
 

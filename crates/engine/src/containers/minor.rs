@@ -31,6 +31,7 @@ impl Driver {
                 answer(reply, self.attach(stream, streams).await);
             }
             Command::ExecCreate(id, config, reply) => answer(reply, self.exec_create(id, config)),
+            Command::Lend(reply) => self.lend(reply),
             Command::ExecStart(exec, reply) => answer(reply, self.exec_start(*exec).await),
             Command::Start(_)
             | Command::Stop(..)

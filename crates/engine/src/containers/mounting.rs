@@ -231,6 +231,15 @@ pub(super) fn keep_images(
 ///
 /// A source is missing, or a volume cannot be mounted; what was mounted is let go by [`release`].
 pub(super) fn place(shared: &Shared, record: &Record) -> Result<Vec<Seen>> {
+    let seen = place_for(shared, record, &record.id.to_string())?;
+    for point in volumes_of(record) {
+        crate::volumes::emit_use(&shared.events, "mount", record.id, point);
+    }
+    Ok(seen)
+}
+
+/// Like [`place`], for somebody else who looks at the container's files.
+pub(super) fn place_for(shared: &Shared, record: &Record, user: &str) -> Result<Vec<Seen>> {
     let points = record.points().iter().enumerate();
     points
         .map(|(index, point)| {
@@ -244,9 +253,8 @@ pub(super) fn place(shared: &Shared, record: &Record) -> Result<Vec<Seen>> {
                 Kind::Volume => {
                     let name = crate::volumes::name(&point.name)?;
                     // Mounted by path in the runtime: `_data` is a name that only root can change.
-                    drop(shared.volumes.mount(&name, &record.id.to_string())?);
+                    drop(shared.volumes.mount(&name, user)?);
                     seen.source = text(&shared.volumes.mountpoint(&name));
-                    crate::volumes::emit_use(&shared.events, "mount", record.id, point);
                 }
                 Kind::Image => {
                     let snapshot = shared.store.snapshot(&image_key(record.id, index))?;
@@ -284,14 +292,21 @@ fn bind_source(point: &Point) -> Result<()> {
 
 /// Lets go of the volumes of a container that has ended.
 pub(super) fn release(shared: &Shared, record: &Record) {
+    release_for(shared, record, &record.id.to_string());
+    for point in volumes_of(record) {
+        crate::volumes::emit_use(&shared.events, "unmount", record.id, point);
+    }
+}
+
+/// Lets go of what [`place_for`] took.
+pub(super) fn release_for(shared: &Shared, record: &Record, user: &str) {
     for point in volumes_of(record) {
         let let_go = crate::volumes::name(&point.name)
-            .and_then(|name| Ok(shared.volumes.unmount(&name, &record.id.to_string())?));
+            .and_then(|name| Ok(shared.volumes.unmount(&name, user)?));
         if let Err(error) = let_go {
             let error = spec::error::chain(&error);
             tracing::warn!(volume = point.name, error, "failed to let a volume go");
         }
-        crate::volumes::emit_use(&shared.events, "unmount", record.id, point);
     }
 }
 

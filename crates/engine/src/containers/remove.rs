@@ -19,6 +19,7 @@ impl Driver {
             return Err(Error::unsupported("links are not yet supported"));
         }
         let id = self.record.id;
+        self.take_back(std::time::Duration::ZERO).await;
         self.container.state = State::Removing;
         self.publish();
         self.early.clear();

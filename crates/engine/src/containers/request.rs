@@ -170,6 +170,8 @@ pub struct Inspected {
     pub size_rw: Option<u64>,
     /// Bytes in all layers.
     pub size_root_fs: Option<u64>,
+    /// Directories of its file system, by Docker's names.
+    pub graph: std::collections::BTreeMap<String, String>,
 }
 
 /// What to list.

@@ -29,6 +29,8 @@ use crate::execs::ExecConfig;
 use crate::shim_client::{Task, unexpected};
 use crate::{Error, Result, oci};
 
+/// How long a start waits for copies that still use the files.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 /// Name of the specification in the run directory.
 const CONFIG_FILE: &str = "config.json";
 
@@ -83,6 +85,8 @@ impl Driver {
     }
 
     async fn start_task(&mut self) -> Result<()> {
+        // Two mounts of one writable layer at a time would spoil it.
+        self.take_back(PATIENCE).await;
         let id = self.record.id;
         let run_dir = self.shared.run_dir(id);
         let joined = joined(&self.shared, &self.record.host)?;

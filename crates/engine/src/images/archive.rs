@@ -6,7 +6,9 @@
 use std::io::{self, Write};
 
 use bytes::{Bytes, BytesMut};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Chunks that wait for a slow client.
 const QUEUE: usize = 8;
@@ -31,6 +33,10 @@ impl ArchiveStream {
 struct ArchiveWriter {
     chunks: mpsc::Sender<crate::Result<Bytes>>,
     buffer: BytesMut,
+    /// Ends it although its client still reads.
+    cancel: CancellationToken,
+    /// The thread that writes may be none of the runtime's.
+    runtime: Handle,
 }
 
 /// Runs a job that writes an archive on a thread of its own; the stream ends with the job's error.
@@ -38,9 +44,17 @@ struct ArchiveWriter {
 /// The thread lives as long as the client reads, so it is none of the bounded ones.
 pub(crate) fn produce<F>(job: F) -> ArchiveStream
 where
-    F: FnOnce(&mut dyn Write) -> crate::Result<()> + Send + 'static,
+    F: FnOnce(&mut (dyn Write + Send)) -> crate::Result<()> + Send + 'static,
 {
-    let (mut writer, stream) = archive();
+    produce_until(CancellationToken::new(), job)
+}
+
+/// Like [`produce`], but a job that is cancelled fails with its next write, however slow the client.
+pub(crate) fn produce_until<F>(cancel: CancellationToken, job: F) -> ArchiveStream
+where
+    F: FnOnce(&mut (dyn Write + Send)) -> crate::Result<()> + Send + 'static,
+{
+    let (mut writer, stream) = archive(cancel);
     tokio::task::spawn_blocking(move || {
         let result = job(&mut writer);
         writer.finish(result);
@@ -49,11 +63,13 @@ where
 }
 
 /// Makes a stream and its writer.
-fn archive() -> (ArchiveWriter, ArchiveStream) {
+fn archive(cancel: CancellationToken) -> (ArchiveWriter, ArchiveStream) {
     let (send, receive) = mpsc::channel(QUEUE);
     let writer = ArchiveWriter {
         chunks: send,
         buffer: BytesMut::new(),
+        cancel,
+        runtime: Handle::current(),
     };
     (writer, ArchiveStream { chunks: receive })
 }
@@ -66,15 +82,21 @@ impl ArchiveWriter {
             Err(error) => Err(Some(error)),
         };
         if let Err(Some(error)) = last {
-            let _gone = self.chunks.blocking_send(Err(error));
+            // A client that reads nothing learns of the end by the end of the stream.
+            let _gone = self.chunks.try_send(Err(error));
         }
     }
 
     fn send(&mut self) -> io::Result<()> {
         let chunk = self.buffer.split().freeze();
-        self.chunks
-            .blocking_send(Ok(chunk))
-            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone"))
+        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone");
+        let (chunks, cancel) = (&self.chunks, &self.cancel);
+        self.runtime.block_on(async {
+            tokio::select! {
+                sent = chunks.send(Ok(chunk)) => sent.map_err(|_| gone()),
+                () = cancel.cancelled() => Err(gone()),
+            }
+        })
     }
 }
 
@@ -104,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_arrive_whole_and_an_error_ends_them() {
-        let (mut writer, mut stream) = archive();
+        let (mut writer, mut stream) = archive(CancellationToken::new());
         let thread = tokio::task::spawn_blocking(move || {
             let bytes: Vec<u8> = (0..CHUNK * 3 + 7).map(|i| (i % 251) as u8).collect();
             writer.write_all(&bytes).unwrap();
@@ -126,7 +148,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_goes_ends_the_writer() {
-        let (mut writer, stream) = archive();
+        let (mut writer, stream) = archive(CancellationToken::new());
         drop(stream);
         let result = tokio::task::spawn_blocking(move || writer.write_all(&vec![0; CHUNK * 2]));
         let error = result.await.unwrap().unwrap_err();

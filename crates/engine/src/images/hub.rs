@@ -1,22 +1,29 @@
 //! What all pulls and pushes of a daemon share: the client of registries, the downloads under way,
 //! the upkeep behind them, and the settings in force.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use registry::{Credentials, Registry, Repository, Settings};
-use spec::Reference;
+use spec::{ImageId, Reference};
 use store::Store;
 use tokio::sync::Semaphore;
 
 use super::RegistryAuth;
 use super::pull::Downloads;
 use crate::Result;
+use crate::blocking::Blocking;
 use crate::collector::Upkeep;
-use crate::config::ImagesConfig;
+use crate::config::{EngineConfig, ImagesConfig};
+use crate::events::Events;
 
 /// Shared by all services of images.
 #[derive(Debug)]
 pub(crate) struct Hub {
+    store: Store,
+    events: Events,
+    blocking: Blocking,
+    root: PathBuf,
     pub(super) registry: Registry,
     pub(super) downloads: Downloads,
     pub(super) upkeep: Upkeep,
@@ -36,21 +43,74 @@ impl Hub {
     /// # Errors
     ///
     /// A setting that is no URL, host or network.
-    pub(crate) fn open(store: &Store, config: &ImagesConfig, version: &str) -> Result<Self> {
+    pub(crate) fn open(
+        store: &Store,
+        events: &Events,
+        blocking: &Blocking,
+        config: &EngineConfig,
+    ) -> Result<Self> {
+        let images = &config.images;
         Ok(Self {
-            registry: Registry::new(settings(config, version))?,
+            store: store.clone(),
+            events: events.clone(),
+            blocking: blocking.clone(),
+            root: config.data_root.clone(),
+            registry: Registry::new(settings(images, &config.version))?,
             downloads: Downloads::new(
                 store,
-                config.max_concurrent_downloads,
-                config.max_download_attempts,
+                images.max_concurrent_downloads,
+                images.max_download_attempts,
             ),
-            upkeep: Upkeep::start(store, config),
-            version: version.to_owned(),
+            upkeep: Upkeep::start(store, images),
+            version: config.version.clone(),
             settings: Mutex::new(InForce {
-                config: config.clone(),
-                uploads: Arc::new(Semaphore::new(config.max_concurrent_uploads.max(1))),
+                config: images.clone(),
+                uploads: Arc::new(Semaphore::new(images.max_concurrent_uploads.max(1))),
             }),
         })
+    }
+
+    /// Content and names.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A directory on the disk of the store.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Runs a short job that reads files.
+    pub(super) async fn quick<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.blocking.quick(job).await
+    }
+
+    /// Runs a job of any length.
+    pub(super) async fn heavy<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.blocking.heavy(job).await
+    }
+
+    /// Tells that something happened to an image, under texts of Docker's.
+    pub(super) fn emit(&self, image: Option<ImageId>, action: &str, actor: &str, name: &str) {
+        let mut attributes = image
+            .and_then(|id| self.store.image(id))
+            .map(|image| image.config.config.labels.clone())
+            .unwrap_or_default();
+        attributes.insert("name".to_owned(), name.to_owned());
+        self.events.emit("image", action, actor, attributes);
+    }
+
+    /// Tells that something happened to what a reference names.
+    pub(super) fn emit_named(&self, reference: &Reference, action: &str) {
+        let image = self.store.image_of(reference);
+        let (actor, name) = (reference.familiar(), reference.familiar_repository());
+        self.emit(image, action, &actor, &name);
     }
 
     /// Takes new settings; what runs goes on with the old ones.

@@ -28,7 +28,8 @@ pub(super) use layers::short;
 
 use super::platform;
 use super::progress::Sayer;
-use super::{Images, ProgressSender, PullRequest};
+use super::hub::Hub;
+use super::{ProgressSender, PullRequest};
 use crate::{Error, Result};
 
 /// How often numbers are reported.
@@ -38,7 +39,7 @@ const MAX_CONFIG: usize = 8 << 20;
 
 /// Fetches what is asked for.
 pub(super) async fn pull(
-    images: &Images,
+    hub: &Hub,
     request: PullRequest,
     progress: ProgressSender,
 ) -> Result<()> {
@@ -47,8 +48,8 @@ pub(super) async fn pull(
         return Err(Error::invalid("'scratch' is a reserved name"));
     }
     let pull = Pull {
-        images,
-        repository: images.hub.repository(reference, &request.auth, &request.headers),
+        hub,
+        repository: hub.repository(reference, &request.auth, &request.headers),
         platform: request.platform.as_ref(),
         say: Sayer::new(progress),
     };
@@ -64,12 +65,7 @@ pub(super) async fn pull(
     };
     pull.say.message(None, status).await?;
     pull.warn_of_mismatch().await?;
-    images.emit_named(
-        reference,
-        "pull",
-        &name,
-        &reference.familiar_repository(),
-    );
+    hub.emit_named(reference, "pull");
     Ok(())
 }
 
@@ -82,7 +78,7 @@ enum News {
 
 /// One pull of one client.
 struct Pull<'a> {
-    images: &'a Images,
+    hub: &'a Hub,
     repository: Repository,
     platform: Option<&'a Platform>,
     say: Sayer,
@@ -153,7 +149,7 @@ impl Pull<'_> {
 
     /// What of a name is here, by the word of the registry where the name is a tag.
     async fn known(&self, reference: &Reference) -> Result<Known> {
-        let (store, name) = (self.images.store().clone(), reference.clone());
+        let (store, name) = (self.hub.store().clone(), reference.clone());
         let Some(target) = store.target(&name) else {
             return Ok(Known::Nothing);
         };
@@ -169,7 +165,7 @@ impl Pull<'_> {
         }
         let wanted = self.platform.cloned();
         let complete = self
-            .images
+            .hub
             .quick(move || platform::points_to(&store, &name, wanted.as_ref()))
             .await?;
         Ok(match complete {
@@ -210,22 +206,22 @@ impl Pull<'_> {
 
     /// Brings an image here and gives it its names.
     async fn image(&self, reference: &Reference, found: Found) -> Result<News> {
-        let lease = self.images.store().lease("pull");
+        let lease = self.hub.store().lease("pull");
         let config = self.config(&found.manifest).await?;
         let layers = stack(&found.manifest, &config)?;
         let id = ImageId::new(found.manifest.config.digest);
-        let before = self.images.store().image_of(reference);
-        let arrived = if self.images.store().image(id).is_some() {
+        let before = self.hub.store().image_of(reference);
+        let arrived = if self.hub.store().image(id).is_some() {
             layers::Arrived::default()
         } else {
             let fetch = layers::Layers {
-                downloads: &self.images.hub.downloads,
+                downloads: &self.hub.downloads,
                 lease: &lease,
                 repository: &self.repository,
                 origin: reference,
                 say: &self.say,
             };
-            let root = self.images.config_root().to_owned();
+            let root = self.hub.root().to_owned();
             let name = reference.familiar();
             let fits = move |bytes| space::check(&root, bytes, &name);
             let fetched = fetch.fetch(&layers, fits).await;
@@ -233,7 +229,7 @@ impl Pull<'_> {
         };
         let published = self.publish(lease, reference, found, config, arrived).await;
         published.inspect_err(|error| self.after(error))?;
-        self.images.hub.upkeep.settle_soon();
+        self.hub.upkeep.settle_soon();
         Ok(match before == Some(id) {
             true => News::UpToDate,
             false => News::Downloaded,
@@ -243,14 +239,14 @@ impl Pull<'_> {
     /// A full disk is worth looking for what can go.
     fn after(&self, error: &Error) {
         if error.kind() == ErrorKind::Exhausted {
-            self.images.hub.upkeep.collect_soon();
+            self.hub.upkeep.collect_soon();
         }
     }
 
     /// The config's bytes: what is here already is not fetched.
     async fn config(&self, manifest: &Manifest) -> Result<Vec<u8>> {
-        let (store, digest) = (self.images.store().clone(), manifest.config.digest);
-        let here = self.images.quick(move || Ok(store.document(digest)?)).await?;
+        let (store, digest) = (self.hub.store().clone(), manifest.config.digest);
+        let here = self.hub.quick(move || Ok(store.document(digest)?)).await?;
         match here {
             Some(bytes) => Ok(bytes),
             None => Ok(self
@@ -281,14 +277,14 @@ impl Pull<'_> {
             names,
             target,
         };
-        let store = self.images.store().clone();
+        let store = self.hub.store().clone();
         let publish = move || {
             let published = store.publish_image(&lease, image)?;
             // Until here the jobs keep the layers from being fetched by anybody else.
             drop(arrived);
             Ok(published)
         };
-        self.images.heavy(publish).await.map(drop)
+        self.hub.heavy(publish).await.map(drop)
     }
 
     /// A single image of another platform than asked for is not refused but told of, as in Docker.
@@ -297,10 +293,10 @@ impl Pull<'_> {
         let Some(wanted) = self.platform else {
             return Ok(());
         };
-        let Some(image) = self.images.store().image_of(reference) else {
+        let Some(image) = self.hub.store().image_of(reference) else {
             return Ok(());
         };
-        let Some(image) = self.images.store().image(image) else {
+        let Some(image) = self.hub.store().image(image) else {
             return Ok(());
         };
         let have = platform::of_config(&image.config);

@@ -14,14 +14,15 @@ use spec::{DiffId, Reference};
 use store::{Image, Lease, NewImage};
 
 use super::progress::Sayer;
-use super::{Images, ProgressSender, PushAux, PushRequest};
+use super::hub::Hub;
+use super::{ProgressSender, PushAux, PushRequest};
 use crate::{Error, Result};
 use layer::{Layer, Sender};
 use plan::{Content, Single};
 
 /// Sends what is asked for.
 pub(super) async fn push(
-    images: &Images,
+    hub: &Hub,
     request: PushRequest,
     progress: ProgressSender,
 ) -> Result<()> {
@@ -30,21 +31,15 @@ pub(super) async fn push(
     let text = format!("The push refers to repository [{}]", repository.repository());
     say.message(None, text).await?;
     let push = Push {
-        images,
-        repository: images
-            .hub
+        hub,
+        repository: hub
             .repository(&repository, &request.auth, &request.headers),
         say,
     };
-    for reference in references(images, &repository)? {
+    for reference in references(hub, &repository)? {
         push.one(&reference, &request).await?;
     }
-    images.emit_named(
-        &repository,
-        "push",
-        &repository.familiar(),
-        &repository.familiar_repository(),
-    );
+    hub.emit_named(&repository, "push");
     Ok(())
 }
 
@@ -62,11 +57,11 @@ fn named(request: &PushRequest) -> Result<Reference> {
 }
 
 /// The names that go, sorted; there is at least one.
-fn references(images: &Images, repository: &Reference) -> Result<Vec<Reference>> {
+fn references(hub: &Hub, repository: &Reference) -> Result<Vec<Reference>> {
     if repository.tag().is_some() {
         return Ok(vec![repository.clone()]);
     }
-    let all = images.store().images();
+    let all = hub.store().images();
     let mut names: Vec<Reference> = all
         .into_iter()
         .flat_map(|image| image.references)
@@ -87,7 +82,7 @@ fn references(images: &Images, repository: &Reference) -> Result<Vec<Reference>>
 
 /// One push of one client.
 struct Push<'a> {
-    images: &'a Images,
+    hub: &'a Hub,
     repository: Repository,
     say: Sayer,
 }
@@ -95,11 +90,11 @@ struct Push<'a> {
 impl Push<'_> {
     /// Sends one tag.
     async fn one(&self, reference: &Reference, request: &PushRequest) -> Result<()> {
-        let lease = self.images.store().lease("push");
-        let (store, name) = (self.images.store().clone(), reference.clone());
+        let lease = self.hub.store().lease("push");
+        let (store, name) = (self.hub.store().clone(), reference.clone());
         let platform = request.platform.clone();
         let plan = move || plan::plan(&store, &name, platform.as_ref());
-        let sent = match self.images.quick(plan).await? {
+        let sent = match self.hub.quick(plan).await? {
             Content::Index { index, singles } => {
                 for single in &singles {
                     self.single(&lease, single).await?;
@@ -166,10 +161,10 @@ impl Push<'_> {
         let diffs = &image.config.rootfs.diff_ids;
         let layers = diffs.iter().map(|diff| self.layer_of(*diff)).collect();
         let descriptors = self.layers(lease, layers).await?;
-        let store = self.images.store().clone();
+        let store = self.hub.store().clone();
         let id = image.id;
         let bytes = self
-            .images
+            .hub
             .quick(move || Ok(store.config_bytes(id)?))
             .await?;
         let config = Descriptor::new(media::DOCKER_CONFIG, id.digest(), bytes.len() as u64);
@@ -182,7 +177,7 @@ impl Push<'_> {
 
     /// A layer in a packing that Docker would push: one that is known, or a new one.
     fn layer_of(&self, diff: DiffId) -> Layer {
-        let forms = self.images.store().forms(diff);
+        let forms = self.hub.store().forms(diff);
         match plan::gzip(&forms) {
             Some(form) => {
                 let descriptor =
@@ -195,18 +190,18 @@ impl Push<'_> {
 
     /// Sends layers at once, topmost first as Docker; gives their descriptors, lowest first.
     async fn layers(&self, lease: &Lease, layers: Vec<Layer>) -> Result<Vec<Descriptor>> {
-        let store = self.images.store();
+        let store = self.hub.store();
         for layer in layers.iter().rev() {
             if !store.has_layer(lease, layer.diff()) {
                 return Err(store::Error::LayerGone { diff: layer.diff() }.into());
             }
         }
         let sender = Sender {
-            images: self.images,
+            hub: self.hub,
             repository: &self.repository,
             say: &self.say,
-            uploads: self.images.hub.uploads(),
-            attempts: self.images.hub.config().max_download_attempts,
+            uploads: self.hub.uploads(),
+            attempts: self.hub.config().max_download_attempts,
         };
         let mut seen = HashSet::new();
         let unique: Vec<&Layer> = layers.iter().filter(|l| seen.insert(l.diff())).collect();
@@ -229,9 +224,9 @@ impl Push<'_> {
         if self.repository.has_blob(descriptor.digest).await?.is_some() {
             return Ok(());
         }
-        let (store, id) = (self.images.store().clone(), image.id);
+        let (store, id) = (self.hub.store().clone(), image.id);
         let bytes = self
-            .images
+            .hub
             .quick(move || Ok(store.config_bytes(id)?))
             .await?;
         let open = || body::bytes(bytes.clone());
@@ -257,7 +252,7 @@ impl Push<'_> {
 
     /// What was pushed is known by its digest from now on.
     async fn remember(&self, reference: &Reference, lease: &Lease, sent: Sent) -> Result<()> {
-        let store = self.images.store().clone();
+        let store = self.hub.store().clone();
         let Some(id) = store.image_of(reference) else {
             // The name was taken away meanwhile; the registry has it nevertheless.
             return Ok(());
@@ -267,7 +262,7 @@ impl Push<'_> {
             Sent::Original(document) => {
                 let target = document.descriptor();
                 let tag = move || Ok(store.tag_as(id, &digest, Some(&target))?);
-                self.images.heavy(tag).await.map(drop)
+                self.hub.heavy(tag).await.map(drop)
             }
             Sent::Made { document, config } => {
                 let image = NewImage {
@@ -284,7 +279,7 @@ impl Push<'_> {
                     let lease = store.lease("pushed");
                     Ok(store.publish_image(&lease, image)?)
                 };
-                let published = self.images.heavy(publish).await;
+                let published = self.hub.heavy(publish).await;
                 let _ = held;
                 published.map(drop)
             }

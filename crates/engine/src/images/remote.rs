@@ -5,9 +5,9 @@ use spec::image::ImageConfig;
 use spec::manifest::{DescribedPlatform, Manifest, Parsed};
 use spec::Reference;
 
-use super::hub::credentials;
+use super::hub::{Hub, credentials};
 use super::{
-    DistributionInspect, Images, LoginStatus, RegistryAuth, SearchRequest, SearchResult,
+    DistributionInspect, LoginStatus, RegistryAuth, SearchRequest, SearchResult,
 };
 use crate::{Error, Filters, Result};
 
@@ -22,14 +22,14 @@ const HUB: &str = "docker.io";
 
 /// What a registry says about a name.
 pub(super) async fn distribution(
-    images: &Images,
+    hub: &Hub,
     name: &str,
     auth: Option<RegistryAuth>,
 ) -> Result<DistributionInspect> {
     let reference: Reference = name
         .parse()
         .map_err(|e: spec::reference::InvalidReference| Error::invalid(e.to_string()))?;
-    let repository = images.hub.repository(&reference, &auth, &[]);
+    let repository = hub.repository(&reference, &auth, &[]);
     let document = repository.manifest(&Version::of(&reference), None).await?;
     let platforms = match document.parse()? {
         Parsed::Index(index) => index
@@ -72,12 +72,12 @@ async fn platform(
 }
 
 /// Tries a login.
-pub(super) async fn login(images: &Images, auth: RegistryAuth) -> Result<LoginStatus> {
+pub(super) async fn login(hub: &Hub, auth: RegistryAuth) -> Result<LoginStatus> {
     let host = match auth.server_address.as_str() {
         "" => HUB,
         given => given,
     };
-    let outcome = images.hub.registry.login(host, &credentials(&auth)).await?;
+    let outcome = hub.registry.login(host, &credentials(&auth)).await?;
     Ok(LoginStatus {
         status: outcome.status,
         identity_token: outcome.identity_token.expose().to_owned(),
@@ -85,7 +85,7 @@ pub(super) async fn login(images: &Images, auth: RegistryAuth) -> Result<LoginSt
 }
 
 /// Looks for repositories.
-pub(super) async fn search(images: &Images, request: SearchRequest) -> Result<Vec<SearchResult>> {
+pub(super) async fn search(hub: &Hub, request: SearchRequest) -> Result<Vec<SearchResult>> {
     let wanted = Wanted::of(&request.filters)?;
     let limit = limit(request.limit)?;
     // Nothing is built automatically any more.
@@ -93,8 +93,7 @@ pub(super) async fn search(images: &Images, request: SearchRequest) -> Result<Ve
         return Ok(Vec::new());
     }
     let auth = request.auth.as_ref().map(credentials);
-    let found = images
-        .hub
+    let found = hub
         .registry
         .search(&request.term, limit, auth.as_ref())
         .await?;

@@ -273,6 +273,7 @@ mod tests {
             size: 0,
             last_tagged: None,
             manifests: Vec::new(),
+            is_companion: false,
         }
     }
 

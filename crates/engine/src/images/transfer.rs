@@ -9,7 +9,7 @@ use tokio_util::io::SyncIoBridge;
 
 use super::archive::{self, ArchiveStream};
 use super::{Images, ImportImage, LoadProgress, LoadRequest, SaveRequest, reference};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Loads every image of an archive.
 pub(super) async fn load<R>(
@@ -21,7 +21,15 @@ pub(super) async fn load<R>(
 where
     R: AsyncRead + Send + Unpin + 'static,
 {
-    let _ = request;
+    let platform = match request.platforms.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => return Err(Error::invalid("only one platform can be loaded at once")),
+    };
+    let options = LoadOptions {
+        platform,
+        ..LoadOptions::default()
+    };
     let shared = images.containers.shared();
     let store = shared.store.clone();
     let mut source = SyncIoBridge::new_with_handle(reader, Handle::current());
@@ -36,9 +44,13 @@ where
                 total: (step.total > 0).then_some(step.total),
             });
         };
-        Ok(store.load(&lease, &mut source, &LoadOptions::default(), &report)?)
+        Ok(store.load(&lease, &mut source, &options, &report)?)
     };
     let loaded = shared.blocking.heavy(job).await?;
+    images.hub.upkeep.settle_soon();
+    for id in loaded.companions {
+        images.emit(id, "load", &id.to_string());
+    }
     for image in loaded.images {
         for name in &image.references {
             images.emit(image.id, "load", &name.familiar());

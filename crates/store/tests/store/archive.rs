@@ -280,7 +280,7 @@ impl Place {
     pub fn reopen(self) -> Self {
         let Self { dir, store } = self;
         drop(store);
-        let store = Store::open(&dir.path().join("store")).unwrap();
+        let store = open_free(&dir.path().join("store")).unwrap();
         Self { dir, store }
     }
 
@@ -362,6 +362,20 @@ impl Place {
     pub fn assert_sound(&self) {
         let problems = self.store.fsck().unwrap();
         assert!(problems.is_empty(), "{problems:#?}");
+    }
+}
+
+/// Opens a store that was closed a moment ago: a test beside this one may be starting a program,
+/// which has the lock until it runs.
+pub fn open_free(root: &Path) -> Result<Store, Error> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        match Store::open(root) {
+            Err(Error::InUse { .. }) if std::time::Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            done => return done,
+        }
     }
 }
 

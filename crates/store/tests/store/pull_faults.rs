@@ -6,7 +6,7 @@ use std::process::Command;
 use spec::{Classify, ErrorKind};
 use store::Store;
 
-use crate::archive::{Place, Tar};
+use crate::archive::{Place, Tar, open_free};
 use crate::pulled::{Layer, Pulled};
 
 /// A small file system of its own, unmounted when dropped.
@@ -189,7 +189,7 @@ fn killed_at_any_moment_of_a_pull_the_next_one_goes_on() {
         child.kill().unwrap();
         child.wait().unwrap();
         let place = Place {
-            store: Store::open(&dir.path().join("store")).unwrap(),
+            store: open_free(&dir.path().join("store")).unwrap(),
             dir: tempfile::tempdir().unwrap(),
         };
         assert_eq!(place.store.problems(), []);

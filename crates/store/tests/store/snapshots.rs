@@ -287,3 +287,28 @@ fn removing_a_snapshot_removes_any_tree_and_follows_nothing() {
         0
     );
 }
+
+#[test]
+fn directories_are_told_topmost_first() {
+    let place = Place::new();
+    let layer = |name: &str| Tar::new().file(name, b"x").finish();
+    let (a, b) = (layer("a"), layer("b"));
+    let image = load(&place, &[&a, &b], "app");
+    let Rootfs::Overlay {
+        lowers,
+        upper,
+        work,
+        ..
+    } = prepare(&place, "key", image)
+    else {
+        panic!("an overlay")
+    };
+    let told = place.store.snapshot_directories("key").unwrap();
+    assert_eq!((told.upper, told.work), (Some(upper), Some(work)));
+    assert_eq!(told.lowers, lowers);
+    let told = place.store.image_directories(image);
+    let top = told.upper.unwrap();
+    assert!(top.join("b").exists() && told.lowers[0].join("a").exists());
+    assert_eq!((told.lowers.len(), told.work), (1, None));
+    assert!(place.store.snapshot_directories("nope").is_err());
+}

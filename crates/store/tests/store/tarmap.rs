@@ -28,7 +28,7 @@ fn check(place: &Place, id: spec::ImageId, archive: &[u8]) {
 }
 
 fn data(n: usize) -> Vec<u8> {
-    (0..n).map(|i| (i / 3 ^ n) as u8).collect()
+    (0..n).map(|i| ((i / 3) ^ n) as u8).collect()
 }
 
 #[test]

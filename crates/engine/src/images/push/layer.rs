@@ -10,7 +10,7 @@ use spec::{DiffId, Digest};
 use tokio::sync::Semaphore;
 
 use super::body::{self, Measure, Measured};
-use crate::images::Images;
+use crate::images::hub::Hub;
 use crate::images::progress::Sayer;
 use crate::images::pull::short;
 use crate::images::retry::{Next, Progressed, Retry};
@@ -45,7 +45,7 @@ impl Layer {
 
 /// Sends layers to one repository.
 pub(super) struct Sender<'a> {
-    pub(super) images: &'a Images,
+    pub(super) hub: &'a Hub,
     pub(super) repository: &'a Repository,
     pub(super) say: &'a Sayer,
     pub(super) uploads: Arc<Semaphore>,
@@ -128,10 +128,10 @@ impl Sender<'_> {
         diff: DiffId,
         session: Option<UploadSession>,
     ) -> Result<()> {
-        let store = self.images.store();
+        let store = self.hub.store();
         // What cannot be read is told before anything is sent.
         let (probe, digest) = (store.clone(), descriptor.digest);
-        self.images
+        self.hub
             .quick(move || Ok(drop(probe.form(diff, digest)?)))
             .await?;
         let open = || {
@@ -148,7 +148,7 @@ impl Sender<'_> {
 
     /// Compresses a layer as Docker does, while it is sent.
     async fn new(&self, id: &str, diff: DiffId) -> Result<Descriptor> {
-        let store = self.images.store();
+        let store = self.hub.store();
         let measure = Measure::default();
         let read = Arc::new(AtomicU64::new(0));
         let (source, result) = (store.clone(), Arc::clone(&measure));
@@ -175,7 +175,7 @@ impl Sender<'_> {
         let made = Descriptor::new(media::DOCKER_LAYER_GZIP, digest, size);
         let (store, form) = (store.clone(), made.clone());
         let note = move || Ok(store.add_form(diff, &form, &deflate::GZIP_DEFAULT)?);
-        self.images.quick(note).await?;
+        self.hub.quick(note).await?;
         self.say.step(id, "Pushed").await?;
         Ok(made)
     }
@@ -204,13 +204,13 @@ impl Sender<'_> {
     /// Whether the operator lets "foreign" layers go to this registry.
     fn may_have_foreign(&self) -> bool {
         let host = self.repository.reference().domain();
-        let allowed = self.images.hub.config().allow_nondistributable;
+        let allowed = self.hub.config().allow_nondistributable;
         allowed.iter().any(|name| name == host)
     }
 
     /// Repositories of the same registry that have a blob, as far as manifests here tell.
     async fn neighbours(&self, digest: Digest) -> Result<Vec<String>> {
-        let store = self.images.store().clone();
+        let store = self.hub.store().clone();
         let target = self.repository.reference().clone();
         let find = move || {
             let mut found = Vec::new();
@@ -239,7 +239,7 @@ impl Sender<'_> {
             found.truncate(MAX_MOUNTS);
             Ok(found)
         };
-        self.images.quick(find).await
+        self.hub.quick(find).await
     }
 }
 

@@ -1,0 +1,493 @@
+//! Copying into and out of a container, whether it runs or not.
+//!
+//! A running container's files are seen through its first process, as the container sees them with
+//! all its mounts. At rest they are put together in a mount namespace of a throw-away thread: the
+//! root file system, then volumes and binds, all by descriptor. Meanwhile the container's driver
+//! has lent its files: a start waits for the copy, a removal ends it.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use spec::{ErrorKind, Rootfs};
+use store::copy::{self, CopyPath, CopyStat, Extract};
+use sys::mount::{Attributes, Change, Propagation, Reach};
+use sys::root::{GuestPath, Root};
+use tokio::io::AsyncRead;
+use tokio::sync::oneshot;
+use tokio_util::io::SyncIoBridge;
+use tokio_util::sync::CancellationToken;
+
+use super::command::{Command, Reply};
+use super::driver::{Driver, answer};
+use super::record::Record;
+use super::shared::Shared;
+use super::{Containers, mounting};
+use crate::images::archive::{ArchiveStream, produce_until};
+use crate::mounts::Kind;
+use crate::oci::Seen;
+use crate::{Error, Result};
+
+/// Longest passwd or group file that is read.
+const MAX_ACCOUNTS: u64 = 1024 * 1024;
+
+/// How an archive is put into a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PutArchive {
+    /// Refuse to replace a directory by something else, or something else by a directory.
+    pub keep_kinds: bool,
+    /// Everything belongs to the container's user, whatever the archive says.
+    pub own: bool,
+}
+
+/// The files of a container, lent to a copy until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lent {
+    record: Record,
+    /// First process of a container that runs; nothing is lent then.
+    pid: Option<i32>,
+    /// The driver wants its files back.
+    cancel: CancellationToken,
+    _done: oneshot::Sender<()>,
+}
+
+/// What the driver remembers of it.
+#[derive(Debug)]
+pub(super) struct Loan {
+    cancel: CancellationToken,
+    done: oneshot::Receiver<()>,
+}
+
+impl Driver {
+    pub(super) fn lend(&mut self, reply: Reply<Lent>) {
+        let (sender, done) = oneshot::channel();
+        let cancel = CancellationToken::new();
+        let pid = self.container.state.running().map(|running| running.pid);
+        if pid.is_none() {
+            self.lent.retain_mut(|loan| loan.done.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+            self.lent.push(Loan {
+                cancel: cancel.clone(),
+                done,
+            });
+        }
+        let lent = Lent {
+            record: self.record.clone(),
+            pid,
+            cancel,
+            _done: sender,
+        };
+        answer(reply, Ok(lent));
+    }
+
+    /// Waits until nobody uses the files, and ends whoever still does after some time.
+    pub(super) async fn take_back(&mut self, patience: Duration) {
+        let deadline = tokio::time::Instant::now() + patience;
+        for mut loan in std::mem::take(&mut self.lent) {
+            if tokio::time::timeout_at(deadline, &mut loan.done).await.is_err() {
+                loan.cancel.cancel();
+                // The copy ends with its next byte; what it waits for is cancelled too.
+                let _dropped = loan.done.await;
+            }
+        }
+    }
+}
+
+impl Containers {
+    /// What there is at a path of a container.
+    ///
+    /// # Errors
+    ///
+    /// No such container or path.
+    pub async fn stat_path(&self, key: &str, path: &str) -> Result<CopyStat> {
+        let (lent, path) = (self.lend(key).await?, parse(path)?);
+        let (shared, key) = (Arc::clone(self.shared()), key.to_owned());
+        let job = move || {
+            let done = with_root(&shared, &lent, |root| Ok(copy::stat(root, &path)?));
+            done.map_err(|error| in_words(error, &key, &lent.record))
+        };
+        self.shared().blocking.quick(job).await
+    }
+
+    /// What there is at a path of a container, as an archive.
+    ///
+    /// # Errors
+    ///
+    /// No such container or path; failures under way end the stream.
+    pub async fn get_archive(&self, key: &str, path: &str) -> Result<(CopyStat, ArchiveStream)> {
+        let (lent, path) = (self.lend(key).await?, parse(path)?);
+        let (shared, key) = (Arc::clone(self.shared()), key.to_owned());
+        let (tell, told) = oneshot::channel();
+        let stream = produce_until(lent.cancel.clone(), move |out| {
+            let mut tell = Some(tell);
+            let done = with_root(&shared, &lent, |root| {
+                let found = copy::stat(root, &path)?;
+                if let Some(tell) = tell.take() {
+                    let _gone = tell.send(Ok(found));
+                }
+                Ok(copy::pack(root, &path, out)?)
+            });
+            match (done, tell) {
+                (Err(error), Some(tell)) => {
+                    let _gone = tell.send(Err(in_words(error, &key, &lent.record)));
+                    Ok(())
+                }
+                (done, _) => done,
+            }
+        });
+        let found = told
+            .await
+            .map_err(|_| Error::internal("the copy ended before it began"))??;
+        Ok((found, stream))
+    }
+
+    /// Unpacks an archive at a directory of a container.
+    ///
+    /// # Errors
+    ///
+    /// No such container or directory, a read-only place, or a bad archive; what was unpacked
+    /// until then stays, as with Docker.
+    pub async fn put_archive<R>(
+        &self,
+        key: &str,
+        path: &str,
+        options: PutArchive,
+        reader: R,
+    ) -> Result<()>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+    {
+        let (lent, path) = (self.lend(key).await?, parse(path)?);
+        let (shared, key) = (Arc::clone(self.shared()), key.to_owned());
+        let cancel = lent.cancel.clone();
+        let mut source = SyncIoBridge::new(Cancellable {
+            reader,
+            cancel: Box::pin(cancel.cancelled_owned()),
+        });
+        let job = move || {
+            let done = with_root(&shared, &lent, |root| {
+                let extract = Extract {
+                    keep_kinds: options.keep_kinds,
+                    owner: match options.own {
+                        true => owner(root, &lent.record.config.user)?,
+                        false => None,
+                    },
+                    ..Extract::default()
+                };
+                Ok(copy::extract(root, &path, &mut source, &extract)?)
+            });
+            done.map_err(|error| in_words(error, &key, &lent.record))
+        };
+        // As long as the client sends: none of the bounded threads.
+        match tokio::task::spawn_blocking(job).await {
+            Ok(done) => done,
+            Err(error) => Err(Error::internal(format!("the copy did not end: {error}"))),
+        }
+    }
+
+    async fn lend(&self, key: &str) -> Result<Lent> {
+        self.ask(key, Command::Lend).await
+    }
+}
+
+fn parse(path: &str) -> Result<CopyPath> {
+    Ok(CopyPath::parse(path)?)
+}
+
+/// A reader that ends when it is cancelled, so that no thread waits for a client for ever.
+struct Cancellable<R> {
+    reader: R,
+    cancel: std::pin::Pin<Box<tokio_util::sync::WaitForCancellationFutureOwned>>,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Cancellable<R> {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        if self.cancel.as_mut().poll(context).is_ready() {
+            let gone = std::io::Error::other("the container was changed meanwhile");
+            return std::task::Poll::Ready(Err(gone));
+        }
+        std::pin::Pin::new(&mut self.reader).poll_read(context, buffer)
+    }
+}
+
+/// Docker's words for what users meet.
+fn in_words(error: Error, key: &str, record: &Record) -> Error {
+    match error {
+        Error::Store(store::Error::NoSuchPath { path }) => Error::refused(
+            ErrorKind::NotFound,
+            format!("Could not find the file {path} in container {key}"),
+        ),
+        Error::Store(store::Error::ReadOnly { .. }) if record.host.readonly_rootfs => {
+            Error::invalid("container rootfs is marked read-only")
+        }
+        Error::Store(store::Error::ReadOnly { .. }) => {
+            Error::invalid("mounted volume is marked read-only")
+        }
+        other => other,
+    }
+}
+
+/// Runs a job on a container's files.
+fn with_root<T: Send>(
+    shared: &Shared,
+    lent: &Lent,
+    job: impl FnOnce(&Root) -> Result<T> + Send,
+) -> Result<T> {
+    match lent.pid {
+        Some(pid) => job(&root_of(pid, &lent.record)?),
+        None => at_rest(shared, &lent.record, job),
+    }
+}
+
+/// The root directory of a running container as its first process sees it.
+fn root_of(pid: i32, record: &Record) -> Result<Root> {
+    let gone = |errno| {
+        Error::refused(
+            ErrorKind::Conflict,
+            format!("container {} is not running: {errno}", record.id),
+        )
+    };
+    // A descriptor of the process's directory stays that process's, whoever gets its number later.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let process = rustix::fs::openat(CWD, format!("/proc/{pid}"), flags, Mode::empty()).map_err(gone)?;
+    let root = rustix::fs::openat(&process, "root", flags, Mode::empty()).map_err(gone)?;
+    let group = rustix::fs::openat(&process, "cgroup", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(gone)?;
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut std::fs::File::from(group), &mut text)
+        .map_err(|e| Error::io("failed to look at the container's process", e))?;
+    if !text.contains(&record.id.to_string()) {
+        return Err(gone(rustix::io::Errno::SRCH));
+    }
+    Ok(Root::from_fd(root))
+}
+
+/// A failure on a thread with a namespace of its own.
+enum Failure {
+    Kernel(sys::Error),
+    Engine(Error),
+}
+
+impl From<sys::Error> for Failure {
+    fn from(error: sys::Error) -> Self {
+        Self::Kernel(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+fn at_rest<T: Send>(
+    shared: &Shared,
+    record: &Record,
+    job: impl FnOnce(&Root) -> Result<T> + Send,
+) -> Result<T> {
+    let user = format!("copy of {}", record.id);
+    let rootfs = shared.store.snapshot(&record.id.to_string())?.rootfs;
+    let seen = mounting::place_for(shared, record, &user)?;
+    let files = shared.files(record);
+    let etc = [
+        ("/etc/resolv.conf", files.resolv_conf),
+        ("/etc/hostname", files.hostname),
+        ("/etc/hosts", files.hosts),
+    ];
+    let done = sys::mntns::private(|| -> std::result::Result<T, Failure> {
+        let root = mount_root(&rootfs)?;
+        for (target, source) in etc.iter().filter(|(_, source)| source.exists()) {
+            attach(&root, target, sys::mount::copy_path(source, Reach::Single)?)?;
+        }
+        for seen in &seen {
+            show(&root, seen)?;
+        }
+        if record.host.readonly_rootfs {
+            let read_only = Change::set(Attributes::MOUNT_ATTR_RDONLY);
+            sys::mount::change(root.1.as_fd(), read_only, Reach::Single)?;
+        }
+        Ok(job(&root.0)?)
+    });
+    mounting::release_for(shared, record, &user);
+    done.map_err(|failure| match failure {
+        Failure::Engine(error) => error,
+        Failure::Kernel(source) => Error::System {
+            what: "failed to put the container's files together".to_owned(),
+            source,
+        },
+    })
+}
+
+/// A root directory and the mount that it is the root of.
+type Mounted = (Root, std::os::fd::OwnedFd);
+
+fn mount_root(rootfs: &Rootfs) -> sys::Result<Mounted> {
+    let mount = match rootfs {
+        Rootfs::Directory { path } => sys::mount::open_path(path)?,
+        Rootfs::Overlay {
+            lowers,
+            upper,
+            work,
+            volatile,
+        } => sys::mount::overlay(&sys::mount::Overlay {
+            lowers,
+            upper,
+            work,
+            volatile: *volatile,
+        })?,
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(&mount, ".", flags, Mode::empty())
+        .map_err(|errno| sys::Error::new("openat(`.`)", errno))?;
+    Ok((Root::from_fd(root), mount))
+}
+
+/// Attaches what a mount point shows.
+fn show(root: &Mounted, seen: &Seen) -> sys::Result<()> {
+    let point = &seen.point;
+    let reach = match point.non_recursive {
+        true => Reach::Single,
+        false => Reach::Tree,
+    };
+    let source = match point.kind {
+        // Gone with the last run.
+        Kind::Tmpfs => return Ok(()),
+        Kind::Image => {
+            let layers: Vec<_> = seen.layers.iter().map(Into::into).collect();
+            sys::mount::overlay_read_only(&layers)?
+        }
+        Kind::Bind | Kind::Volume if point.subpath.is_empty() => {
+            sys::mount::copy_path(Path::new(&seen.source), reach)?
+        }
+        Kind::Bind | Kind::Volume => {
+            let part = Root::open(Path::new(&seen.source))?.resolve(&guest(&point.subpath)?)?;
+            sys::mount::copy_fd(part.as_fd(), reach)?
+        }
+    };
+    sys::mount::change(source.as_fd(), Change::propagate(Propagation::Private), Reach::Tree)?;
+    if !point.writable {
+        let read_only = Change::set(Attributes::MOUNT_ATTR_RDONLY);
+        sys::mount::change(source.as_fd(), read_only, reach)?;
+    }
+    attach(root, &point.target, source)
+}
+
+fn guest(path: &str) -> sys::Result<GuestPath> {
+    GuestPath::new(path)
+        .map_err(|_| sys::Error::new(format!("look up `{path}`"), rustix::io::Errno::INVAL))
+}
+
+/// Attaches a mount inside the root; the place is made as a start would make it.
+fn attach(root: &Mounted, target: &str, source: std::os::fd::OwnedFd) -> sys::Result<()> {
+    let path = guest(target)?;
+    let is_dir = sys::root::metadata(source.as_fd())?.kind == sys::root::Kind::Directory;
+    let place = match root.0.resolve(&path) {
+        Ok(place) => place,
+        Err(error) if error.errno() == rustix::io::Errno::NOENT => {
+            let (parent, name) = match path.split() {
+                Some(split) => split,
+                None => return Err(error),
+            };
+            let mode = Mode::from_raw_mode(0o755);
+            let parent = root.0.mkdir_all(&parent, mode)?;
+            if is_dir {
+                parent.ensure_dir(name, mode)?;
+            } else {
+                drop(parent.create_file(name, mode)?);
+            }
+            root.0.resolve(&path)?
+        }
+        Err(error) => return Err(error),
+    };
+    sys::mount::attach(source.as_fd(), place.as_fd())
+}
+
+/// Owner and group that a container's user stands for; `None` for root by default.
+///
+/// # Errors
+///
+/// A name that the container's files do not know.
+fn owner(root: &Root, user: &str) -> Result<Option<(u32, u32)>> {
+    if user.is_empty() {
+        return Ok(None);
+    }
+    let (who, group) = user.split_once(':').unwrap_or((user, ""));
+    let unknown = |what: &str| Error::invalid(format!("unable to find {what}: no matching entries"));
+    let passwd = lines(root, "/etc/passwd")?;
+    let account = passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let (name, uid, gid) = (fields.first()?, fields.get(2)?, fields.get(3)?);
+        (*name == who || *uid == who)
+            .then(|| Some((uid.parse::<u32>().ok()?, gid.parse::<u32>().ok()?)))?
+    });
+    // Digits are always a number, whatever names the image invents.
+    let uid = match who.parse::<u32>() {
+        Ok(uid) => uid,
+        Err(_) => account.ok_or_else(|| unknown(&format!("user {who}")))?.0,
+    };
+    let gid = match group.parse::<u32>() {
+        Ok(gid) => gid,
+        Err(_) if group.is_empty() => account.filter(|a| a.0 == uid).map_or(0, |a| a.1),
+        Err(_) => lines(root, "/etc/group")?
+            .lines()
+            .find_map(|line| {
+                let fields: Vec<&str> = line.split(':').collect();
+                (*fields.first()? == group).then(|| fields.get(2)?.parse().ok())?
+            })
+            .ok_or_else(|| unknown(&format!("group {group}")))?,
+    };
+    Ok(Some((uid, gid)))
+}
+
+/// Reads a small file of a container; nothing else than a regular file is opened for reading.
+fn lines(root: &Root, path: &str) -> Result<String> {
+    let failed = |source| Error::System {
+        what: format!("failed to read the container's {path}"),
+        source,
+    };
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let file = match root.open_at(&guest(path).map_err(failed)?, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(error) if error.errno() == rustix::io::Errno::NOENT => return Ok(String::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    if sys::root::metadata(file.as_fd()).map_err(failed)?.kind != sys::root::Kind::File {
+        return Ok(String::new());
+    }
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(
+        &mut std::io::Read::take(std::fs::File::from(file), MAX_ACCOUNTS),
+        &mut bytes,
+    )
+    .map_err(|e| Error::io(format!("failed to read the container's {path}"), e))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_numbers_or_names_of_the_container() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        let passwd = "root:x:0:0::/:\nweb:x:33:34::/:\n77:x:0:0::/:\n";
+        std::fs::write(dir.path().join("etc/passwd"), passwd).unwrap();
+        std::fs::write(dir.path().join("etc/group"), "adm:x:4:\n").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let of = |user: &str| owner(&root, user);
+        assert_eq!(of("").unwrap(), None);
+        assert_eq!(of("web").unwrap(), Some((33, 34)));
+        assert_eq!(of("33").unwrap(), Some((33, 34)));
+        assert_eq!(of("1234:5").unwrap(), Some((1234, 5)));
+        assert_eq!(of("web:adm").unwrap(), Some((33, 4)));
+        assert_eq!(of("77").unwrap(), Some((77, 0)));
+        assert!(of("nobody").is_err());
+        assert!(of("web:nope").is_err());
+    }
+}
