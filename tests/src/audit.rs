@@ -106,7 +106,11 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
         found.push(format!("firewall: before {:?}, now {table:?}", base.table));
     }
     if !base.files.is_empty() {
-        found.extend(files(daemon).difference(&base.files).map(|path| format!("file {path}")));
+        let files = files(daemon);
+        let more = files.difference(&base.files);
+        // What is kept of interrupted downloads is wanted: it goes with its age.
+        let more = more.filter(|path| !path.starts_with("data/store/partial/"));
+        found.extend(more.map(|path| format!("file {path}")));
     }
     found
 }

@@ -7,7 +7,6 @@
 mod connect;
 mod endpoint;
 mod error;
-mod images;
 mod query;
 mod response;
 
@@ -22,7 +21,6 @@ use serde_json::Value;
 pub use connect::Stream;
 pub use endpoint::{Endpoint, InvalidHost};
 pub use error::ClientError;
-pub use images::{CommitOptions, Messages, PullOptions, PushOptions, stream_body};
 pub use query::{Query, escape};
 pub use response::{Hijacked, JsonStream, Response};
 

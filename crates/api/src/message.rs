@@ -5,7 +5,7 @@ mod progress;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use progress::{ProgressDetail, human_size};
+pub use progress::ProgressDetail;
 
 /// Body of every answer of 400 and above.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,15 +111,6 @@ impl JsonMessage {
             ..Self::default()
         }
     }
-
-    /// The text of the failure, if it tells one.
-    pub fn failure_text(&self) -> Option<&str> {
-        let detail = self.error_detail.as_ref().map(|d| d.message.as_str());
-        detail
-            .filter(|text| !text.is_empty())
-            .or(Some(self.error.as_str()))
-            .filter(|text| !text.is_empty())
-    }
 }
 
 #[cfg(test)]
@@ -148,14 +139,5 @@ mod tests {
             print(&JsonMessage::failure("x")),
             r#"{"errorDetail":{"message":"x"},"error":"x"}"#
         );
-    }
-
-    #[test]
-    fn failures_are_found_in_either_place() {
-        let read = |text: &str| serde_json::from_str::<JsonMessage>(text).unwrap();
-        assert_eq!(read(r#"{"error":"a"}"#).failure_text(), Some("a"));
-        let both = read(r#"{"errorDetail":{"code":1,"message":"b"},"error":"a"}"#);
-        assert_eq!(both.failure_text(), Some("b"));
-        assert_eq!(read(r#"{"status":"a"}"#).failure_text(), None);
     }
 }

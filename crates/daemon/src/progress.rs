@@ -17,7 +17,7 @@ use futures_util::stream;
 use hyper::StatusCode;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::error::ApiError;
 use crate::reply::{self, Reply};
@@ -49,6 +49,15 @@ pub fn line(message: &JsonMessage) -> Bytes {
     let mut line = encode(message);
     line.extend_from_slice(b"\r\n");
     Bytes::from(line)
+}
+
+/// What somebody caused is no warning; neither level holds more than the client is told.
+fn log(failure: &ApiError) {
+    let (status, error) = (failure.status.as_u16(), &failure.message);
+    match status {
+        500 => warn!(status, error, "the work of an answer failed under way"),
+        _ => info!(status, error, "the work of an answer failed under way"),
+    }
 }
 
 /// Which statuses a failure before the first line has.
@@ -98,7 +107,7 @@ where
             };
             let Some(next) = next else {
                 let failure = running.outcome().await.err()?;
-                warn!(error = %failure.message, "the work of an answer failed under way");
+                log(&failure);
                 return Some((Ok(line(&JsonMessage::failure(failure.message))), None));
             };
             if let Some(message) = shown(&next) {

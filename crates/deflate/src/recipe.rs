@@ -28,13 +28,13 @@ pub(crate) const MAX_HEADER: usize = 4096;
 pub enum Method {
     /// Go's `compress/flate` up to Go 1.26, levels 0 to 9.
     Go { level: u8 },
-    /// Go's `compress/flate` from Go 1.27 on, and klauspost's from 1.18.2 on, levels 5 and 6.
+    /// Go's `compress/flate` from Go 1.27 on, and klauspost's from 1.18.2 on, levels 1 to 9.
     Go127 { level: u8 },
-    /// klauspost's `compress/flate` 1.15.11 to 1.18.1, levels 5 and 6.
+    /// klauspost's `compress/flate` 1.15.11 to 1.18.1, levels 1 to 6.
     Klauspost { level: u8 },
-    /// klauspost's `pgzip` over `compress` 1.15.11 to 1.18.1, levels 5 and 6.
+    /// klauspost's `pgzip` over `compress` 1.15.11 to 1.18.1, levels 1 to 6.
     Pgzip { level: u8 },
-    /// klauspost's `pgzip` over `compress` 1.18.2 and later, levels 5 and 6.
+    /// klauspost's `pgzip` over `compress` 1.18.2 and later, levels 1 to 6.
     Pgzip118 { level: u8 },
     /// zlib 1.2.11 to 1.3 through `deflate`, window 15 and memory level 8, levels 1 to 9.
     Zlib { level: u8 },
@@ -150,10 +150,10 @@ type Named = (&'static str, fn(u8) -> Method, std::ops::RangeInclusive<u8>);
 
 const NAMES: &[Named] = &[
     ("go", |level| Method::Go { level }, 0..=9),
-    ("pgzip115", |level| Method::Pgzip { level }, 5..=6),
-    ("pgzip118", |level| Method::Pgzip118 { level }, 5..=6),
-    ("go127", |level| Method::Go127 { level }, 5..=6),
-    ("klauspost115", |level| Method::Klauspost { level }, 5..=6),
+    ("pgzip115", |level| Method::Pgzip { level }, 1..=6),
+    ("pgzip118", |level| Method::Pgzip118 { level }, 1..=6),
+    ("go127", |level| Method::Go127 { level }, 1..=9),
+    ("klauspost115", |level| Method::Klauspost { level }, 1..=6),
     ("zlib", |level| Method::Zlib { level }, 1..=9),
     ("gnu", |level| Method::Gnu { level }, 1..=9),
     ("pigz", |level| Method::Pigz { level }, 1..=9),

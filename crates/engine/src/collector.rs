@@ -184,8 +184,10 @@ mod tests {
 
     #[test]
     fn collection_follows_the_settings() {
-        let mut config = GcConfig::default();
-        config.partial_age = Duration::from_secs(7);
+        let mut config = GcConfig {
+            partial_age: Duration::from_secs(7),
+            ..GcConfig::default()
+        };
         assert_eq!(policy(&config).unwrap().partial_age, config.partial_age);
         config.enabled = false;
         assert_eq!(policy(&config), None);

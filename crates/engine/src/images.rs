@@ -12,8 +12,10 @@ mod pull;
 mod push;
 mod remote;
 mod remove;
-mod retry;
 mod request;
+mod retry;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -24,8 +26,8 @@ use store::{Image, Store};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use crate::containers::{Containers, Pruned, of_image};
 use crate::config::ImagesConfig;
+use crate::containers::{Containers, Pruned, of_image};
 use crate::{Error, Filters, Result};
 
 pub use archive::ArchiveStream;

@@ -131,7 +131,7 @@ pub struct Version {
 /// What is on disk.
 #[derive(Debug, Clone)]
 pub struct DiskUsage {
-    /// Bytes of all layers.
+    /// Bytes on the disk of all that belongs to images.
     pub layers_size: u64,
     /// Images with shared sizes.
     pub images: Vec<ImageSummary>,
@@ -235,21 +235,25 @@ impl System {
             ..ListOptions::default()
         };
         let containers = self.containers.list(options).await?;
-        let images = ListImages {
-            shared_size: true,
-            ..ListImages::default()
-        };
-        let images = self.images.list(images).await?;
+        let mut images = self.images.list(ListImages::default()).await?;
         let shared = Arc::clone(self.containers.shared());
         let blocking = shared.blocking.clone();
-        let layers_size = blocking
-            .heavy(move || Ok(shared.store.disk_usage()?.layers_size))
+        let usage = blocking
+            .heavy(move || Ok(shared.store.disk_usage()?))
             .await?;
+        // What the disk has of them, as `du` counts; lists show what their files add up to.
+        for image in &mut images {
+            let mut of_images = usage.images.iter();
+            if let Some(known) = of_images.find(|known| known.id == image.id) {
+                image.size = known.allocated.size;
+                image.shared_size = Some(known.allocated.shared);
+            }
+        }
         let mut used_images: Vec<ImageId> = containers.iter().map(|c| c.container.image).collect();
         used_images.sort_unstable();
         used_images.dedup();
         Ok(DiskUsage {
-            layers_size,
+            layers_size: usage.allocated,
             images,
             containers,
             used_images,

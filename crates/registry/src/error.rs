@@ -57,6 +57,16 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// An answer that says no, but not why, or not in a way that can be read.
+    #[error("error parsing HTTP {status} response body: {why}: {body:?}")]
+    Unreadable {
+        /// Number of the answer's status.
+        status: u16,
+        /// What is wrong with its text.
+        why: String,
+        /// The beginning of its text.
+        body: String,
+    },
     /// No answer, or half of one.
     #[error("{method} \"{url}\"")]
     Request {
@@ -77,6 +87,12 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// A token server that gives no token.
+    #[error("{why}")]
+    Token {
+        /// What is wrong with its answer.
+        why: String,
+    },
     /// The registry wants a name and a password, and there are none.
     #[error("no basic auth credentials")]
     NoCredentials,
@@ -94,13 +110,27 @@ pub enum Error {
         /// The number.
         status: u16,
     },
-    /// The manifest is no image that can be used.
+    /// The manifest is none, or more than one thing.
     #[error("manifest of {reference}")]
     Manifest {
         /// Tag or digest.
         reference: String,
         /// What is wrong.
         source: InvalidManifest,
+    },
+    /// The manifest is of a kind that is not used here.
+    #[error(transparent)]
+    Unsupported(#[from] InvalidManifest),
+    /// Docker's format before 2016.
+    #[error(
+        "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been \
+         removed. Suggest the author of {reference} to upgrade the image to the OCI Format or \
+         Docker Image manifest v2, schema 2. More information at \
+         https://docs.docker.com/go/deprecated-image-specs/"
+    )]
+    Schema1 {
+        /// The reference in full.
+        reference: String,
     },
     /// The bytes are not those that were asked for.
     #[error("manifest verification failed for digest {expected}: its bytes have {actual}")]
@@ -273,6 +303,17 @@ impl Error {
         }
     }
 
+    /// The error without what a pull adds to it, for those who only asked.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        match self {
+            Self::PullDenied { source, .. }
+            | Self::ManifestUnknown { source, .. }
+            | Self::NameUnknown { source, .. } => Self::Api(source),
+            other => other,
+        }
+    }
+
     /// Tells whether the registry said that the thing is not there.
     pub fn is_not_found(&self) -> bool {
         match self {
@@ -292,11 +333,26 @@ impl Classify for Error {
             Self::PullDenied { .. } | Self::ManifestUnknown { .. } | Self::NameUnknown { .. } => {
                 ErrorKind::NotFound
             }
-            Self::Manifest { source, .. } => source.kind(),
-            Self::Invalid { .. } => ErrorKind::InvalidArgument,
-            Self::Authorization { source, .. } if crate::token::is_refusal(source) => {
-                ErrorKind::Unauthorized
-            }
+            Self::Manifest { source, .. } | Self::Unsupported(source) => source.kind(),
+            Self::Invalid { .. } | Self::Schema1 { .. } => ErrorKind::InvalidArgument,
+            Self::Api(errors) => errors.kind(),
+            Self::Authorization { source, .. } => match source.as_ref() {
+                Self::Api(errors) => errors.kind(),
+                _ => ErrorKind::Internal,
+            },
+            _ => ErrorKind::Internal,
+        }
+    }
+}
+
+impl Classify for ApiErrors {
+    /// What Docker passes on to its own client.
+    fn kind(&self) -> ErrorKind {
+        match self.code() {
+            "UNAUTHORIZED" => ErrorKind::Unauthorized,
+            "DENIED" => ErrorKind::Forbidden,
+            "UNAVAILABLE" => ErrorKind::Unavailable,
+            "BLOB_UNKNOWN" | "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" => ErrorKind::NotFound,
             _ => ErrorKind::Internal,
         }
     }

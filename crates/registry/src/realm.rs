@@ -24,9 +24,15 @@ pub(crate) fn check(
     with_credentials: bool,
     allowed: &[String],
 ) -> Result<Url> {
-    let url: Url = realm
-        .parse()
-        .map_err(|error| refused(registry, realm, &format!("it is not a URL ({error})")))?;
+    let url: Url = realm.parse().map_err(|error| {
+        let why = match error {
+            url::ParseError::RelativeUrlWithoutBase => "missing protocol scheme".to_owned(),
+            other => other.to_string(),
+        };
+        Error::Credentials {
+            why: format!("invalid token auth challenge realm: parse {realm:?}: {why}"),
+        }
+    })?;
     let origin = Origin::of(&url)
         .map_err(|_| refused(registry, &shown(&url), "it is neither http nor https"))?;
     let name = shown(&url);

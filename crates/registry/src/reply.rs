@@ -88,7 +88,7 @@ pub(crate) async fn error(answer: &mut Answer) -> Error {
     match read(status.as_u16(), &content_type, &body) {
         Ok(found) => errors.extend(found),
         Err(_) if !errors.is_empty() => {}
-        Err(why) => return answer.protocol(why),
+        Err(error) => return error,
     }
     ApiErrors {
         status: status.as_u16(),
@@ -116,11 +116,7 @@ fn challenged(answer: &Answer) -> Option<ApiError> {
         })
 }
 
-fn read(
-    status: u16,
-    content_type: &str,
-    body: &[u8],
-) -> std::result::Result<Vec<ApiError>, String> {
+fn read(status: u16, content_type: &str, body: &[u8]) -> Result<Vec<ApiError>> {
     let by_status = |text: &str| {
         let code = match status {
             401 => "UNAUTHORIZED",
@@ -143,14 +139,15 @@ fn read(
         if status == 401 {
             return Ok(by_status(usual("UNAUTHORIZED")));
         }
-        Err(format!(
-            "error parsing HTTP {status} response body: {why}: {:?}",
-            clean(&text)
-        ))
+        Err(Error::Unreadable {
+            status,
+            why: why.to_owned(),
+            body: clean(&text),
+        })
     };
     let listed: Listed = match serde_json::from_slice(body) {
         Ok(listed) => listed,
-        Err(error) => return unreadable(&error.to_string()),
+        Err(error) => return unreadable(&json_error(body, &error)),
     };
     if let Some(details) = listed.details.as_ref().and_then(|details| details.as_str())
         && !details.is_empty()
@@ -162,6 +159,19 @@ fn read(
         return unreadable("no error details found in HTTP response body");
     }
     Ok(errors.into_iter().take(MAX_ERRORS).map(one).collect())
+}
+
+/// Go's text for what is no JSON from its first byte on, and ours for the rest.
+pub(crate) fn json_error(body: &[u8], error: &serde_json::Error) -> String {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    match first {
+        None => "unexpected end of JSON input".to_owned(),
+        Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => error.to_string(),
+        Some(byte) => format!(
+            "invalid character '{}' looking for beginning of value",
+            char::from(*byte)
+        ),
+    }
 }
 
 fn one(error: One) -> ApiError {
@@ -207,7 +217,7 @@ mod tests {
     fn shown(status: u16, content_type: &str, body: &str) -> String {
         match read(status, content_type, body.as_bytes()) {
             Ok(errors) => ApiErrors { status, errors }.to_string(),
-            Err(why) => why,
+            Err(error) => error.to_string(),
         }
     }
 
@@ -252,7 +262,11 @@ mod tests {
         }
         assert_eq!(shown(404, "text/plain", "not here\n"), "unknown: not here");
         assert_eq!(shown(429, "", "slow"), "toomanyrequests: slow");
-        assert!(shown(404, json, "<html>").starts_with("error parsing HTTP 404 response body"));
+        assert_eq!(
+            shown(404, json, "<html>"),
+            "error parsing HTTP 404 response body: invalid character '<' looking for beginning of \
+             value: \"<html>\""
+        );
     }
 
     #[test]

@@ -146,10 +146,14 @@ pub(crate) async fn fetch(
         return Err(reply::error(&mut answer).await);
     }
     let bytes = answer.bytes(MAX_ANSWER, within).await?;
-    let given: Given = serde_json::from_slice(&bytes)
-        .map_err(|error| answer.protocol(format!("unable to decode token response: {error}")))?;
-    read(given).ok_or_else(|| {
-        answer.protocol("authorization server did not include a token in the response")
+    let given: Given = serde_json::from_slice(&bytes).map_err(|error| Error::Token {
+        why: format!(
+            "unable to decode token response: {}",
+            reply::json_error(&bytes, &error)
+        ),
+    })?;
+    read(given).ok_or_else(|| Error::Token {
+        why: "authorization server did not include a token in the response".to_owned(),
     })
 }
 

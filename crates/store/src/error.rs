@@ -156,6 +156,9 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// A writable layer could not be bounded.
+    #[error(transparent)]
+    Bound(#[from] bound::Error),
     /// The operation was cancelled by its caller.
     #[error("cancelled")]
     Cancelled,
@@ -201,6 +204,7 @@ impl Classify for Error {
             }
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Cancelled => ErrorKind::Cancelled,
+            Self::Bound(error) => error.kind(),
             Self::Damaged { .. } | Self::DamagedContent { .. } => ErrorKind::Internal,
             Self::Layer { source, .. } => source.kind,
             Self::Io { source, .. } => match source.raw_os_error() {

@@ -219,9 +219,13 @@ impl Check<'_> {
             if !self.store.inner.state().snapshots.contains_key(&found.key) {
                 self.report(path.clone(), "is a snapshot that nothing knows of");
             }
+            let writable = match found.bound {
+                Some(_) => path.join(crate::snapshots::BOUNDED),
+                None => path.clone(),
+            };
             for part in ["upper", "work"] {
-                if !path.join(part).is_dir() {
-                    self.report(path.join(part), "is missing");
+                if !writable.join(part).is_dir() {
+                    self.report(writable.join(part), "is missing");
                 }
             }
             for diff in &found.layers {

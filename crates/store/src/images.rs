@@ -301,9 +301,7 @@ impl Store {
     /// Writes a name while the caller holds the writer's lock and knows that the image is there.
     fn write_name(&self, reference: &Reference, entry: NameEntry) -> Result<Option<ImageId>> {
         self.write_name_record(reference, &entry)?;
-        let id = entry.image;
-        let old = self.inner.state().names.insert(reference.clone(), entry);
-        Ok(old.map(|old| old.image).filter(|old| *old != id))
+        Ok(self.inner.state().set_name(reference, entry))
     }
 
     /// Writes the record of a name alone; memory does not know of it then.

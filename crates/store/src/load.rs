@@ -4,6 +4,7 @@ mod archive;
 mod legacy;
 mod manifest;
 mod oci;
+mod queue;
 mod spool;
 
 use std::io::Read;
@@ -13,6 +14,7 @@ use spec::image::ImageConfig;
 use spec::{Classify, DiffId, Digest, ErrorKind, ImageId, Platform, Reference, WireError};
 
 pub(crate) use archive::{Reporting, unpack_into};
+pub(crate) use spool::{Keeping, SpoolReader, SpoolWriter, spool};
 
 use crate::forms::FormRecord;
 use crate::layout::VERSION;

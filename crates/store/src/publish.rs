@@ -326,9 +326,8 @@ impl Store {
         state.indexes.extend(index);
         let mut replaced = Vec::new();
         for reference in &image.references {
-            let old = state.names.insert(reference.clone(), name.clone());
-            let other = old.map(|old| old.image).filter(|old| *old != id);
-            replaced.extend(other.map(|old| (reference.clone(), old)));
+            let old = state.set_name(reference, name.clone());
+            replaced.extend(old.map(|old| (reference.clone(), old)));
         }
         Ok(Published {
             id,

@@ -126,6 +126,9 @@ pub(crate) struct SnapshotRecord {
     pub(crate) init: String,
     #[serde(default)]
     pub(crate) volatile: bool,
+    /// What bounds its writable layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bound: Option<bound::Bound>,
     pub(crate) created: Timestamp,
 }
 

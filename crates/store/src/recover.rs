@@ -228,6 +228,7 @@ impl Recovery<'_> {
         for (path, name) in entries(&self.layout.dir("snapshots"))? {
             if !path.join("meta.json").exists() {
                 // Half-made: the record is written last.
+                unbound(&path)?;
                 trash::discard(self.layout, &path)?;
                 continue;
             }
@@ -236,10 +237,19 @@ impl Recovery<'_> {
                     self.report(&path, "belongs to another snapshot".to_owned());
                 }
                 Ok(record) => {
+                    if let Some(bound) = &record.bound
+                        && let Err(error) = bound::resume(&path.join(snapshots::BOUNDED), bound)
+                    {
+                        let what = spec::error::chain(&error);
+                        self.report(&path, format!("its writable layer cannot be mounted: {what}"));
+                    }
                     self.state.snapshots.insert(record.key.clone(), record);
                 }
                 // Its record was never synced, and it is not meant to outlive the host's going down.
-                Err(_) if snapshots::is_volatile(&path) => trash::discard(self.layout, &path)?,
+                Err(_) if snapshots::is_volatile(&path) => {
+                    unbound(&path)?;
+                    trash::discard(self.layout, &path)?;
+                }
                 // It holds what a container wrote: nothing here may move it away.
                 Err(what) => self.report(&path, format!("its record {what}")),
             }
@@ -308,4 +318,13 @@ fn stem(name: &std::ffi::OsStr) -> Option<Digest> {
     format!("sha256:{}", name.to_str()?.strip_suffix(".json")?)
         .parse()
         .ok()
+}
+
+/// Unmounts what bounds the writable layer of a snapshot that is swept.
+fn unbound(path: &Path) -> Result<()> {
+    let bounded = path.join(snapshots::BOUNDED);
+    if !bounded.is_dir() {
+        return Ok(());
+    }
+    Ok(bound::remove(&bounded, &bound::Bound::Image { bytes: 0 })?)
 }

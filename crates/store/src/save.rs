@@ -15,19 +15,23 @@
 //! byte for byte the one that Docker makes. Nothing depends on the clock: the same images give the
 //! same bytes.
 
+mod ahead;
 mod documents;
 mod plan;
 
 pub(crate) use documents::plain_manifest;
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, Read, Write};
 
 use spec::{DiffId, Digest, ImageId, Platform};
 
+use crate::load::SpoolReader;
 use crate::stream::CHUNK;
 use crate::tarwrite::{Flag, Header, TarWriter};
+use crate::trash::Scratch;
 use crate::{Error, Lease, Result, Store};
+use ahead::{Ahead, Job, StopOnDrop};
 
 /// What is to be saved.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +85,40 @@ impl Store {
     ///
     /// [`Error::Cancelled`] where the reader is gone, or a layer on disk is damaged.
     pub fn save(&self, plan: &SavePlan, out: &mut dyn Write) -> Result<()> {
+        let layers = plan
+            .blobs
+            .iter()
+            .filter_map(|(digest, content)| match content {
+                Content::Bytes(_) => None,
+                Content::Layer { diff, size } => Some(Job {
+                    diff: *diff,
+                    digest: *digest,
+                    size: *size,
+                }),
+            });
+        let jobs = ahead::jobs(self, layers);
+        let encoded: HashSet<Digest> = jobs.iter().map(|job| job.digest).collect();
+        let Some((ahead, workers)) = Ahead::plan(self, jobs)? else {
+            return self.write_archive(plan, out, |_| None);
+        };
+        let scratch = Scratch::create(self.layout())?;
+        std::thread::scope(|scope| {
+            let _stop = StopOnDrop(&ahead);
+            for _ in 0..workers {
+                scope.spawn(|| ahead.work(self, &scratch));
+            }
+            self.write_archive(plan, out, |digest| {
+                encoded.contains(&digest).then_some(&ahead)
+            })
+        })
+    }
+
+    fn write_archive<'a>(
+        &self,
+        plan: &SavePlan,
+        out: &mut dyn Write,
+        ahead: impl Fn(Digest) -> Option<&'a Ahead>,
+    ) -> Result<()> {
         let mut tar = TarWriter::new(out);
         for path in [b"blobs/".as_slice(), BLOBS.as_bytes()] {
             let header = Header {
@@ -98,8 +136,13 @@ impl Store {
                 Content::Bytes(bytes) => file(&mut tar, &path, bytes)?,
                 Content::Layer { diff, size } => {
                     begin(&mut tar, &path, *size)?;
-                    let mut form = self.form(*diff, *digest)?;
-                    copy(&mut tar, &mut form, &mut buffer, *digest)?;
+                    let ahead = ahead(*digest);
+                    let spooled = ahead.and_then(|ahead| ahead.take(*digest));
+                    let form = || self.form(*diff, *digest);
+                    copy(&mut tar, spooled, form, &mut buffer, *digest)?;
+                    if let Some(ahead) = ahead {
+                        ahead.done();
+                    }
                 }
             }
         }
@@ -129,9 +172,12 @@ fn file<W: Write>(tar: &mut TarWriter<W>, path: &str, bytes: &[u8]) -> Result<()
 }
 
 /// Copies a layer to its very end, where its digest is checked.
-fn copy<W: Write>(
+///
+/// What was encoded ahead is taken as far as it goes; the rest is read from the layer itself.
+fn copy<W: Write, R: Read>(
     tar: &mut TarWriter<W>,
-    form: &mut dyn Read,
+    spooled: Option<SpoolReader>,
+    form: impl FnOnce() -> Result<R>,
     buffer: &mut [u8],
     digest: Digest,
 ) -> Result<()> {
@@ -140,22 +186,37 @@ fn copy<W: Write>(
         path: digest.to_string().into(),
         source,
     };
+    let mut copied = 0;
+    if let Some(mut spooled) = spooled {
+        while let Ok(len) = spooled.read(buffer) {
+            if len == 0 && tar.missing() == 0 {
+                return Ok(());
+            }
+            if len == 0 {
+                break;
+            }
+            tar.payload(&buffer[..len]).map_err(unwritten)?;
+            copied += len as u64;
+        }
+    }
+    let mut form = form()?;
+    io::copy(&mut (&mut form).take(copied), &mut io::sink()).map_err(unread)?;
     loop {
         match form.read(buffer) {
             Ok(0) if tar.missing() > 0 => {
-                return Err(unread(std::io::ErrorKind::UnexpectedEof.into()));
+                return Err(unread(io::ErrorKind::UnexpectedEof.into()));
             }
             Ok(0) => return Ok(()),
             Ok(len) => tar.payload(&buffer[..len]).map_err(unwritten)?,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(unread(error)),
         }
     }
 }
 
-fn unwritten(source: std::io::Error) -> Error {
+fn unwritten(source: io::Error) -> Error {
     match source.kind() {
-        std::io::ErrorKind::BrokenPipe => Error::Cancelled,
+        io::ErrorKind::BrokenPipe => Error::Cancelled,
         _ => Error::Io {
             action: "write",
             path: "the archive".into(),

@@ -26,6 +26,8 @@ use crate::{Error, Lease, Result, Store, init, trash};
 pub struct PrepareOptions {
     /// Sync nothing, now or on unmount: for containers that are removed when they end (`--rm`).
     pub volatile: bool,
+    /// Most bytes that the writable layer may hold.
+    pub size: Option<u64>,
 }
 
 /// A writable layer and what lies below it.
@@ -72,6 +74,7 @@ impl Store {
                 });
             }
             let record = SnapshotRecord {
+                bound: None,
                 version: VERSION,
                 key: key.to_owned(),
                 image,
@@ -84,16 +87,25 @@ impl Store {
             state.snapshots.insert(key.to_owned(), record.clone());
             record
         };
-        let made = self.make_snapshot(&record);
+        let mut record = record;
+        let made = self.make_snapshot(&mut record, options);
         if made.is_err() {
             self.inner.state().snapshots.remove(key);
+            if let Some(bound) = &record.bound {
+                drop(bound::remove(&self.bounded(key), bound));
+            }
             // The first error is the one to tell; the next open sweeps what has no record.
             drop(trash::delete(&self.layout().snapshot(key)));
         }
-        made.map(|()| self.rootfs(&record))
+        made?;
+        if record.bound.is_some() {
+            let mut state = self.inner.state();
+            state.snapshots.insert(key.to_owned(), record.clone());
+        }
+        Ok(self.rootfs(&record))
     }
 
-    fn make_snapshot(&self, record: &SnapshotRecord) -> Result<()> {
+    fn make_snapshot(&self, record: &mut SnapshotRecord, options: &PrepareOptions) -> Result<()> {
         let path = self.layout().snapshot(&record.key);
         let make = |path: &Path| {
             std::fs::DirBuilder::new()
@@ -110,9 +122,20 @@ impl Store {
             }
             done => done.map_err(io("make", &path))?,
         }
-        let upper = path.join("upper");
+        if let Some(bytes) = options.size {
+            let bounded = self.bounded(&record.key);
+            make(&bounded)?;
+            let purpose = match record.volatile {
+                true => bound::Purpose::Discard,
+                false => bound::Purpose::Keep,
+            };
+            record.bound = Some(bound::set(&bounded, bytes, purpose)?);
+        }
+        let record = &*record;
+        let writable = self.writable(record);
+        let upper = writable.join("upper");
         make(&upper)?;
-        make(&path.join("work"))?;
+        make(&writable.join("work"))?;
         self.dress_root(record, &upper)?;
         let meta = path.join("meta.json");
         if record.volatile {
@@ -122,6 +145,19 @@ impl Store {
         }
         record::write(&meta, record, Durability::Synced)?;
         self.sync_dir("snapshots")
+    }
+
+    /// The directory of a snapshot that is bounded.
+    fn bounded(&self, key: &str) -> PathBuf {
+        self.layout().snapshot(key).join(BOUNDED)
+    }
+
+    /// Where a snapshot's writable layer is.
+    fn writable(&self, record: &SnapshotRecord) -> PathBuf {
+        match record.bound {
+            Some(_) => self.bounded(&record.key),
+            None => self.layout().snapshot(&record.key),
+        }
     }
 
     /// Whether nothing is lost with this snapshot: it is volatile, or there is none.
@@ -195,7 +231,7 @@ impl Store {
     }
 
     fn rootfs(&self, record: &SnapshotRecord) -> Rootfs {
-        let path = self.layout().snapshot(&record.key);
+        let path = self.writable(record);
         let mut lowers = vec![self.layout().init(&record.init)];
         lowers.extend(self.lowers(&self.inner.state(), &record.layers));
         Rootfs::Overlay {
@@ -210,7 +246,7 @@ impl Store {
     pub(crate) fn stack_of(&self, key: &str) -> Result<Vec<PathBuf>> {
         let record = self.snapshot_record(key)?;
         let mut stack = vec![
-            self.layout().snapshot(&record.key).join("upper"),
+            self.writable(&record).join("upper"),
             self.layout().init(&record.init),
         ];
         stack.extend(self.lowers(&self.inner.state(), &record.layers));
@@ -228,7 +264,7 @@ impl Store {
     pub fn snapshot(&self, key: &str) -> Result<Snapshot> {
         let record = self.snapshot_record(key)?;
         if record.volatile {
-            trash::delete_below(&self.layout().snapshot(key).join("work/work"), "incompat")?;
+            trash::delete_below(&self.writable(&record).join("work/work"), "incompat")?;
         }
         Ok(Snapshot {
             rootfs: self.rootfs(&record),
@@ -262,6 +298,10 @@ impl Store {
     pub fn remove_snapshot(&self, key: &str) -> Result<()> {
         check_key(key)?;
         let path = self.layout().snapshot(key);
+        let bound = self.snapshot_record(key).ok().and_then(|record| record.bound);
+        if let Some(bound) = &bound {
+            bound::remove(&self.bounded(key), bound)?;
+        }
         let hidden = match trash::hide(self.layout(), &path) {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
             done => Some(done?),
@@ -308,8 +348,7 @@ impl Store {
     ///
     /// [`Error::NoSuchSnapshot`], or the disk failed.
     pub fn usage(&self, key: &str) -> Result<u64> {
-        self.snapshot_record(key)?;
-        let upper = self.layout().snapshot(key).join("upper");
+        let upper = self.writable(&self.snapshot_record(key)?).join("upper");
         tree_size(&upper)
             .map(|size| size.bytes)
             .map_err(|source| Error::Sys {
@@ -324,6 +363,8 @@ pub(crate) fn init_name(layers: &[DiffId]) -> String {
     ChainId::of(layers).map_or_else(|| "scratch".to_owned(), |chain| chain.digest().hex())
 }
 
+/// Directory of a snapshot whose writable layer is bounded; what bounds it may be mounted there.
+pub(crate) const BOUNDED: &str = "disk";
 /// Empty file in a snapshot that is volatile.
 const VOLATILE: &str = "volatile";
 

@@ -313,129 +313,76 @@ mod tests {
         }
     }
 
-    /// Every kind of entry, and of each field a value that its place in the header cannot hold.
-    fn everything() -> Vec<u8> {
-        let mut tar = TarWriter::new(Vec::new());
-        let mut put = |header: Header<'_>, data: &[u8]| {
-            let size = data.len() as u64;
-            tar.begin(&Header { size, ..header }).unwrap();
-            tar.payload(data).unwrap();
-        };
-        let of = |parts: &[(&str, usize)]| -> Vec<u8> {
-            let repeat = |(text, times): &(&str, usize)| text.repeat(*times);
-            parts.iter().map(repeat).collect::<String>().into_bytes()
-        };
+    fn put(tar: &mut TarWriter<Vec<u8>>, header: Header<'_>, data: &[u8]) {
+        let size = data.len() as u64;
+        tar.begin(&Header { size, ..header }).unwrap();
+        tar.payload(data).unwrap();
+    }
+
+    fn repeated(parts: &[(&str, usize)]) -> Vec<u8> {
+        let repeat = |(text, times): &(&str, usize)| text.repeat(*times);
+        parts.iter().map(repeat).collect::<String>().into_bytes()
+    }
+
+    fn every_kind(tar: &mut TarWriter<Vec<u8>>) {
+        let (uid, gid) = (5, 6);
         let dir = header(b"dir/", Flag::Directory, 0o1777);
-        put(
-            Header {
-                uid: 5,
-                gid: 6,
-                ..dir
-            },
-            b"",
-        );
-        put(header(b"dir/file", Flag::File, 0o4755), b"hello");
-        let link = header(b"dir/link", Flag::HardLink, 0o644);
-        put(
-            Header {
-                link: b"dir/file",
-                ..link
-            },
-            b"",
-        );
-        let link = header(b"sym", Flag::Symlink, 0o777);
-        put(
-            Header {
-                link: b"dir/file",
-                ..link
-            },
-            b"",
-        );
-        let device = header(b"null", Flag::CharDevice, 0o666);
-        put(
-            Header {
-                device: (1, 3),
-                ..device
-            },
-            b"",
-        );
-        let device = header(b"blk", Flag::BlockDevice, 0o600);
-        put(
-            Header {
-                device: (259, 1_048_575),
-                ..device
-            },
-            b"",
-        );
-        put(header(b"fifo", Flag::Fifo, 0o600), b"");
-        let path = of(&[("a", 60), ("/", 1), ("b", 60)]);
-        put(header(&path, Flag::File, 0o644), b"split");
-        let path = of(&[("c", 60), ("/", 1), ("d", 60), ("/", 1)]);
-        put(header(&path, Flag::Directory, 0o755), b"");
-        put(header(&of(&[("e", 101)]), Flag::File, 0o644), b"long");
-        let path = of(&[("f/", 140), ("g", 1)]);
-        put(header(&path, Flag::File, 0o644), b"deep");
-        put(header("ä/ö/".as_bytes(), Flag::Directory, 0o755), b"");
-        let link = header(b"long-link", Flag::Symlink, 0o777);
-        put(
-            Header {
-                link: &of(&[("x", 150)]),
-                ..link
-            },
-            b"",
-        );
-        let file = header(b"big-ids", Flag::File, 0o644);
-        put(
-            Header {
-                uid: 2_097_152,
-                gid: 4_294_967_294,
-                ..file
-            },
-            b"",
-        );
-        put(
-            Header {
-                mtime: -5,
-                ..header(b"old", Flag::File, 0o644)
-            },
-            b"",
-        );
-        let file = header(b"late", Flag::File, 0o644);
-        put(
-            Header {
-                mtime: 8_589_934_592,
-                ..file
-            },
-            b"",
-        );
-        let path = of(&[("h", 98), ("/i/", 1)]);
-        put(
-            Header {
-                mtime: -1,
-                ..header(&path, Flag::Directory, 0o644)
-            },
-            b"",
-        );
+        put(tar, Header { uid, gid, ..dir }, b"");
+        put(tar, header(b"dir/file", Flag::File, 0o4755), b"hello");
+        let link = b"dir/file";
+        let hard = header(b"dir/link", Flag::HardLink, 0o644);
+        put(tar, Header { link, ..hard }, b"");
+        let sym = header(b"sym", Flag::Symlink, 0o777);
+        put(tar, Header { link, ..sym }, b"");
+        let device = (1, 3);
+        let null = header(b"null", Flag::CharDevice, 0o666);
+        put(tar, Header { device, ..null }, b"");
+        let device = (259, 1_048_575);
+        let block = header(b"blk", Flag::BlockDevice, 0o600);
+        put(tar, Header { device, ..block }, b"");
+        put(tar, header(b"fifo", Flag::Fifo, 0o600), b"");
+    }
+
+    /// Of each field a value that its place in the header cannot hold.
+    fn every_excess(tar: &mut TarWriter<Vec<u8>>) {
+        let path = repeated(&[("a", 60), ("/", 1), ("b", 60)]);
+        put(tar, header(&path, Flag::File, 0o644), b"split");
+        let path = repeated(&[("c", 60), ("/", 1), ("d", 60), ("/", 1)]);
+        put(tar, header(&path, Flag::Directory, 0o755), b"");
+        let path = repeated(&[("e", 101)]);
+        put(tar, header(&path, Flag::File, 0o644), b"long");
+        let path = repeated(&[("f/", 140), ("g", 1)]);
+        put(tar, header(&path, Flag::File, 0o644), b"deep");
+        put(tar, header("ä/ö/".as_bytes(), Flag::Directory, 0o755), b"");
+        let link = &repeated(&[("x", 150)])[..];
+        let sym = header(b"long-link", Flag::Symlink, 0o777);
+        put(tar, Header { link, ..sym }, b"");
+        let (uid, gid) = (2_097_152, 4_294_967_294);
+        let ids = header(b"big-ids", Flag::File, 0o644);
+        put(tar, Header { uid, gid, ..ids }, b"");
+        for (path, mtime) in [(b"old".as_slice(), -5), (b"late", 8_589_934_592)] {
+            let file = header(path, Flag::File, 0o644);
+            put(tar, Header { mtime, ..file }, b"");
+        }
+        let path = repeated(&[("h", 98), ("/i/", 1)]);
+        let dir = header(&path, Flag::Directory, 0o644);
+        put(tar, Header { mtime: -1, ..dir }, b"");
         let mut capability = [0; 20];
         capability[..6].copy_from_slice(&[1, 0, 0, 2, 0, 0x20]);
-        let xattrs = [
+        let xattrs = &[
             (b"security.capability".to_vec(), capability.to_vec()),
             (b"user.a".to_vec(), b"1".to_vec()),
         ];
         let file = header(b"caps", Flag::File, 0o755);
-        put(
-            Header {
-                xattrs: &xattrs,
-                ..file
-            },
-            &[b'z'; 513],
-        );
-        tar.finish().unwrap()
+        put(tar, Header { xattrs, ..file }, &[b'z'; 513]);
     }
 
     #[test]
     fn every_byte_is_that_of_gos_writer() {
-        let archive = everything();
+        let mut tar = TarWriter::new(Vec::new());
+        every_kind(&mut tar);
+        every_excess(&mut tar);
+        let archive = tar.finish().unwrap();
         assert_eq!(archive.len(), GO_LEN);
         assert_eq!(Digest::of(&archive).hex(), GO_SHA256);
     }

@@ -27,3 +27,5 @@ mod pull_faults;
 mod out;
 #[path = "store/collect.rs"]
 mod collect;
+#[path = "store/foreign.rs"]
+mod foreign;

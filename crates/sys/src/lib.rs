@@ -18,6 +18,8 @@ pub mod fdpass;
 pub mod fs;
 #[allow(unsafe_code)]
 pub mod keyring;
+#[allow(unsafe_code)]
+pub mod loopdev;
 pub mod memfd;
 #[allow(unsafe_code)]
 pub mod mntns;
@@ -33,6 +35,8 @@ pub mod power;
 #[allow(unsafe_code)]
 pub mod process;
 pub mod pty;
+#[allow(unsafe_code)]
+pub mod quota;
 pub mod rlimit;
 pub mod root;
 #[allow(unsafe_code)]

@@ -76,6 +76,14 @@ pub enum Error {
         /// The cause.
         source: sys::Error,
     },
+    /// Its size could not be bounded.
+    #[error("failed to bound volume {name}")]
+    Bound {
+        /// The volume.
+        name: VolumeName,
+        /// The cause.
+        source: bound::Error,
+    },
     /// The volume's files are damaged.
     #[error("volume {name} is damaged: {what}")]
     Damaged {
@@ -120,6 +128,7 @@ impl Classify for Error {
             | Self::InUse { .. }
             | Self::Protected { .. } => ErrorKind::Conflict,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Bound { source, .. } => source.kind(),
             Self::Mount { .. } | Self::Damaged { .. } => ErrorKind::Internal,
             Self::Io { source, .. } => match source.raw_os_error() {
                 Some(code) => exhausted(rustix::io::Errno::from_raw_os_error(code)),

@@ -24,7 +24,7 @@ mod volumes;
 
 pub use error::{Error, Result};
 pub use name::{InvalidName, VolumeName};
-pub use options::{Backing, InvalidOptions};
+pub use options::{Backing, InvalidOptions, size_in_bytes};
 pub use volumes::{Created, Hold, NewVolume, Problem, Volume, Volumes};
 
 /// Label of volumes that nobody named.

@@ -90,7 +90,7 @@ impl Backing {
             return Err(InvalidOptions::Unknown(unknown.clone()));
         }
         let size = match options.get("size") {
-            Some(text) => Some(bytes(text).ok_or_else(|| InvalidOptions::Size(text.clone()))?),
+            Some(text) => Some(size_in_bytes(text).ok_or_else(|| InvalidOptions::Size(text.clone()))?),
             None => None,
         };
         let get = |key: &'static str| options.get(key).map(String::as_str);
@@ -160,7 +160,7 @@ impl Words {
 }
 
 /// Reads `10m`, `1.5G`, `4096`: units of 1024 as Docker's.
-fn bytes(text: &str) -> Option<u64> {
+pub fn size_in_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text
         .trim_end_matches(|c: char| c.is_ascii_alphabetic())

@@ -32,6 +32,9 @@ pub(crate) struct Record {
     /// `None` where the caller gave none at all, as the API shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) options: Option<BTreeMap<String, String>>,
+    /// What bounds its data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bound: Option<bound::Bound>,
     /// Removal and prune are refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) protected: bool,

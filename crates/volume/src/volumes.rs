@@ -186,6 +186,15 @@ impl Volumes {
             }
             match recover(&path) {
                 Ok(record) => {
+                    if let Some(bound) = &record.bound
+                        && let Err(error) = bound::resume(&path.join(DATA), bound)
+                    {
+                        let what = spec::error::chain(&error);
+                        problems.push(Problem {
+                            path: path.clone(),
+                            what: format!("cannot be mounted: {what}"),
+                        });
+                    }
                     state.volumes.insert(record.name.clone(), record);
                 }
                 Err(what) => problems.push(Problem { path, what }),
@@ -280,12 +289,13 @@ impl Volumes {
             });
         }
         let options = wanted.options.filter(|options| !options.is_empty());
-        Backing::of(options.as_ref().unwrap_or(&BTreeMap::new())).map_err(|source| {
-            Error::InvalidOptions {
-                name: name.clone(),
-                source,
-            }
-        })?;
+        let backing =
+            Backing::of(options.as_ref().unwrap_or(&BTreeMap::new())).map_err(|source| {
+                Error::InvalidOptions {
+                    name: name.clone(),
+                    source,
+                }
+            })?;
         let record = Record {
             version: VERSION,
             name: name.clone(),
@@ -293,9 +303,14 @@ impl Volumes {
             created: Timestamp::from(std::time::SystemTime::now()),
             labels,
             options,
+            bound: None,
             protected: false,
         };
-        self.write_new(&record, |_| Ok(()))?;
+        let size = match backing {
+            Backing::Directory { size } => size,
+            Backing::Bind { .. } | Backing::FileSystem { .. } => None,
+        };
+        let record = self.write_new(record, size, |_| Ok(()))?;
         let volume = self.inner.view(&record);
         state.volumes.insert(name.clone(), record);
         let hold = self.inner.hold(&mut state, &name);
@@ -307,7 +322,12 @@ impl Volumes {
     }
 
     /// Makes a volume's directory whole under a temporary name, then gives it its own.
-    fn write_new(&self, record: &Record, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    fn write_new(
+        &self,
+        mut record: Record,
+        size: Option<u64>,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Record> {
         let target = self.inner.dir(&record.name);
         if std::fs::symlink_metadata(&target).is_ok() {
             return Err(Error::Damaged {
@@ -320,17 +340,40 @@ impl Volumes {
             make_dir(&temporary, 0o711)?;
             make_dir(&temporary.join(DATA), 0o755)?;
             fill(&temporary.join(DATA))?;
-            record::write(&temporary, record)?;
+            record::write(&temporary, &record)?;
             std::fs::rename(&temporary, &target).map_err(io("name", &target))?;
+            if let Some(bytes) = size {
+                // Under its own name: what is mounted there cannot be renamed.
+                let bound = bound::set(&target.join(DATA), bytes, bound::Purpose::Keep);
+                record.bound = Some(bound.map_err(|source| Error::Bound {
+                    name: record.name.clone(),
+                    source,
+                })?);
+                record::write(&target, &record)?;
+            }
             sys::fs::sync_dir(&self.inner.root).map_err(failed("sync the volumes"))
         })();
-        if made.is_err() {
+        if let Err(error) = made {
+            if let Some(bound) = &record.bound {
+                let _ = bound::remove(&target.join(DATA), bound);
+            }
             for path in [&temporary, &target] {
                 // The first error is the one to tell; the next open sweeps what is left.
                 let _ = delete(path);
             }
+            return Err(error);
         }
-        made
+        Ok(record)
+    }
+
+    fn unbound(&self, record: &Record) -> Result<()> {
+        let Some(bound) = &record.bound else {
+            return Ok(());
+        };
+        bound::remove(&self.inner.data(&record.name), bound).map_err(|source| Error::Bound {
+            name: record.name.clone(),
+            source,
+        })
     }
 
     fn temporary(&self) -> Result<PathBuf> {
@@ -367,6 +410,7 @@ impl Volumes {
                     users,
                 });
             }
+            self.unbound(record)?;
             backing::unmount(&self.inner.data(name))?;
             let hidden = self.temporary()?;
             let dir = self.inner.dir(name);
@@ -439,7 +483,8 @@ impl Volumes {
         let names: Vec<VolumeName> = state.volumes.keys().cloned().collect();
         for name in names {
             let data = self.inner.data(&name);
-            if !backing::is_mounted(&data)? {
+            let bounded = state.volumes.get(&name).is_some_and(|record| record.bound.is_some());
+            if bounded || !backing::is_mounted(&data)? {
                 continue;
             }
             let running = users(&name);
@@ -472,6 +517,11 @@ impl Volumes {
         let users = users(&name);
         if !users.is_empty() || state.holds.contains_key(&name) {
             return Err(Error::InUse { name, users });
+        }
+        if record.bound.is_some() {
+            return Err(Error::Unsupported {
+                what: format!("volume {name} has a size limit: clone it instead of renaming it"),
+            });
         }
         backing::unmount(&self.inner.data(&name))?;
         let mut record = record.clone();
@@ -512,12 +562,13 @@ impl Volumes {
                 labels
             },
             options: None,
+            bound: None,
             protected: false,
         };
         if self.inner.state().volumes.contains_key(new) {
             return Err(Error::Exists { name: new.clone() });
         }
-        let made = self.write_new(&record, |data| {
+        let made = self.write_new(record, None, |data| {
             let to = Root::open(data)
                 .and_then(|root| root.open_dir(&GuestPath::root()))
                 .map_err(failed("open the new volume"))?;
@@ -525,7 +576,7 @@ impl Volumes {
             sys::fs::sync_file_system(data).map_err(failed("sync the new volume"))
         });
         self.unmount(&source.name, &user)?;
-        made?;
+        let record = made?;
         let volume = self.inner.view(&record);
         self.inner.state().volumes.insert(new.clone(), record);
         Ok(volume)

@@ -231,3 +231,38 @@ fn renaming_and_copying_keep_the_data() {
     assert_eq!((read("two"), read("three")), (b"1".to_vec(), b"2".to_vec()));
     assert!(volumes.get("one").is_err());
 }
+
+#[test]
+fn a_size_is_a_bound_that_outlives_the_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let volumes = Volumes::open(dir.path()).unwrap();
+    let made = volumes
+        .create(NewVolume {
+            options: options(&[("size", "16m")]),
+            ..named("small")
+        })
+        .unwrap();
+    let file = made.volume.mountpoint.join("big");
+    let error = std::fs::write(&file, vec![7u8; 32 << 20]).unwrap_err();
+    assert!(
+        matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded),
+        "{error}"
+    );
+    std::fs::write(&file, b"fits").unwrap();
+    let users = |_: &VolumeName| vec!["a".to_owned()];
+    drop(made);
+    let volumes = Volumes::open(dir.path()).unwrap();
+    volumes.reconcile(&nobody).unwrap();
+    volumes.remove("small", &users).unwrap_err();
+    assert_eq!(std::fs::read(&file).unwrap(), b"fits");
+    volumes.remove("small", &nobody).unwrap();
+    assert_eq!(entries(dir.path()), Vec::<String>::new());
+    let tiny = volumes
+        .create(NewVolume {
+            options: options(&[("size", "1k")]),
+            ..named("tiny")
+        })
+        .unwrap_err();
+    assert_eq!(tiny.kind(), ErrorKind::InvalidArgument);
+    assert_eq!(entries(dir.path()), Vec::<String>::new());
+}

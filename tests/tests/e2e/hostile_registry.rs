@@ -1,6 +1,7 @@
 //! Registries that lie: nothing of it is kept, the error names the digest, memory and time are
 //! bounded, and the next pull from a good registry works.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,15 +14,18 @@ use tests::{Case, Hostile, IMAGE, Output, Own, Reply, base64, clients, host};
 type Change<'a> = &'a dyn Fn(&mut Value);
 
 /// How long anything that is refused may take.
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(45);
 
 /// An image of three layers and a base, so that there is something to lie about.
 fn image(marker: &str) -> Image {
+    static COUNTER: AtomicUsize = AtomicUsize::new(1);
+    // Layers of its own: what another test has pulled already would not be asked for.
+    let own = COUNTER.fetch_add(1, Ordering::Relaxed) + std::process::id() as usize * 1000;
     let how = Compression::Gzip(6);
     Builder::new(Family::Oci)
-        .file("etc/marker", marker.as_bytes(), how)
-        .file("etc/noise", &content::noise(marker.len(), 200_000), how)
-        .file("etc/prose", &content::prose(marker.len(), 200_000), how)
+        .file("etc/marker", format!("{marker} {own}").as_bytes(), how)
+        .file("etc/noise", &content::noise(own, 200_000), how)
+        .file("etc/prose", &content::prose(own, 200_000), how)
         .build()
 }
 

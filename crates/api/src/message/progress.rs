@@ -77,7 +77,7 @@ impl ProgressDetail {
 }
 
 /// A number of bytes as Docker prints it: four digits and a decimal unit.
-pub fn human_size(bytes: u64) -> String {
+fn human_size(bytes: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
     let mut value = bytes as f64;

@@ -1,5 +1,6 @@
 //! Commands about registries and one's credentials for them.
 
+pub mod direct;
 mod login;
 mod search;
 

@@ -1,6 +1,7 @@
 //! The program as a whole, against a daemon that is played: what it asks for, what it writes, and
 //! what it keeps.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod archives;
 mod credentials;

@@ -1,12 +1,12 @@
 //! Levels 5 and 6: a table of four bytes, and one of seven bytes with two places each.
 
-use super::history::{BLOCK, History, MAX_DISTANCE};
+use super::hash::{four_bytes, seven_bytes};
+use super::history::{BLOCK, History, MARGIN, MAX_DISTANCE};
+use super::stream::Search;
 use super::tokens::Tokens;
 use crate::window::{u32_at, u64_at};
 
 const TABLE_BITS: u32 = 15;
-/// The last bytes of a block are not searched.
-const MARGIN: usize = 11;
 /// At the end of a match a better one is looked for that begins so many bytes later.
 const SKIPPED: usize = 2;
 
@@ -30,16 +30,6 @@ pub(super) struct Fast {
     long: Vec<(u32, u32)>,
 }
 
-#[inline(always)]
-fn short_hash(bytes: u64) -> usize {
-    ((bytes as u32).wrapping_mul(2_654_435_761) >> (32 - TABLE_BITS)) as usize
-}
-
-#[inline(always)]
-fn long_hash(bytes: u64) -> usize {
-    ((bytes << 8).wrapping_mul(58_295_818_150_454_627) >> (64 - TABLE_BITS)) as usize
-}
-
 impl Fast {
     pub(super) fn new(level: u8) -> Self {
         Self {
@@ -47,45 +37,6 @@ impl Fast {
             history: History::new(),
             short: vec![0; 1 << TABLE_BITS],
             long: vec![(0, 0); 1 << TABLE_BITS],
-        }
-    }
-
-    /// Forgets what came before.
-    pub(super) fn reset(&mut self) {
-        self.history.reset();
-    }
-
-    /// Turns a block (13 to 65535 bytes) into tokens; none at all when there is no match.
-    pub(super) fn tokenize(&mut self, block: &[u8], tokens: &mut Tokens) {
-        debug_assert!((13..=BLOCK).contains(&block.len()));
-        if let Some(lowered) = self.history.lower() {
-            self.lower(lowered);
-        }
-        let mut at = self.history.push(block);
-        let end = self.history.bytes.len();
-        let limit = end - MARGIN;
-        let mut emitted = at;
-        let mut repeat = 1;
-        while let Some(found) = self.search(at, emitted, limit, repeat) {
-            let found = self.improve(found, emitted, limit);
-            tokens.literals(&self.history.bytes[emitted..found.at]);
-            repeat = found.at - found.from;
-            tokens.matched(found.length, repeat);
-            emitted = found.at + found.length;
-            at = emitted.max(found.next + 1);
-            if at >= limit {
-                if self.level == 6 {
-                    self.index_rest(found.next + 1, end);
-                }
-                break;
-            }
-            match self.level {
-                6 => self.index_all(found.next + 1, at),
-                _ => self.index_some(at + 1 - found.length, at),
-            }
-        }
-        if !tokens.list.is_empty() {
-            tokens.literals(&self.history.bytes[emitted..]);
         }
     }
 
@@ -122,12 +73,18 @@ impl Fast {
             if next > limit {
                 return None;
             }
-            let (short, long) = (short_hash(bytes), long_hash(bytes));
+            let (short, long) = (
+                four_bytes(bytes, TABLE_BITS),
+                seven_bytes(bytes, TABLE_BITS),
+            );
             let (near, far) = (self.short[short], self.long[long]);
             self.put_short(short, at);
             self.put_long(long, at);
             let next_bytes = u64_at(&self.history.bytes, next);
-            let slots = (short_hash(next_bytes), long_hash(next_bytes));
+            let slots = (
+                four_bytes(next_bytes, TABLE_BITS),
+                seven_bytes(next_bytes, TABLE_BITS),
+            );
             if let Some(found) = self.by_long(at, next, bytes as u32, far) {
                 self.put_short(slots.0, next);
                 self.put_long(slots.1, next);
@@ -237,7 +194,7 @@ impl Fast {
         }
         let end = found.at + found.length;
         if end < limit && (self.level == 6 || found.length < 30) {
-            let places = self.long[long_hash(u64_at(&history.bytes, end))];
+            let places = self.long[seven_bytes(u64_at(&history.bytes, end), TABLE_BITS)];
             found = self.by_end(found, places);
         }
         while found.from > 0
@@ -294,19 +251,19 @@ impl Fast {
     fn index_some(&mut self, from: usize, until: usize) {
         if from + 1 < until {
             let bytes = u64_at(&self.history.bytes, from);
-            self.put_short(short_hash(bytes), from);
-            self.put_long(long_hash(bytes), from);
-            self.put_long(long_hash(bytes >> 8), from + 1);
-            self.put_short(short_hash(bytes >> 16), from + 2);
+            self.put_short(four_bytes(bytes, TABLE_BITS), from);
+            self.put_long(seven_bytes(bytes, TABLE_BITS), from);
+            self.put_long(seven_bytes(bytes >> 8, TABLE_BITS), from + 1);
+            self.put_short(four_bytes(bytes >> 16, TABLE_BITS), from + 2);
             for index in (from + 4..until - 1).step_by(3) {
                 let bytes = u64_at(&self.history.bytes, index);
-                self.put_long(long_hash(bytes), index);
-                self.put_short(short_hash(bytes >> 8), index + 1);
+                self.put_long(seven_bytes(bytes, TABLE_BITS), index);
+                self.put_short(four_bytes(bytes >> 8, TABLE_BITS), index + 1);
             }
         }
         let bytes = u64_at(&self.history.bytes, until - 1);
-        self.put_short(short_hash(bytes), until - 1);
-        self.put_long(long_hash(bytes), until - 1);
+        self.put_short(four_bytes(bytes, TABLE_BITS), until - 1);
+        self.put_long(seven_bytes(bytes, TABLE_BITS), until - 1);
     }
 
     /// Level 6: remembers every place of a match, every second one by four bytes.
@@ -314,9 +271,9 @@ impl Fast {
     fn index_all(&mut self, from: usize, until: usize) {
         for index in (from..until - 1).step_by(2) {
             let bytes = u64_at(&self.history.bytes, index);
-            self.put_short(short_hash(bytes), index);
-            self.put_long(long_hash(bytes), index);
-            self.put_long(long_hash(bytes >> 8), index + 1);
+            self.put_short(four_bytes(bytes, TABLE_BITS), index);
+            self.put_long(seven_bytes(bytes, TABLE_BITS), index);
+            self.put_long(seven_bytes(bytes >> 8, TABLE_BITS), index + 1);
         }
     }
 
@@ -324,8 +281,47 @@ impl Fast {
     fn index_rest(&mut self, from: usize, end: usize) {
         for index in (from..end - 8).step_by(2) {
             let bytes = u64_at(&self.history.bytes, index);
-            self.put_short(short_hash(bytes), index);
-            self.put_long(long_hash(bytes), index);
+            self.put_short(four_bytes(bytes, TABLE_BITS), index);
+            self.put_long(seven_bytes(bytes, TABLE_BITS), index);
+        }
+    }
+}
+
+impl Search for Fast {
+    fn reset(&mut self) {
+        self.history.reset();
+    }
+
+    fn tokenize(&mut self, block: &[u8], tokens: &mut Tokens) {
+        debug_assert!((13..=BLOCK).contains(&block.len()));
+        if let Some(lowered) = self.history.lower() {
+            self.lower(lowered);
+        }
+        let mut at = self.history.push(block);
+        let end = self.history.bytes.len();
+        let limit = end - MARGIN;
+        let mut emitted = at;
+        let mut repeat = 1;
+        while let Some(found) = self.search(at, emitted, limit, repeat) {
+            let found = self.improve(found, emitted, limit);
+            tokens.literals(&self.history.bytes[emitted..found.at]);
+            repeat = found.at - found.from;
+            tokens.matched(found.length, repeat);
+            emitted = found.at + found.length;
+            at = emitted.max(found.next + 1);
+            if at >= limit {
+                if self.level == 6 {
+                    self.index_rest(found.next + 1, end);
+                }
+                break;
+            }
+            match self.level {
+                6 => self.index_all(found.next + 1, at),
+                _ => self.index_some(at + 1 - found.length, at),
+            }
+        }
+        if !tokens.list.is_empty() {
+            tokens.literals(&self.history.bytes[emitted..]);
         }
     }
 }

@@ -6,6 +6,8 @@ use crate::window::{match_length, u32_at};
 pub(super) const BLOCK: usize = 65535;
 /// Distances are below this.
 pub(super) const MAX_DISTANCE: usize = 1 << 15;
+/// The last bytes of a block are not searched.
+pub(super) const MARGIN: usize = 11;
 /// So much is kept before the last bytes are moved to the front.
 const CAPACITY: usize = BLOCK * 5;
 /// Places are lowered together before they do not fit any more.
@@ -60,8 +62,14 @@ impl History {
     /// Returns the index of a place when it is less than the largest distance before `index`.
     #[inline(always)]
     pub(super) fn near(&self, index: usize, place: u32) -> Option<usize> {
+        self.within(index, place, MAX_DISTANCE - 1)
+    }
+
+    /// The same with another largest distance.
+    #[inline(always)]
+    pub(super) fn within(&self, index: usize, place: u32, farthest: usize) -> Option<usize> {
         let distance = self.place(index).wrapping_sub(place) as usize;
-        if distance < MAX_DISTANCE {
+        if distance <= farthest {
             index.checked_sub(distance)
         } else {
             None

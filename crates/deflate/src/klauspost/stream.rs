@@ -3,14 +3,32 @@
 use super::Edition;
 use super::fast::Fast;
 use super::history::BLOCK;
+use super::quick::{Double, ShortLong, Single};
 use super::tokens::Tokens;
 use super::writer::{Flush, Writer};
 use crate::encoder::Deflate;
 
+/// A way to find matches in the blocks of a stream.
+pub(super) trait Search: std::fmt::Debug + Send {
+    /// Forgets what came before.
+    fn reset(&mut self);
+    /// Turns a block (13 to 65535 bytes) into tokens; none at all when there is no match.
+    fn tokenize(&mut self, block: &[u8], tokens: &mut Tokens);
+}
+
+fn search(edition: Edition, level: u8) -> Box<dyn Search> {
+    match level {
+        1 | 2 => Box::new(Single::new(level)),
+        3 => Box::new(Double::new()),
+        4 => Box::new(ShortLong::new(edition)),
+        _ => Box::new(Fast::new(level)),
+    }
+}
+
 /// The encoder of one stream, or of one block of `pgzip`.
 #[derive(Debug)]
 pub(super) struct Stream {
-    fast: Fast,
+    search: Box<dyn Search>,
     writer: Writer,
     tokens: Tokens,
     plain: Vec<u8>,
@@ -19,7 +37,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(edition: Edition, level: u8) -> Self {
         Self {
-            fast: Fast::new(level),
+            search: search(edition, level),
             writer: Writer::new(edition, 7),
             tokens: Tokens::with_capacity(BLOCK),
             plain: Vec::with_capacity(BLOCK),
@@ -28,9 +46,9 @@ impl Stream {
 
     /// Begins anew, with bytes that matches may refer to.
     pub(super) fn restart(&mut self, dictionary: &[u8]) {
-        self.fast.reset();
+        self.search.reset();
         if dictionary.len() > 12 {
-            self.fast.tokenize(dictionary, &mut self.tokens);
+            self.search.tokenize(dictionary, &mut self.tokens);
             self.tokens.clear();
         }
     }
@@ -47,20 +65,20 @@ impl Stream {
             0 => {}
             1..=32 => {
                 self.writer.stored(out, plain);
-                self.fast.reset();
+                self.search.reset();
             }
             33..128 => {
                 self.writer.literals(out, plain, Flush::Sync);
-                self.fast.reset();
+                self.search.reset();
             }
             size => {
-                self.fast.tokenize(plain, &mut self.tokens);
+                self.search.tokenize(plain, &mut self.tokens);
                 match self.tokens.list.len() {
                     0 => self.writer.stored(out, plain),
                     count if count > size - (size >> 4) => {
                         self.writer.literals(out, plain, flush);
                     }
-                    _ => self.writer.dynamic(out, &self.tokens, plain, flush),
+                    _ => self.writer.dynamic(out, &self.tokens, Some(plain), flush),
                 }
                 self.tokens.clear();
             }

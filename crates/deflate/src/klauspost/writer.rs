@@ -92,12 +92,12 @@ impl Writer {
         }
     }
 
-    /// Writes tokens with old, new or fixed codes, or `plain` as it is.
+    /// Writes tokens with old, new or fixed codes, or `plain` (if it is known) as it is.
     pub(super) fn dynamic(
         &mut self,
         out: &mut Vec<u8>,
         tokens: &Tokens,
-        plain: &[u8],
+        plain: Option<&[u8]>,
         flush: Flush,
     ) {
         let ends = usize::from(flush == Flush::Sync);
@@ -122,8 +122,8 @@ impl Writer {
         };
         let extra = counts.extra_bits();
         let few = tokens.list.len() + ends < FEW_TOKENS;
-        let stored = (plain.len() + 5) * 8;
-        let storable = plain.len() <= BLOCK;
+        let stored_if =
+            |size: usize| plain.filter(|p| p.len() <= BLOCK && (p.len() + 5) * 8 <= size);
         if let Some(header) = self.last.header() {
             let end = usize::from(self.codes.literals[END].length);
             let new = header + tokens.estimated_bits(ends);
@@ -134,9 +134,9 @@ impl Writer {
             }
             let size = new.min(old);
             if few && counts.fixed_bits() + extra + 7 < size {
-                return self.small(out, tokens, plain, storable && stored <= size);
+                return self.small(out, tokens, stored_if(size));
             }
-            if storable && stored <= size {
+            if let Some(plain) = stored_if(size) {
                 return self.stored(out, plain);
             }
         }
@@ -149,9 +149,9 @@ impl Writer {
             let size = self.description.bits() + counts.bits(&self.codes) + extra;
             let fixed = counts.fixed_bits() + extra;
             if few && fixed <= size {
-                return self.small(out, tokens, plain, storable && stored <= fixed);
+                return self.small(out, tokens, stored_if(fixed));
             }
-            if storable && stored <= size {
+            if let Some(plain) = stored_if(size) {
                 return self.stored(out, plain);
             }
             self.description.write(&mut self.bits, out);
@@ -205,8 +205,9 @@ impl Writer {
         }
     }
 
-    fn small(&mut self, out: &mut Vec<u8>, tokens: &Tokens, plain: &[u8], stored: bool) {
-        if stored {
+    /// Writes a stored block, if there is one, or else one with the fixed codes.
+    fn small(&mut self, out: &mut Vec<u8>, tokens: &Tokens, stored: Option<&[u8]>) {
+        if let Some(plain) = stored {
             return self.stored(out, plain);
         }
         self.close(out);

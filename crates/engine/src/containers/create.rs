@@ -213,6 +213,7 @@ fn write_all(shared: &Shared, record: &Record, dir: &std::path::Path) -> Result<
         .map_err(|e| Error::io(format!("failed to make `{}`", dir.display()), e))?;
     let options = PrepareOptions {
         volatile: auto_remove,
+        size: validate::storage_size(&record.host)?,
     };
     let rootfs = shared
         .store

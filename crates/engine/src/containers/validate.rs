@@ -46,6 +46,7 @@ pub(super) fn check(
         };
     }
     oci::check_tmpfs(host)?;
+    storage_size(host)?;
     warnings.extend(oci::Security::parse(&host.security_opt)?.warnings);
     oci::select_capabilities(
         &host.cap_add,
@@ -381,6 +382,29 @@ fn endpoints(config: &mut Config, host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
+/// Most bytes that the container's own layer may hold, as `--storage-opt size=` says.
+///
+/// # Errors
+///
+/// An unknown option, or a size that is none.
+pub(super) fn storage_size(host: &HostConfig) -> Result<Option<u64>> {
+    let mut size = None;
+    for (key, value) in &host.storage_opt {
+        if !key.eq_ignore_ascii_case("size") {
+            return Err(Error::invalid(format!("unknown option {key}")));
+        }
+        let bytes = volume::size_in_bytes(value)
+            .ok_or_else(|| Error::invalid(format!("invalid size: '{value}'")))?;
+        if bytes < bound::LEAST {
+            return Err(Error::invalid(
+                bound::Error::TooSmall { bytes }.to_string(),
+            ));
+        }
+        size = Some(bytes);
+    }
+    Ok(size)
+}
+
 /// What comes with a later issue: said, never silently ignored.
 fn not_yet(host: &HostConfig) -> Result<()> {
     if host.publish_all_ports || host.port_bindings.values().any(|list| !list.is_empty()) {
@@ -388,9 +412,6 @@ fn not_yet(host: &HostConfig) -> Result<()> {
     }
     if !host.links.is_empty() {
         return Err(Error::unsupported("links are not yet supported"));
-    }
-    if !host.storage_opt.is_empty() {
-        return Err(Error::unsupported("storage options are not yet supported"));
     }
     match host.network_mode.as_str() {
         "default" | "bridge" | "host" | "none" => Ok(()),

@@ -78,7 +78,10 @@ fn tell(
         ("comment", request.comment.clone()),
         ("image", container.config.image.clone()),
         ("imageID", id.to_string()),
-        ("imageRef", name.map(Reference::familiar).unwrap_or_default()),
+        (
+            "imageRef",
+            name.map(Reference::familiar).unwrap_or_default(),
+        ),
         ("name", container.name.to_string()),
     ] {
         attributes.insert(key.to_owned(), value);

@@ -59,7 +59,10 @@ fn summary(
 /// Bytes of what a manifest refers to, as it counts them itself.
 fn content_size(entry: &Descriptor, manifest: &Manifest) -> u64 {
     let layers = manifest.layers.iter().map(|layer| layer.size);
-    layers.fold(entry.size.saturating_add(manifest.config.size), u64::saturating_add)
+    layers.fold(
+        entry.size.saturating_add(manifest.config.size),
+        u64::saturating_add,
+    )
 }
 
 fn kind(

@@ -46,7 +46,11 @@ pub(crate) fn find(store: &Store, key: &str, wanted: Option<&Platform>) -> Resul
 }
 
 /// Whether a name, which is here, already points to its best image for a platform.
-pub(super) fn points_to(store: &Store, name: &Reference, wanted: Option<&Platform>) -> Result<bool> {
+pub(super) fn points_to(
+    store: &Store,
+    name: &Reference,
+    wanted: Option<&Platform>,
+) -> Result<bool> {
     let platforms = store.platforms_of(name)?;
     let now = store.image_of(name);
     let [_, _, ..] = platforms.as_slice() else {

@@ -26,9 +26,9 @@ use store::{Lease, NewImage};
 pub(super) use job::Downloads;
 pub(super) use layers::short;
 
+use super::hub::Hub;
 use super::platform;
 use super::progress::Sayer;
-use super::hub::Hub;
 use super::{ProgressSender, PullRequest};
 use crate::{Error, Result};
 
@@ -38,11 +38,7 @@ const TICK: Duration = Duration::from_millis(100);
 const MAX_CONFIG: usize = 8 << 20;
 
 /// Fetches what is asked for.
-pub(super) async fn pull(
-    hub: &Hub,
-    request: PullRequest,
-    progress: ProgressSender,
-) -> Result<()> {
+pub(super) async fn pull(hub: &Hub, request: PullRequest, progress: ProgressSender) -> Result<()> {
     let reference = &request.reference;
     if reference.familiar_repository() == "scratch" {
         return Err(Error::invalid("'scratch' is a reserved name"));

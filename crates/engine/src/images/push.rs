@@ -13,27 +13,25 @@ use spec::manifest::{Descriptor, Document, docker_manifest, media};
 use spec::{DiffId, Reference};
 use store::{Image, Lease, NewImage};
 
-use super::progress::Sayer;
 use super::hub::Hub;
+use super::progress::Sayer;
 use super::{ProgressSender, PushAux, PushRequest};
 use crate::{Error, Result};
 use layer::{Layer, Sender};
 use plan::{Content, Single};
 
 /// Sends what is asked for.
-pub(super) async fn push(
-    hub: &Hub,
-    request: PushRequest,
-    progress: ProgressSender,
-) -> Result<()> {
+pub(super) async fn push(hub: &Hub, request: PushRequest, progress: ProgressSender) -> Result<()> {
     let repository = named(&request)?;
     let say = Sayer::new(progress);
-    let text = format!("The push refers to repository [{}]", repository.repository());
+    let text = format!(
+        "The push refers to repository [{}]",
+        repository.repository()
+    );
     say.message(None, text).await?;
     let push = Push {
         hub,
-        repository: hub
-            .repository(&repository, &request.auth, &request.headers),
+        repository: hub.repository(&repository, &request.auth, &request.headers),
         say,
     };
     for reference in references(hub, &repository)? {
@@ -56,11 +54,9 @@ fn named(request: &PushRequest) -> Result<Reference> {
     }
 }
 
-/// The names that go, sorted; there is at least one.
+/// The names that go, sorted; there is at least one. Docker asks for any name of the repository
+/// before it looks for the tag.
 fn references(hub: &Hub, repository: &Reference) -> Result<Vec<Reference>> {
-    if repository.tag().is_some() {
-        return Ok(vec![repository.clone()]);
-    }
     let all = hub.store().images();
     let mut names: Vec<Reference> = all
         .into_iter()
@@ -77,7 +73,10 @@ fn references(hub: &Hub, repository: &Reference) -> Result<Vec<Reference>> {
             ),
         ));
     }
-    Ok(names)
+    match repository.tag() {
+        Some(_) => Ok(vec![repository.clone()]),
+        None => Ok(names),
+    }
 }
 
 /// One push of one client.
@@ -125,11 +124,11 @@ impl Push<'_> {
             }
             Content::Bare(image) => self.made(&lease, &image).await?,
         };
-        self.name(reference, &lease, sent).await
+        self.name(reference, sent).await
     }
 
     /// Puts the tag, tells of it, and keeps the new name.
-    async fn name(&self, reference: &Reference, lease: &Lease, sent: Sent) -> Result<()> {
+    async fn name(&self, reference: &Reference, sent: Sent) -> Result<()> {
         let document = sent.document();
         let version = Version::of(reference);
         let digest = self.repository.put_manifest(&version, document).await?;
@@ -137,7 +136,7 @@ impl Push<'_> {
         let tag = reference.tag().unwrap_or_default().to_owned();
         let text = format!("{tag}: digest: {digest} size: {size}");
         self.say.message(None, text).await?;
-        self.remember(reference, lease, sent).await?;
+        self.remember(reference, sent).await?;
         self.say.aux(PushAux::Pushed { tag, digest, size }).await
     }
 
@@ -151,7 +150,8 @@ impl Push<'_> {
             )));
         }
         let layers = single.manifest.layers.iter().zip(diffs);
-        let layers = layers.map(|(descriptor, diff)| Layer::Known(descriptor.clone(), *diff));
+        let layers =
+            layers.map(|(descriptor, diff)| Layer::Known(Box::new(descriptor.clone()), *diff));
         self.layers(lease, layers.collect()).await?;
         self.config(&single.image, &single.manifest.config).await
     }
@@ -163,10 +163,7 @@ impl Push<'_> {
         let descriptors = self.layers(lease, layers).await?;
         let store = self.hub.store().clone();
         let id = image.id;
-        let bytes = self
-            .hub
-            .quick(move || Ok(store.config_bytes(id)?))
-            .await?;
+        let bytes = self.hub.quick(move || Ok(store.config_bytes(id)?)).await?;
         let config = Descriptor::new(media::DOCKER_CONFIG, id.digest(), bytes.len() as u64);
         self.config(image, &config).await?;
         Ok(Sent::Made {
@@ -180,9 +177,8 @@ impl Push<'_> {
         let forms = self.hub.store().forms(diff);
         match plan::gzip(&forms) {
             Some(form) => {
-                let descriptor =
-                    Descriptor::new(media::DOCKER_LAYER_GZIP, form.digest, form.size);
-                Layer::Known(descriptor, diff)
+                let descriptor = Descriptor::new(media::DOCKER_LAYER_GZIP, form.digest, form.size);
+                Layer::Known(Box::new(descriptor), diff)
             }
             None => Layer::New(diff),
         }
@@ -225,10 +221,7 @@ impl Push<'_> {
             return Ok(());
         }
         let (store, id) = (self.hub.store().clone(), image.id);
-        let bytes = self
-            .hub
-            .quick(move || Ok(store.config_bytes(id)?))
-            .await?;
+        let bytes = self.hub.quick(move || Ok(store.config_bytes(id)?)).await?;
         let open = || body::bytes(bytes.clone());
         self.repository
             .upload(descriptor, None, &open, Arc::new(|_| {}))
@@ -244,14 +237,14 @@ impl Push<'_> {
         let Some(index) = instead_of else {
             return Ok(());
         };
-        let manifest = document.descriptor();
+        let (index, manifest) = (Box::new(index), Box::new(document.descriptor()));
         self.say
             .aux(PushAux::ManifestInsteadOfIndex { index, manifest })
             .await
     }
 
     /// What was pushed is known by its digest from now on.
-    async fn remember(&self, reference: &Reference, lease: &Lease, sent: Sent) -> Result<()> {
+    async fn remember(&self, reference: &Reference, sent: Sent) -> Result<()> {
         let store = self.hub.store().clone();
         let Some(id) = store.image_of(reference) else {
             // The name was taken away meanwhile; the registry has it nevertheless.
@@ -274,14 +267,11 @@ impl Push<'_> {
                     names: vec![reference.clone(), digest],
                 };
                 // The layers are held by the push, which waits for this.
-                let held = lease;
                 let publish = move || {
                     let lease = store.lease("pushed");
                     Ok(store.publish_image(&lease, image)?)
                 };
-                let published = self.hub.heavy(publish).await;
-                let _ = held;
-                published.map(drop)
+                self.hub.heavy(publish).await.map(drop)
             }
         }
     }

@@ -1,14 +1,12 @@
 //! What is asked of registries without moving an image: inspect, login, search.
 
 use registry::Version;
+use spec::Reference;
 use spec::image::ImageConfig;
 use spec::manifest::{DescribedPlatform, Manifest, Parsed};
-use spec::Reference;
 
 use super::hub::{Hub, credentials};
-use super::{
-    DistributionInspect, LoginStatus, RegistryAuth, SearchRequest, SearchResult,
-};
+use super::{DistributionInspect, LoginStatus, RegistryAuth, SearchRequest, SearchResult};
 use crate::{Error, Filters, Result};
 
 /// Longest config that is read for its platform.
@@ -54,11 +52,10 @@ async fn platform(
         return Ok(Vec::new());
     }
     let bytes = repository.small_blob(&manifest.config, MAX_CONFIG).await?;
-    let config: ImageConfig =
-        serde_json::from_slice(&bytes).map_err(|source| Error::Decode {
-            what: format!("image config {} cannot be read", manifest.config.digest),
-            source,
-        })?;
+    let config: ImageConfig = serde_json::from_slice(&bytes).map_err(|source| Error::Decode {
+        what: format!("image config {} cannot be read", manifest.config.digest),
+        source,
+    })?;
     if config.os.is_empty() && config.architecture.is_empty() {
         return Ok(Vec::new());
     }
@@ -143,7 +140,8 @@ impl Wanted {
     }
 
     fn admits(&self, result: &SearchResult) -> bool {
-        self.official.is_none_or(|official| official == result.is_official)
+        self.official
+            .is_none_or(|official| official == result.is_official)
             && result.star_count >= self.stars
     }
 }

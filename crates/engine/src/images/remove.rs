@@ -195,7 +195,9 @@ fn is_single(image: &Image) -> bool {
         _ => return false,
     };
     let digests = image.repo_digests.iter();
-    digests.map(Reference::repository).all(|of| Some(of) == repository)
+    digests
+        .map(Reference::repository)
+        .all(|of| Some(of) == repository)
 }
 
 /// A name, and the digests of its repository if it is the last tag there.

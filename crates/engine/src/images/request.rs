@@ -269,9 +269,9 @@ pub enum PushAux {
     /// `{"manifestPushedInsteadOfIndex":true,"originalIndex":…,"selectedManifest":…}`.
     ManifestInsteadOfIndex {
         /// The index the image was pulled as.
-        index: Descriptor,
+        index: Box<Descriptor>,
         /// The manifest that was sent in its place.
-        manifest: Descriptor,
+        manifest: Box<Descriptor>,
     },
 }
 

@@ -79,7 +79,10 @@ mod tests {
         let mut retry = Retry::new(5);
         let waits: Vec<Next> = (0..5).map(|_| retry.failed(Progressed::No)).collect();
         let after = |s| Next::After(Duration::from_secs(s));
-        assert_eq!(waits, [after(1), after(2), after(4), after(8), Next::GiveUp]);
+        assert_eq!(
+            waits,
+            [after(1), after(2), after(4), after(8), Next::GiveUp]
+        );
     }
 
     #[test]

@@ -205,9 +205,17 @@ impl Repository {
     /// Adds what people asked for to what the registry said, as Docker does for a pull.
     fn told(&self, version: &Version, error: Error) -> Error {
         let own = self.reference();
-        let Error::Api(source) = error else {
-            return error;
+        let mut source = match error {
+            Error::Api(source) => source,
+            Error::Unsupported(InvalidManifest::Schema1) => {
+                return Error::Schema1 {
+                    reference: versioned(own, version).to_string(),
+                };
+            }
+            other => return as_head(version, other),
         };
+        // The first one says it all.
+        source.errors.truncate(1);
         let name = own.familiar_repository();
         match source.code() {
             "DENIED" => Error::PullDenied { name, source },
@@ -219,13 +227,58 @@ impl Repository {
 }
 
 fn unknown(own: &Reference, version: &Version, source: ApiErrors) -> Error {
-    let reference = match version {
+    Error::ManifestUnknown {
+        reference: versioned(own, version).familiar(),
+        source,
+    }
+}
+
+fn versioned(own: &Reference, version: &Version) -> Reference {
+    match version {
         Version::Tag(tag) => own.with_tag(tag).unwrap_or_else(|_| own.clone()),
         Version::Digest(digest) => own.with_digest(*digest),
+    }
+}
+
+/// Docker asks for a tag with HEAD before anything else, so that is what its errors name.
+fn as_head(version: &Version, error: Error) -> Error {
+    let is_first = |method: &str, url: &str| {
+        method == "Get" && url.contains("/manifests/") && matches!(version, Version::Tag(_))
     };
-    Error::ManifestUnknown {
-        reference: reference.familiar(),
-        source,
+    match error {
+        Error::Authorization {
+            method,
+            url,
+            source,
+        } if is_first(&method, &url) => Error::Authorization {
+            method: "Head".to_owned(),
+            url,
+            source,
+        },
+        Error::Request {
+            method,
+            url,
+            source,
+        } if is_first(&method, &url) => Error::Request {
+            method: "Head".to_owned(),
+            url,
+            source,
+        },
+        other => other,
+    }
+}
+
+/// Docker has texts of its own for what is merely unsupported.
+fn unusable(version: &Version, source: InvalidManifest) -> Error {
+    match source {
+        InvalidManifest::TooLong { .. }
+        | InvalidManifest::TooMany { .. }
+        | InvalidManifest::Json { .. }
+        | InvalidManifest::Ambiguous { .. } => Error::Manifest {
+            reference: version.to_string(),
+            source,
+        },
+        other => Error::Unsupported(other),
     }
 }
 
@@ -267,10 +320,7 @@ fn check(
             actual: size,
         });
     }
-    let bad = |source| Error::Manifest {
-        reference: version.to_string(),
-        source,
-    };
+    let bad = |source| unusable(version, source);
     document.media_type = match document.parse().map_err(bad)? {
         spec::manifest::Parsed::Manifest(manifest) => manifest.media_type,
         spec::manifest::Parsed::Index(index) => index.media_type,

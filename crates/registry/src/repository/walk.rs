@@ -88,7 +88,10 @@ impl Walk<'_> {
         }
         let answered = !matches!(
             error,
-            Error::Request { .. } | Error::Status { .. } | Error::Protocol { .. }
+            Error::Request { .. }
+                | Error::Status { .. }
+                | Error::Protocol { .. }
+                | Error::Unreadable { .. }
         );
         if answered && !session.endpoint.is_mirror {
             return Err(error);
@@ -101,7 +104,11 @@ impl Walk<'_> {
         if !answered {
             self.repository.blame(id);
         }
-        self.last = Some(error);
+        // Of several failures the one counts that another attempt may mend.
+        let mendable = self.last.as_ref().is_some_and(Error::is_transient);
+        if error.is_transient() || !mendable {
+            self.last = Some(error);
+        }
         Ok(())
     }
 

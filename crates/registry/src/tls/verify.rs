@@ -60,6 +60,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Some(chains) = &self.chains else {
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
             return Err(CertificateError::UnknownIssuer.into());
         };
         let failed = match chains.verify_server_cert(
@@ -72,15 +73,18 @@ impl ServerCertVerifier for Verifier {
             Err(failed) => failed,
             verified => return verified,
         };
-        // webpki looks at the dates before the mark, so they are good here.
-        if is_marked_as_authority(&failed) && self.own.iter().any(|own| own == end_entity) {
-            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        let is_marked = is_marked_as_authority(&failed);
+        let is_unknown = failed == CertificateError::UnknownIssuer.into();
+        if !is_marked && !is_unknown {
+            return Err(failed);
+        }
+        // Dates are good here, webpki looks at them first. A wrong name says more than an unknown
+        // authority, which is how Go sees it as well.
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        if is_marked && self.own.iter().any(|own| own == end_entity) {
             return Ok(ServerCertVerified::assertion());
         }
-        if is_marked_as_authority(&failed) {
-            return Err(CertificateError::UnknownIssuer.into());
-        }
-        Err(failed)
+        Err(CertificateError::UnknownIssuer.into())
     }
 
     fn verify_tls12_signature(

@@ -171,10 +171,19 @@ fn certificate(error: &CertificateError) -> String {
             expected,
             presented,
         } => {
-            let expected = expected.to_str();
+            let shown = expected.to_str();
             if presented.is_empty() {
                 return format!(
-                    "certificate is not valid for any names, but wanted to match {expected}"
+                    "certificate is not valid for any names, but wanted to match {shown}"
+                );
+            }
+            let is_address = |name: &String| name.starts_with("IpAddress");
+            if matches!(expected, rustls::pki_types::ServerName::IpAddress(_))
+                && !presented.iter().any(is_address)
+            {
+                return format!(
+                    "cannot validate certificate for {} because it doesn't contain any IP SANs",
+                    shown
                 );
             }
             // Each is written with its kind: `DnsName("a")`, `IpAddress(…)`.
@@ -185,10 +194,7 @@ fn certificate(error: &CertificateError) -> String {
                     None => name.as_str(),
                 })
                 .collect();
-            format!(
-                "certificate is valid for {}, not {expected}",
-                names.join(", ")
-            )
+            format!("certificate is valid for {}, not {shown}", names.join(", "))
         }
         other => words(&format!("{other:?}")),
     }

@@ -117,6 +117,9 @@ async fn names_and_dates_count() {
     let error = text(&ask(&fake, "localhost", &ca).await.unwrap_err());
     let want = "x509: certificate is valid for registry.example, other.example, not localhost";
     assert!(error.ends_with(want), "{error}");
+    let error = text(&ask(&fake, "127.0.0.1", &ca).await.unwrap_err());
+    let want = "cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs";
+    assert!(error.ends_with(want), "{error}");
     let (cert, key) = leaf(&authority, &["localhost"], |params| {
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(2002, 1, 1);
@@ -198,7 +201,10 @@ async fn a_client_shows_its_certificate() {
     ];
     ask(&fake, "localhost", &files).await.unwrap();
     let error = text(&ask(&fake, "localhost", &files[..1]).await.unwrap_err());
-    assert!(error.contains("remote error: tls: certificate required"), "{error}");
+    assert!(
+        error.contains("remote error: tls: certificate required"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

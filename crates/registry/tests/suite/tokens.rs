@@ -390,4 +390,7 @@ async fn what_is_not_there_is_said_as_docker_says_it() {
     );
     assert!(error.is_not_found());
     assert_eq!(error.kind(), ErrorKind::NotFound);
+    let plain = error.plain();
+    assert_eq!(text(&plain), "manifest unknown: manifest unknown");
+    assert_eq!(plain.kind(), ErrorKind::NotFound);
 }

@@ -116,7 +116,6 @@ pub fn essence(content_type: &str) -> &str {
 
 pub(super) fn check_image(manifest: &Manifest) -> Result<(), InvalidManifest> {
     let config = manifest.config.media_type.as_str();
-    check_supported(config)?;
     if manifest.media_type == DOCKER_MANIFEST && !IMAGE_CONFIGS.contains(&config) {
         let is_plugin = config == "application/vnd.docker.plugin.v1+json";
         return Err(InvalidManifest::Artifact {
@@ -124,6 +123,7 @@ pub(super) fn check_image(manifest: &Manifest) -> Result<(), InvalidManifest> {
             class: if is_plugin { "plugin" } else { "unknown" },
         });
     }
+    check_supported(config)?;
     manifest
         .layers
         .iter()

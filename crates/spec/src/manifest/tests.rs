@@ -220,6 +220,10 @@ fn old_and_foreign_formats_have_clear_texts() {
         format!("unsupported media type {helm}")
     );
     assert_eq!(
+        with(media::DOCKER_MANIFEST, helm, media::DOCKER_LAYER).unwrap_err(),
+        format!("Encountered remote {helm:?}(unknown) when fetching")
+    );
+    assert_eq!(
         with(
             media::OCI_MANIFEST,
             media::OCI_CONFIG,

@@ -10,17 +10,18 @@
 //!                                                      (2 to 8 at once)
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex};
+use std::sync::Mutex;
 
 use sha2::{Digest as _, Sha256};
 use spec::{DiffId, Digest};
 use sys::root::GuestPath;
 
 use super::Progress;
-use super::spool::{Keeping, SpoolReader, spool};
+use super::queue::{CloseOnDrop, Job, Queue};
+use super::spool::{Keeping, spool};
 use crate::store::io;
 use crate::stream::{self, CHUNK, Compression, HEAD, Hashing};
 use crate::tar::{Entries, Entry, EntryKind, TarError};
@@ -131,61 +132,6 @@ impl Contents {
 fn clean(path: &[u8]) -> Option<String> {
     let path = GuestPath::confined(path).ok()?;
     path.relative().to_str().map(str::to_owned)
-}
-
-struct Job {
-    path: String,
-    size: u64,
-    hashing: Hashing,
-    reader: SpoolReader,
-}
-
-/// Jobs for the workers; closed when the archive is read.
-#[derive(Default)]
-struct Queue {
-    jobs: Mutex<(VecDeque<Job>, bool)>,
-    changed: Condvar,
-}
-
-impl Queue {
-    fn lock(&self) -> std::sync::MutexGuard<'_, (VecDeque<Job>, bool)> {
-        self.jobs.lock().expect("no panics while the queue is held")
-    }
-
-    fn push(&self, job: Job) {
-        self.lock().0.push_back(job);
-        self.changed.notify_one();
-    }
-
-    fn pop(&self) -> Option<Job> {
-        let mut jobs = self.lock();
-        loop {
-            if let Some(job) = jobs.0.pop_front() {
-                return Some(job);
-            }
-            if jobs.1 {
-                return None;
-            }
-            jobs = self
-                .changed
-                .wait(jobs)
-                .expect("no panics while the queue is held");
-        }
-    }
-
-    fn close(&self) {
-        self.lock().1 = true;
-        self.changed.notify_all();
-    }
-}
-
-/// Closes the queue however its maker leaves: workers must not wait for ever.
-struct CloseOnDrop<'q>(&'q Queue);
-
-impl Drop for CloseOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.close();
-    }
 }
 
 type Results = Mutex<HashMap<String, Result<(PathBuf, Unpacked)>>>;

@@ -1,7 +1,6 @@
-//! Manifests on registries. Nothing here is made before a command needs it: a client of registries
-//! reads certificates and makes connection pools.
+//! Manifests on registries.
 
-use registry::{Credentials, Error, Registry, Repository, Settings, Version};
+use registry::{Credentials, Error, Registry, Repository, Version};
 use serde_json::Value;
 use spec::Reference;
 use spec::manifest::{DescribedPlatform, Document, Index, Manifest, Parsed};
@@ -10,6 +9,7 @@ use super::entry::Entry;
 use super::whole;
 use crate::app::App;
 use crate::auth;
+use crate::commands::registry::direct::{self, told};
 use crate::exit::Failure;
 
 /// The largest config that is read for its platform.
@@ -40,17 +40,13 @@ impl Remote {
         insecure: Security,
     ) -> Result<Self, Failure> {
         let domain = reference.domain();
-        let settings = Settings {
-            user_agent: crate::app::user_agent(),
-            insecure: match insecure {
-                Security::Waived => vec![domain.to_owned()],
-                Security::Kept => Vec::new(),
-            },
-            ..Settings::with_environment()
+        let insecure = match insecure {
+            Security::Waived => vec![domain.to_owned()],
+            Security::Kept => Vec::new(),
         };
         let known = auth::store(&app.config, auth::key(domain)).get().auth;
         Ok(Self {
-            registry: Registry::new(settings).map_err(|error| told(&error))?,
+            registry: direct::client(insecure)?,
             credentials: (known != auth::Auth::default()).then(|| known.credentials()),
             reference: reference.clone(),
         })
@@ -131,11 +127,6 @@ impl From<bool> for Security {
             false => Self::Kept,
         }
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn told(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::new(spec::error::chain(error))
 }
 
 // Name, tag and digest together, as Docker shows the members of a list.

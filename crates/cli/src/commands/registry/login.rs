@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use api::client::{ClientError, Request};
 
+use super::direct;
 use crate::app::{App, is_terminal};
 use crate::auth::{self, Auth, HUB, hostname};
 use crate::config::go_text;
@@ -154,7 +155,14 @@ async fn authenticate(app: &App, auth: &Auth) -> Result<Answer, ClientError> {
 }
 
 async fn log_in(app: &App, auth: Auth) -> Result<String, Failure> {
-    let answer = authenticate(app, &auth).await?;
+    let answer = match authenticate(app, &auth).await {
+        // Credentials can be kept before there is a daemon.
+        Err(error) if error.is_connect() => {
+            let (status, token) = direct::log_in(&auth).await?;
+            Answer { status, token }
+        }
+        answer => answer?,
+    };
     keep(app, auth, answer)
 }
 

@@ -15,10 +15,9 @@ use std::time::Duration;
 
 use registry::{EndpointId, Repository};
 use spec::manifest::Descriptor;
-use spec::{Digest, DiffId, ErrorKind};
+use spec::{DiffId, Digest, ErrorKind};
 use store::{Ingest, LayerSource, Lease, Limits, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -27,8 +26,6 @@ use super::stage::{Fetched, Stage};
 use crate::images::retry::{Next, Progressed, Retry};
 use crate::{Error, Result};
 
-/// How often readers of a job hear of new bytes.
-const NEWS: Duration = Duration::from_millis(50);
 /// How often a blob that another operation has is asked for again, and for how long.
 const BUSY_POLL: Duration = Duration::from_millis(100);
 const BUSY_TRIES: u32 = 3000;
@@ -267,7 +264,11 @@ impl Task {
             }
         }
         let mut jobs = self.shared.jobs.lock().expect("no panics while held");
-        if jobs.by_blob.get(&digest).is_some_and(|e| e.number == self.number) {
+        if jobs
+            .by_blob
+            .get(&digest)
+            .is_some_and(|e| e.number == self.number)
+        {
             jobs.by_blob.remove(&digest);
         }
     }
@@ -298,10 +299,7 @@ impl Task {
     }
 
     /// Downloads and unpacks once, from anywhere but the one that is blamed.
-    async fn attempt(
-        &self,
-        blamed: Option<EndpointId>,
-    ) -> std::result::Result<Fetched, Failure> {
+    async fn attempt(&self, blamed: Option<EndpointId>) -> std::result::Result<Fetched, Failure> {
         let slot = self.slot(&self.slots.downloads).await?;
         let (lease, ingest) = self.begin().await?;
         let mut sink = Sink::start(ingest);
@@ -433,7 +431,6 @@ impl Task {
         *from = Some(blob.endpoint());
         // A registry that cannot continue begins again.
         let mut skip = sink.have().saturating_sub(blob.offset());
-        let mut told = Instant::now();
         while let Some(bytes) = blob.next().await {
             let mut bytes = bytes?;
             let skipped = skip.min(bytes.len() as u64);
@@ -446,10 +443,7 @@ impl Task {
                 // Its result replaces this error.
                 return Err(Error::internal("the store does not take the layer"));
             }
-            if told.elapsed() >= NEWS {
-                told = Instant::now();
-                self.tell(Stage::Downloading(sink.have()));
-            }
+            self.tell(Stage::Downloading(sink.have()));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use registry::Repository;
 use spec::manifest::Descriptor;
-use spec::{Classify, Digest, DiffId, ErrorKind, Reference};
+use spec::{Classify, DiffId, Digest, ErrorKind, Reference};
 use store::{LayerSource, Lease, StagedLayer};
 
 use super::TICK;

@@ -18,7 +18,12 @@ pub(super) fn check(root: &Path, compressed: u64, name: &str) -> Result<()> {
             source.into(),
         )
     })?;
-    judge(compressed, stat.f_bavail.saturating_mul(stat.f_frsize), name, root)
+    judge(
+        compressed,
+        stat.f_bavail.saturating_mul(stat.f_frsize),
+        name,
+        root,
+    )
 }
 
 /// An archive is hardly ever smaller than its compressed form, so what is unpacked needs that much

@@ -88,7 +88,9 @@ impl Report {
             Stage::Waiting => lines.push(Self::plain("Waiting")),
             Stage::Retrying(seconds) => {
                 let plural = if *seconds == 1 { "" } else { "s" };
-                lines.push(Self::plain(&format!("Retrying in {seconds} second{plural}")));
+                lines.push(Self::plain(&format!(
+                    "Retrying in {seconds} second{plural}"
+                )));
                 self.told = Told::Arriving;
             }
             Stage::Downloading(current) => {

@@ -25,7 +25,7 @@ const MAX_MOUNTS: usize = 3;
 #[derive(Debug, Clone)]
 pub(super) enum Layer {
     /// In a form whose digest is known.
-    Known(Descriptor, DiffId),
+    Known(Box<Descriptor>, DiffId),
     /// Compressed on its way.
     New(DiffId),
 }
@@ -68,7 +68,7 @@ impl Sender<'_> {
         loop {
             let sent = match layer {
                 Layer::Known(descriptor, diff) => self.known(&id, descriptor, *diff).await,
-                Layer::New(diff) => self.new(&id, *diff).await,
+                Layer::New(diff) => self.compressed(&id, *diff).await,
             };
             let error = match sent {
                 Ok(descriptor) => return Ok(descriptor),
@@ -132,7 +132,7 @@ impl Sender<'_> {
         // What cannot be read is told before anything is sent.
         let (probe, digest) = (store.clone(), descriptor.digest);
         self.hub
-            .quick(move || Ok(drop(probe.form(diff, digest)?)))
+            .quick(move || probe.form(diff, digest).map(drop).map_err(Error::from))
             .await?;
         let open = || {
             let store = store.clone();
@@ -147,7 +147,7 @@ impl Sender<'_> {
     }
 
     /// Compresses a layer as Docker does, while it is sent.
-    async fn new(&self, id: &str, diff: DiffId) -> Result<Descriptor> {
+    async fn compressed(&self, id: &str, diff: DiffId) -> Result<Descriptor> {
         let store = self.hub.store();
         let measure = Measure::default();
         let read = Arc::new(AtomicU64::new(0));

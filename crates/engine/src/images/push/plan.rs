@@ -20,11 +20,11 @@ pub(super) enum Content {
     },
     /// One image as it came; perhaps in place of an index of which not everything is here.
     Single {
-        single: Single,
+        single: Box<Single>,
         instead_of: Option<Descriptor>,
     },
     /// One image that has no manifest.
-    Bare(Image),
+    Bare(Box<Image>),
 }
 
 /// An image with its manifest.
@@ -106,13 +106,13 @@ fn one(
                     image,
                 };
                 return Ok(Content::Single {
-                    single,
+                    single: Box::new(single),
                     instead_of: None,
                 });
             }
         }
     }
-    Ok(Content::Bare(image))
+    Ok(Content::Bare(Box::new(image)))
 }
 
 /// Every entry of an index with its image; `None` where anything is missing.
