@@ -8,6 +8,7 @@ pub mod network;
 pub mod prune;
 pub mod registry;
 pub mod system;
+pub mod volume;
 
 use crate::flags::Flag;
 use crate::options::validate;
@@ -77,7 +78,7 @@ pub const ALL: &[Command] = &[
     group_later("plugin", "Manage plugins"),
     system::GROUP,
     group_later("trust", "Manage trust on Docker images"),
-    group_later("volume", "Manage volumes"),
+    volume::GROUP,
     swarm("config", "Manage Swarm configs"),
     swarm("node", "Manage Swarm nodes"),
     swarm("secret", "Manage Swarm secrets"),

@@ -29,7 +29,7 @@ pub fn root(
     let mut out = format!(
         "Usage:  {program} [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n"
     );
-    let padding = padding(commands);
+    let padding = padding(&commands.iter().collect::<Vec<_>>());
     let mut section = |title: &str, pick: &dyn Fn(&Command) -> bool| {
         let mut picked: Vec<&Command> = commands.iter().filter(|c| pick(c)).collect();
         if title != "Common Commands" {
@@ -100,11 +100,11 @@ pub fn command(program: &str, path: &str, command: &Command, width: usize) -> St
         out.push_str(&format!("\nOptions:\n{usages}"));
     }
     if let Action::Group(commands) = command.action {
-        let padding = padding(commands);
         let mut visible: Vec<&Command> = commands
             .iter()
-            .filter(|c| c.category != Category::Hidden)
+            .filter(|c| c.category != Category::Hidden && (own || !c.own))
             .collect();
+        let padding = padding(&visible);
         visible.sort_by_key(|c| c.name);
         out.push_str("\nCommands:\n");
         for command in visible {
@@ -118,7 +118,7 @@ pub fn command(program: &str, path: &str, command: &Command, width: usize) -> St
 }
 
 // Cobra pads names to eleven columns at least.
-fn padding(commands: &[Command]) -> usize {
+fn padding(commands: &[&Command]) -> usize {
     commands
         .iter()
         .map(|c| c.name.len())

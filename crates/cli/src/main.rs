@@ -56,6 +56,10 @@ fn main() -> ExitCode {
     }
 }
 
+const LEVELS: [&str; 8] = [
+    "panic", "fatal", "error", "warn", "warning", "info", "debug", "trace",
+];
+
 fn run(program: &str, args: &[String]) -> Result<(), Failure> {
     let globals = match flags::parse(&global_flags(), Mixing::Before, args) {
         Ok(globals) => globals,
@@ -69,6 +73,14 @@ fn run(program: &str, args: &[String]) -> Result<(), Failure> {
             ));
         }
     };
+    // There is nothing to log here, but a wrong level is a mistake wherever it is made.
+    let level = globals.str("log-level").to_lowercase();
+    if !level.is_empty() && !LEVELS.contains(&level.as_str()) {
+        return Err(Failure::new(format!(
+            "Unable to parse logging level: {}",
+            globals.str("log-level")
+        )));
+    }
     if globals.bool("version") {
         return print(&commands::system::version::line(program));
     }

@@ -7,6 +7,7 @@ pub mod network;
 pub mod search;
 pub mod stats;
 pub mod tree;
+pub mod volume;
 
 use crate::exit::Failure;
 use crate::table;
@@ -148,6 +149,24 @@ pub fn label_method(value: &serde_json::Value) -> Val {
         Ok(labels.get(&name).cloned().unwrap_or_else(|| Val::str("")))
     };
     Val::Method(std::rc::Rc::new(method))
+}
+
+/// A key that sorts the numbers in a text by their value.
+pub fn natural(text: &str) -> Vec<(String, u64)> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits_at = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let (word, after) = rest.split_at(digits_at);
+        let end = after
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(after.len());
+        out.push((word.to_owned(), after[..end].parse().unwrap_or(0)));
+        rest = &after[end..];
+    }
+    out
 }
 
 #[cfg(test)]

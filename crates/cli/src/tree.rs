@@ -67,6 +67,8 @@ pub struct Command {
     pub long: &'static str,
     /// Whether help calls it experimental.
     pub experimental: bool,
+    /// Whether Docker does not know it: help leaves it out under the name `docker`.
+    pub own: bool,
     /// All its spellings, where it has several: `container ls`, `ps`.
     pub spellings: &'static [&'static str],
     /// Its flags.
@@ -96,6 +98,7 @@ impl Command {
             short,
             long: "",
             experimental: false,
+            own: false,
             spellings: &[],
             flags: &[],
             arity: Arity::None,
@@ -114,6 +117,7 @@ impl Command {
             short,
             long: "",
             experimental: false,
+            own: false,
             spellings: &[],
             flags: &[],
             arity: Arity::AtLeast(0),
@@ -170,6 +174,13 @@ impl Command {
     #[must_use]
     pub const fn experimental(mut self) -> Self {
         self.experimental = true;
+        self
+    }
+
+    /// Corten's own.
+    #[must_use]
+    pub const fn own(mut self) -> Self {
+        self.own = true;
         self
     }
 

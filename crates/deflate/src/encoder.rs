@@ -29,6 +29,8 @@ pub(crate) fn deflate(method: Method) -> Box<dyn Deflate> {
         Method::Pgzip118 { level } => klauspost::pgzip(Edition::Trimmed, level),
         Method::Zlib { level } => zlib::encoder(level),
         Method::Gnu { level } => zlib::gnu(level),
+        Method::Busybox { level } => zlib::busybox(level),
+        Method::BigBusybox { level } => zlib::big_busybox(level),
         Method::Pigz { level } => zlib::pigz(level),
         Method::PigzSingle { level } => zlib::pigz_single(level),
     }

@@ -40,6 +40,11 @@ pub enum Method {
     Zlib { level: u8 },
     /// GNU gzip 1.3 to 1.13, levels 1 to 9.
     Gnu { level: u8 },
+    /// `gzip` of busybox with `GZIP_FAST` 0 (its default, and so in its official image), levels 4
+    /// to 9; builds without levels have 6.
+    Busybox { level: u8 },
+    /// `gzip` of busybox with `GZIP_FAST` 2 (as in Debian), levels 4 to 9.
+    BigBusybox { level: u8 },
     /// pigz 2.3 to 2.8 with its blocks of 128 KiB, levels 1 to 9.
     Pigz { level: u8 },
     /// The same with one thread, which keeps all its tables from block to block.
@@ -113,10 +118,10 @@ impl Method {
 
     /// Says whether programs with this encoder name Unix in the header.
     pub(crate) fn is_unix(self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::Zlib { .. } | Self::Gnu { .. } | Self::Pigz { .. } | Self::PigzSingle { .. }
-        )
+            Self::Go { .. } | Self::Go127 { .. } | Self::Klauspost { .. }
+        ) && !self.is_pgzip()
     }
 
     pub(crate) fn is_pgzip(self) -> bool {
@@ -140,6 +145,8 @@ impl Method {
             Self::Pgzip118 { level } => ("pgzip118", level),
             Self::Zlib { level } => ("zlib", level),
             Self::Gnu { level } => ("gnu", level),
+            Self::Busybox { level } => ("busybox", level),
+            Self::BigBusybox { level } => ("busyboxbig", level),
             Self::Pigz { level } => ("pigz", level),
             Self::PigzSingle { level } => ("pigz1", level),
         }
@@ -156,6 +163,8 @@ const NAMES: &[Named] = &[
     ("klauspost115", |level| Method::Klauspost { level }, 1..=6),
     ("zlib", |level| Method::Zlib { level }, 1..=9),
     ("gnu", |level| Method::Gnu { level }, 1..=9),
+    ("busybox", |level| Method::Busybox { level }, 4..=9),
+    ("busyboxbig", |level| Method::BigBusybox { level }, 4..=9),
     ("pigz", |level| Method::Pigz { level }, 1..=9),
     ("pigz1", |level| Method::PigzSingle { level }, 1..=9),
 ];

@@ -1,4 +1,4 @@
-//! zlib's deflate, and the two programs that share its ancestry: GNU gzip and pigz.
+//! zlib's deflate and what is made of it or shares its ancestry: pigz, GNU gzip, busybox.
 
 mod heap;
 mod matcher;
@@ -6,7 +6,7 @@ mod pigz;
 mod trees;
 
 use crate::encoder::Deflate;
-use matcher::{Gnu, Matcher, Zlib};
+use matcher::{BigBusybox, Gnu, Matcher, SmallBusybox, Zlib};
 
 /// Makes the encoder of zlib for a level from 1 to 9.
 pub(crate) fn encoder(level: u8) -> Box<dyn Deflate> {
@@ -16,6 +16,16 @@ pub(crate) fn encoder(level: u8) -> Box<dyn Deflate> {
 /// Makes the encoder of GNU gzip for a level from 1 to 9.
 pub(crate) fn gnu(level: u8) -> Box<dyn Deflate> {
     Box::new(Matcher::<Gnu>::new(level))
+}
+
+/// Makes the encoder of busybox in its small and usual form for a level from 4 to 9.
+pub(crate) fn busybox(level: u8) -> Box<dyn Deflate> {
+    Box::new(Matcher::<SmallBusybox>::new(level))
+}
+
+/// Makes the encoder of busybox in its fast form for a level from 4 to 9.
+pub(crate) fn big_busybox(level: u8) -> Box<dyn Deflate> {
+    Box::new(Matcher::<BigBusybox>::new(level))
 }
 
 /// Makes the encoder of pigz with more than one thread for a level from 1 to 9.

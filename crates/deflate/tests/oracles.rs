@@ -2,9 +2,9 @@
 //!
 //! The golden sums were taken from the programs themselves, fed with the very inputs made here:
 //! Go 1.19.8 and 1.27.3 (`compress/gzip`), klauspost's compress 1.15.12, 1.18.2 and 1.19.1 with
-//! pgzip 1.2.5, Python 3.11 with zlib 1.2.13, GNU gzip 1.12 and pigz 2.6. Each is the SHA-256 over
-//! the files of all inputs, one after the other (levels 5 and 6: and of the long one). Python and GNU gzip are asked again while the
-//! test runs.
+//! pgzip 1.2.5, Python 3.11 with zlib 1.2.13, GNU gzip 1.12, pigz 2.6 and Debian's busybox 1.35.
+//! Each is the SHA-256 over the files of all inputs, one after the other (for levels 5 and 6 also
+//! of the long one). Python and GNU gzip are asked again while the test runs.
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 use std::io::{Read, Write};

@@ -1,7 +1,9 @@
 //! The one door from async code into blocking work.
 //!
-//! Kernel calls of the network and short file work go through [`quick`]; unpacking and walking of
-//! trees through [`heavy`], which lets only a few run at once so that they never take all threads.
+//! Kernel calls of the network and short file work go through [`Blocking::quick`]; walking of trees
+//! through [`Blocking::heavy`], which lets only a few run at once so that they never take all
+//! threads. Jobs whose speed is that of a client (archives in and out) have a door of their own,
+//! [`Blocking::client`]: however slow clients are, only others like them wait.
 
 use std::sync::Arc;
 
@@ -14,20 +16,24 @@ use crate::{Error, Result};
 const QUICK: usize = 16;
 /// Long jobs at once.
 const HEAVY: usize = 4;
+/// Jobs at once that wait for a client.
+const CLIENT: usize = 64;
 
 /// The doors; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Blocking {
     quick: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
+    client: Arc<Semaphore>,
 }
 
 impl Blocking {
-    /// Makes both doors.
+    /// Makes the doors.
     pub(crate) fn new() -> Self {
         Self {
             quick: Arc::new(Semaphore::new(QUICK)),
             heavy: Arc::new(Semaphore::new(HEAVY)),
+            client: Arc::new(Semaphore::new(CLIENT)),
         }
     }
 
@@ -38,6 +44,15 @@ impl Blocking {
         F: FnOnce() -> Result<T> + Send + 'static,
     {
         through(&self.quick, job).await
+    }
+
+    /// Runs a job that takes as long as its client takes.
+    pub(crate) async fn client<T, F>(&self, job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        through(&self.client, job).await
     }
 
     /// Runs a job of any length.

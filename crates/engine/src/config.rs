@@ -79,7 +79,7 @@ pub struct ImagesConfig {
     pub registry_mirrors: Vec<String>,
     /// Registries without TLS or with any certificate: `host[:port]` or CIDR. Loopback always is.
     pub insecure_registries: Vec<String>,
-    /// Registries that "foreign" layers are pushed to: `host[:port]` or CIDR.
+    /// Registries that "foreign" layers are pushed to: `host[:port]`.
     pub allow_nondistributable: Vec<String>,
     /// Directories with a directory per registry of certificates and `hosts.toml`.
     pub certs_dirs: Vec<PathBuf>,

@@ -34,6 +34,8 @@ pub(crate) struct Endpoint {
     pub(crate) is_mirror: bool,
     /// From `hosts.toml`; goes to this origin only.
     pub(crate) headers: HeaderMap,
+    /// Token servers elsewhere that may get the registry's credentials.
+    pub(crate) token_hosts: Vec<String>,
     /// The registry that a mirror is asked for, as containerd tells it.
     namespace: Option<String>,
     profile: Arc<Profile>,
@@ -139,6 +141,10 @@ pub(crate) async fn endpoints(shared: &Shared, domain: &str) -> Result<Vec<Arc<E
             )?);
         }
         _ => all.extend(own(shared, domain, &files.material, hosts.map(|h| &h.server)).await?),
+    }
+    for endpoint in &mut all {
+        let named = hosts.iter().flat_map(|hosts| &hosts.token_hosts);
+        endpoint.token_hosts.extend(named.cloned());
     }
     Ok(all.into_iter().map(Arc::new).collect())
 }
@@ -282,6 +288,7 @@ fn endpoint(shared: &Shared, mut base: Url, draft: Draft) -> Result<Endpoint> {
         capabilities: draft.capabilities,
         is_mirror: draft.is_mirror,
         headers: draft.headers,
+        token_hosts: shared.transport.settings.token_hosts.clone(),
         namespace: draft.namespace,
         profile: Arc::new(Profile::new(draft.material.clone(), draft.verify)),
         material: draft.material,
@@ -298,6 +305,10 @@ async fn is_insecure(shared: &Shared, name: &str) -> bool {
     let (host, _) = split_host(name);
     if is_listed(&shared.insecure, name, host.parse().ok()) {
         return true;
+    }
+    // Behind a proxy this machine may know no names at all, and its addresses would not count.
+    if shared.transport.is_proxied(name) {
+        return false;
     }
     let wait = shared.transport.settings.timeouts.connect;
     match timeout(wait, shared.resolver.lookup(host)).await {

@@ -77,6 +77,8 @@ pub(crate) struct Hosts {
     pub(crate) server: Host,
     /// The file says where the registry is.
     pub(crate) is_server_named: bool,
+    /// Token servers elsewhere that may get the registry's credentials. Only we know this key.
+    pub(crate) token_hosts: Vec<String>,
 }
 
 /// Reads the files of registries and remembers them until they change.

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use url::Url;
 
 use crate::Result;
-use crate::origin::{invalid, literal, split_host};
+use crate::origin::{invalid, literal, shown, split_host};
 
-/// The proxies of a client.
-#[derive(Debug, Clone, Default)]
+/// The proxies of a client. Their URLs may hold passwords.
+#[derive(Clone, Default)]
 pub(crate) struct Proxies {
     http: Option<Url>,
     https: Option<Url>,
@@ -33,6 +33,16 @@ enum Exception {
         port: Option<u16>,
         own: bool,
     },
+}
+
+impl std::fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxies")
+            .field("http", &self.http.as_ref().map(shown))
+            .field("https", &self.https.as_ref().map(shown))
+            .field("except", &self.except)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Proxies {
@@ -186,6 +196,8 @@ mod tests {
             let found = proxies.of(&url.parse().unwrap());
             assert_eq!(found.map(|p| p.to_string()).as_deref(), want, "{url}");
         }
+        let secret = Proxies::new("http://u:hush@p", "", "").unwrap();
+        assert!(!format!("{secret:?}").contains("hush"));
         let none = Proxies::new("p", "p", "*").unwrap();
         assert_eq!(none.of(&"https://x.example/".parse().unwrap()), None);
         assert!(Proxies::new("socks5://p", "", "").is_err());

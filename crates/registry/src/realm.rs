@@ -61,7 +61,7 @@ pub(crate) fn check(
             registry,
             &name,
             "it is at another domain, and credentials are not sent there; if this server is \
-             right, add its host to `token-hosts` in the daemon's configuration",
+             right, name its host in `token_hosts` of the registry's hosts.toml",
         ));
     }
     Ok(url)

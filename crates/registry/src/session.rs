@@ -210,13 +210,12 @@ impl Session {
         let realm = challenge.get("realm").ok_or_else(|| Error::Credentials {
             why: "no realm specified for token auth challenge".to_owned(),
         })?;
-        let settings = &self.shared.transport.settings;
         let server = Server {
             realm: realm::check(
                 &self.endpoint.ping(),
                 realm,
                 self.credentials.is_some(),
-                &settings.token_hosts,
+                &self.endpoint.token_hosts,
             )?,
             service: challenge.get("service").unwrap_or_default().to_owned(),
         };
@@ -332,14 +331,13 @@ impl Session {
         let realm = challenge.get("realm").ok_or_else(|| Error::Credentials {
             why: "no realm specified for token auth challenge".to_owned(),
         })?;
-        let settings = &self.shared.transport.settings;
         let with_credentials = self.credentials.is_some();
         let server = Server {
             realm: realm::check(
                 &self.endpoint.ping(),
                 realm,
                 with_credentials,
-                &settings.token_hosts,
+                &self.endpoint.token_hosts,
             )?,
             service: challenge.get("service").unwrap_or_default().to_owned(),
         };

@@ -1,10 +1,11 @@
 //! What an operator sets about registries, with defaults that are safe.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to talk to registries.
-#[derive(Debug, Clone)]
+/// How to talk to registries. Proxies may hold passwords, which are not printed.
+#[derive(Clone)]
 pub struct Settings {
     /// `User-Agent` of every request.
     pub user_agent: String,
@@ -62,6 +63,17 @@ pub struct Limits {
     pub error: usize,
     /// Tags of a repository.
     pub tags: usize,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("mirrors", &self.mirrors)
+            .field("insecure", &self.insecure)
+            .field("certs_dirs", &self.certs_dirs)
+            .field("token_hosts", &self.token_hosts)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
@@ -122,5 +134,20 @@ impl Settings {
             no_proxy: get(["NO_PROXY", "no_proxy"]),
             ..Self::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_proxies_are_not_printed() {
+        let settings = Settings {
+            http_proxy: "http://u:hush@proxy".to_owned(),
+            https_proxy: "http://u:hush@proxy".to_owned(),
+            ..Settings::default()
+        };
+        assert!(!format!("{settings:?}").contains("hush"));
     }
 }

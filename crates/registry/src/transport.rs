@@ -38,6 +38,11 @@ const IDLE_CONNECTIONS: usize = 16;
 /// How long an idle connection is kept.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// What a server may send ahead of the reader in one stream of HTTP/2; each layer is one.
+const STREAM_WINDOW: u32 = 2 << 20;
+/// The same for all streams of a connection together.
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
 /// One request.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -128,6 +133,12 @@ impl Transport {
         })
     }
 
+    /// Tells whether a host (`host[:port]`) is reached through a proxy.
+    pub(crate) fn is_proxied(&self, authority: &str) -> bool {
+        let url = format!("https://{authority}/").parse();
+        url.is_ok_and(|url| self.proxies.of(&url).is_some())
+    }
+
     /// Sends a request and follows where it leads.
     pub(crate) async fn send(&self, trust: &dyn Trust, mut call: Call) -> Result<Answer> {
         call.headers
@@ -185,7 +196,7 @@ impl Transport {
             Err(source) => Err(Error::Request {
                 method: go_method(&call.method),
                 url: shown(&call.url),
-                source: source.resolve(&call.url, &self.resolver),
+                source: source.resolve(&call.url, self.proxies.of(&call.url), &self.resolver),
             }),
         }
     }
@@ -238,7 +249,8 @@ impl Transport {
             .connect_timeout(self.settings.timeouts.connect)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .pool_idle_timeout(IDLE)
-            .http2_adaptive_window(true)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .tcp_nodelay(true)
             .referer(false)
             .dns_resolver(Shared(Arc::clone(&self.resolver)))

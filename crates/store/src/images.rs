@@ -8,6 +8,7 @@ use spec::manifest::Descriptor;
 use spec::{ChainId, Digest, ImageId, Platform, Reference, Resolution, Timestamp};
 use sys::fs::Durability;
 
+use crate::gc::Piece;
 use crate::layout::VERSION;
 use crate::record::{self, ManifestRecord, NameRecord};
 use crate::store::{ImageEntry, NameEntry, State, io};
@@ -322,11 +323,16 @@ impl Store {
     ///
     /// The disk failed.
     pub fn untag(&self, reference: &Reference) -> Result<Option<ImageId>> {
-        let _writer = self.inner.writer();
+        let writer = self.inner.writer();
         let removed = self.remove_name(reference)?;
-        if removed.is_some() {
-            self.sync_dir("names")?;
+        if removed.is_none() {
+            return Ok(None);
         }
+        self.sync_dir("names")?;
+        // The index or manifest that only this name pointed to.
+        let garbage = self.hide_garbage_if(|piece| matches!(piece, Piece::Blob(_)))?;
+        drop(writer);
+        garbage.delete()?;
         Ok(removed)
     }
 

@@ -77,12 +77,18 @@ impl Store {
     ///
     /// The disk failed; damage of a layer is logged and leaves its blob where it is.
     pub fn settle(&self, policy: BlobPolicy, stop: Stop<'_>) -> Result<Settled> {
+        let _one = self.inner.settling();
+        self.settle_all(policy, stop)
+    }
+
+    /// Looks for a recipe at the lowest priority. Records are changed at the usual one: whoever
+    /// waits for a lock that is held must not wait for a thread that is never scheduled.
+    fn find_recipe_slowly(&self, diff: DiffId, form: &FormRecord, stop: Stop<'_>) -> Result<Finding> {
         let run = || {
             if let Err(error) = rustix::process::setpriority_process(None, 19) {
                 tracing::debug!(%error, "layers are settled at the usual priority");
             }
-            let _one = self.inner.settling();
-            self.settle_all(policy, stop)
+            self.find_recipe(diff, form, stop)
         };
         // A thread of its own, because a priority once lowered stays low.
         std::thread::scope(|scope| {
@@ -109,7 +115,7 @@ impl Store {
             if !self.has_layer(&lease, diff) {
                 continue;
             }
-            match self.find_recipe(diff, &form, stop)? {
+            match self.find_recipe_slowly(diff, &form, stop)? {
                 Finding::Stopped => {
                     settled.stopped = true;
                     break;
@@ -135,6 +141,11 @@ impl Store {
                     tracing::error!(layer = %diff, %error, "a layer is damaged: its blob stays");
                     self.note(diff, form.digest, |form| form.tried = GENERATION)?;
                 }
+            }
+            drop(lease);
+            // Its image may have been removed meanwhile, which this lease then outlived.
+            if !self.is_needed(diff) {
+                self.gc()?;
             }
         }
         Ok(settled)

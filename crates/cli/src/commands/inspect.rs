@@ -97,6 +97,11 @@ pub fn networks(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move { inspect(app, &flags, &[Kind::Network]).await })
 }
 
+/// `volume inspect`
+pub fn volumes(app: &App, flags: Parsed) -> Run<'_> {
+    Box::pin(async move { inspect(app, &flags, &[Kind::Volume]).await })
+}
+
 async fn inspect(app: &App, flags: &Parsed, kinds: &[Kind]) -> Result<(), Failure> {
     let format = flags.str("format");
     let template = match format {

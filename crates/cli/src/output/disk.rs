@@ -13,8 +13,6 @@ pub const TABLE: &str =
 pub const IMAGES_TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}";
 /// The columns of containers in `system df -v`.
 pub const CONTAINERS_TABLE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}";
-/// The columns of volumes in `system df -v`.
-pub const VOLUMES_TABLE: &str = "table {{.Name}}\t{{.Links}}\t{{.Size}}";
 /// The columns of the build cache in `system df -v`.
 pub const CACHE_TABLE: &str = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}";
 
@@ -28,16 +26,6 @@ pub const KIND: Kind = Kind {
         ("Reclaimable", "RECLAIMABLE"),
     ],
     type_name: "*formatter.diskUsageImagesContext",
-};
-
-/// Volumes.
-pub const VOLUMES: Kind = Kind {
-    titles: &[
-        ("Name", "VOLUME NAME"),
-        ("Links", "LINKS"),
-        ("Size", "SIZE"),
-    ],
-    type_name: "*formatter.volumeContext",
 };
 
 /// Records of the build cache.
@@ -140,19 +128,6 @@ fn cache(usage: &Value) -> Val {
         size - held,
         false,
     )
-}
-
-/// One volume as a row of `system df -v`.
-#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
-pub fn volume_row(volume: &Value) -> Val {
-    let data = volume.get("UsageData");
-    let links = data.map_or("N/A".to_owned(), |d| int(d, "RefCount").to_string());
-    let size = data.map_or("N/A".to_owned(), |d| human_size(int(d, "Size") as f64));
-    VOLUMES.row(vec![
-        ("Name", text(volume, "Name").into()),
-        ("Links", links.into()),
-        ("Size", size.into()),
-    ])
 }
 
 #[cfg(test)]

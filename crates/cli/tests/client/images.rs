@@ -219,3 +219,16 @@ fn a_prune_plan_is_asked_of_our_daemon_alone() {
         daemon.asked()[1].path
     );
 }
+
+#[test]
+fn a_wrong_log_level_is_told_before_anything_is_done() {
+    let daemon = Daemon::play(|_, _| Answer::ok("[]"));
+    let home = Home::new("");
+    let ended = home.run(&daemon, &["--log-level", "loud", "images"]);
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (1, "Unable to parse logging level: loud\n")
+    );
+    assert!(daemon.asked().is_empty());
+    assert_eq!(home.run(&daemon, &["-l", "WARN", "images"]).code, 0);
+}

@@ -6,6 +6,7 @@
 mod archives;
 mod credentials;
 mod images;
+mod manifests;
 mod played;
 
 use std::io::Write;

@@ -1,7 +1,8 @@
-//! A daemon that is played: answers by rule, and remembers what it was asked.
+//! A daemon or a registry that is played: answers by rule, and remembers what it was asked.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 
 /// One request.
@@ -29,6 +30,9 @@ impl Asked {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
+    pub(crate) media_type: String,
+    /// Further lines of the head.
+    pub(crate) head: String,
     /// Whether the connection ends in the middle of the body.
     pub(crate) cut: bool,
 }
@@ -42,6 +46,8 @@ impl Answer {
         Self {
             status,
             body: body.to_owned(),
+            media_type: "application/json".to_owned(),
+            head: String::new(),
             cut: false,
         }
     }
@@ -69,7 +75,8 @@ impl Daemon {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, rule, log) = (stream.unwrap(), Arc::clone(&rule), Arc::clone(&log));
-                std::thread::spawn(move || serve(stream, &*rule, &log));
+                let reader = stream.try_clone().unwrap();
+                std::thread::spawn(move || serve(reader, stream, &*rule, &log));
             }
         });
         Self { dir, asked }
@@ -84,9 +91,36 @@ impl Daemon {
     }
 }
 
-fn serve(stream: UnixStream, rule: &Rule, log: &Mutex<Vec<Asked>>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut writer = stream;
+/// A registry on a port of its own; its thread ends with the test program.
+pub(crate) struct Registry {
+    /// `127.0.0.1:port`
+    pub(crate) host: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Registry {
+    pub(crate) fn play(rule: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let (rule, log): (Arc<Rule>, _) = (Arc::new(rule), Arc::clone(&asked));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, rule, log) = (stream.unwrap(), Arc::clone(&rule), Arc::clone(&log));
+                let reader = stream.try_clone().unwrap();
+                std::thread::spawn(move || serve(reader, stream, &*rule, &log));
+            }
+        });
+        Self { host, asked }
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn serve(reader: impl Read, mut writer: impl Write, rule: &Rule, log: &Mutex<Vec<Asked>>) {
+    let mut reader = BufReader::new(reader);
     while let Some(asked) = read(&mut reader) {
         if asked.path == "/_ping" {
             let pong = "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nOstype: linux\r\nContent-Length: 0\r\n\r\n";
@@ -101,11 +135,16 @@ fn serve(stream: UnixStream, rule: &Rule, log: &Mutex<Vec<Asked>>) {
         let answer = rule(&asked, before);
         let length = answer.body.len() + usize::from(answer.cut);
         let head = format!(
-            "HTTP/1.1 {} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n",
-            answer.status
+            "HTTP/1.1 {} X\r\nContent-Type: {}\r\n{}Content-Length: {length}\r\n\r\n",
+            answer.status, answer.media_type, answer.head
         );
+        let body = if asked.method == "HEAD" {
+            ""
+        } else {
+            &answer.body
+        };
         // The program may have seen enough.
-        let _ = writer.write_all((head + &answer.body).as_bytes());
+        let _ = writer.write_all((head + body).as_bytes());
         if answer.cut {
             return;
         }
@@ -119,7 +158,7 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
     }
     let mut words = line.split_whitespace();
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let path = match path.strip_prefix("/v") {
+    let path = match path.strip_prefix("/v1.") {
         Some(rest) => rest[rest.find('/')?..].to_owned(),
         None => path,
     };

@@ -27,6 +27,9 @@ pub(super) trait Flavour: Debug + Send + 'static {
     /// Whether stale bytes behind the end of the input are looked at, and blocks end early when
     /// they compress well.
     const GNU: bool;
+    /// Whether, of those, the first two are zero.
+    const ZERO_AT_END: bool = true;
+    const HASH_BITS: u32 = 15;
 }
 
 /// zlib with its default memory level.
@@ -36,6 +39,27 @@ pub(super) struct Zlib;
 /// GNU gzip.
 #[derive(Debug)]
 pub(super) struct Gnu;
+
+/// busybox with `GZIP_FAST` 0, its default.
+#[derive(Debug)]
+pub(super) struct SmallBusybox;
+
+/// busybox with `GZIP_FAST` 2.
+#[derive(Debug)]
+pub(super) struct BigBusybox;
+
+impl Flavour for SmallBusybox {
+    const TOKENS: usize = (1 << 13) - 1;
+    const GNU: bool = true;
+    const ZERO_AT_END: bool = false;
+    const HASH_BITS: u32 = 13;
+}
+
+impl Flavour for BigBusybox {
+    const TOKENS: usize = (1 << 15) - 1;
+    const GNU: bool = true;
+    const ZERO_AT_END: bool = false;
+}
 
 impl Flavour for Zlib {
     const TOKENS: usize = (1 << 14) - 1;
@@ -174,7 +198,9 @@ impl<F: Flavour> Matcher<F> {
             if self.start >= WINDOW + MAX_DISTANCE {
                 self.slide();
             }
-            self.window[self.end..self.end + MIN_MATCH - 1].fill(0);
+            if F::ZERO_AT_END {
+                self.window[self.end..self.end + MIN_MATCH - 1].fill(0);
+            }
         }
         self.run(Flush::All, out);
         if self.byte_waits {
@@ -232,7 +258,7 @@ impl<F: Flavour> Matcher<F> {
     fn insert(&mut self, index: usize) -> usize {
         let bytes = u32_at(&*self.window, index % SPAN);
         let hash = (bytes & 0xff) << 10 ^ (bytes >> 8 & 0xff) << 5 ^ (bytes >> 16 & 0xff);
-        let head = &mut self.heads[hash as usize % HASH_SIZE];
+        let head = &mut self.heads[hash as usize % (1 << F::HASH_BITS) % HASH_SIZE];
         let last = *head;
         self.links[index % WINDOW] = last;
         *head = index as u16;

@@ -7,13 +7,18 @@ use std::io::{self, Write};
 
 use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Chunks that wait for a slow client.
 const QUEUE: usize = 8;
 /// Bytes of a chunk.
 const CHUNK: usize = 128 * 1024;
+/// Archives that are made at once, far below the runtime's threads; more wait.
+const AT_ONCE: usize = 64;
+
+/// Places of the threads, each of which lives as long as its client reads.
+static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// The bytes of an archive that is being made.
 #[derive(Debug)]
@@ -40,8 +45,6 @@ struct ArchiveWriter {
 }
 
 /// Runs a job that writes an archive on a thread of its own; the stream ends with the job's error.
-///
-/// The thread lives as long as the client reads, so it is none of the bounded ones.
 pub(crate) fn produce<F>(job: F) -> ArchiveStream
 where
     F: FnOnce(&mut (dyn Write + Send)) -> crate::Result<()> + Send + 'static,
@@ -55,9 +58,15 @@ where
     F: FnOnce(&mut (dyn Write + Send)) -> crate::Result<()> + Send + 'static,
 {
     let (mut writer, stream) = archive(cancel);
-    tokio::task::spawn_blocking(move || {
+    let run = move || {
         let result = job(&mut writer);
         writer.finish(result);
+    };
+    tokio::spawn(async move {
+        let _place = PLACES.acquire().await;
+        if let Err(error) = tokio::task::spawn_blocking(run).await {
+            tracing::error!(%error, "an archive was not made to its end");
+        }
     });
     stream
 }

@@ -62,7 +62,7 @@ pub(super) async fn commit(images: &Images, request: CommitRequest) -> Result<Im
     Ok(id)
 }
 
-/// Events in Docker's order: the name first, then the container's.
+/// Events in Docker's order: the image, its name, then the container.
 fn tell(
     images: &Images,
     container: &Container,
@@ -70,6 +70,7 @@ fn tell(
     id: ImageId,
     name: Option<&Reference>,
 ) {
+    images.emit(id, "create", &id.to_string());
     if let Some(name) = name {
         images.emit(id, "tag", &name.familiar());
     }

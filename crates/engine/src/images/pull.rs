@@ -207,7 +207,10 @@ impl Pull<'_> {
         let layers = stack(&found.manifest, &config)?;
         let id = ImageId::new(found.manifest.config.digest);
         let before = self.hub.store().image_of(reference);
-        let arrived = if self.hub.store().image(id).is_some() {
+        // Held by the lease, so that nobody removes them before the image has its names.
+        let has = |(_, diff): &(Descriptor, DiffId)| self.hub.store().has_layer(&lease, *diff);
+        let is_here = layers.iter().all(has) && self.hub.store().image(id).is_some();
+        let arrived = if is_here {
             layers::Arrived::default()
         } else {
             let fetch = layers::Layers {

@@ -1,6 +1,6 @@
 //! Images from archives: the bytes come from a client, the work is done on a blocking thread.
 
-use spec::{ImageId, Reference};
+use spec::ImageId;
 use store::{ImportOptions, LoadOptions, SaveOptions};
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
@@ -46,18 +46,17 @@ where
         };
         Ok(store.load(&lease, &mut source, &options, &report)?)
     };
-    let loaded = shared.blocking.heavy(job).await?;
+    let loaded = shared.blocking.client(job).await?;
     images.hub.upkeep.settle_soon();
     for id in loaded.companions {
         images.emit(id, "load", &id.to_string());
     }
     for image in loaded.images {
+        images.emit(image.id, "load", &image.id.to_string());
         for name in &image.references {
-            images.emit(image.id, "load", &name.familiar());
             let _left = progress.send(LoadProgress::Loaded(name.familiar())).await;
         }
         if image.references.is_empty() {
-            images.emit(image.id, "load", &image.id.to_string());
             let _left = progress.send(LoadProgress::LoadedId(image.id)).await;
         }
     }
@@ -91,11 +90,11 @@ where
         let lease = store.lease("import");
         Ok(store.import(&lease, &mut source, &import, &|_| {})?)
     };
-    let id = shared.blocking.heavy(job).await?;
-    let text = name
-        .as_ref()
-        .map_or_else(|| id.to_string(), Reference::familiar);
-    images.emit(id, "import", &text);
+    let id = shared.blocking.client(job).await?;
+    if let Some(name) = &name {
+        images.emit(id, "tag", &name.familiar());
+    }
+    images.emit(id, "import", &id.to_string());
     Ok(id)
 }
 

@@ -47,10 +47,12 @@ pub(crate) fn read(name: &str, directory: &Path, text: &str) -> Result<Hosts> {
         }
         Some(_) => return Err(bad("`host` must be a table".to_owned())),
     }
+    let token_hosts = texts(&table, "token_hosts").map_err(bad)?;
     Ok(Hosts {
         hosts,
         server,
         is_server_named,
+        token_hosts: token_hosts.into_iter().map(str::to_owned).collect(),
     })
 }
 
@@ -83,7 +85,7 @@ fn host(url: &str, settings: &Table, directory: &Path) -> std::result::Result<Ho
         );
     }
     let mut material = Material::default();
-    for path in paths(settings, "ca")? {
+    for path in texts(settings, "ca")? {
         let path = directory.join(path);
         let pem = bytes(&path).map_err(|error| error.to_string())?;
         material
@@ -131,11 +133,11 @@ fn flag(settings: &Table, name: &str) -> std::result::Result<bool, String> {
     }
 }
 
-fn paths<'t>(settings: &'t Table, name: &str) -> std::result::Result<Vec<&'t str>, String> {
+fn texts<'t>(settings: &'t Table, name: &str) -> std::result::Result<Vec<&'t str>, String> {
     let text = |value: &'t Value| {
         value
             .as_str()
-            .ok_or_else(|| format!("`{name}` must be a path or a list of paths"))
+            .ok_or_else(|| format!("`{name}` must be a text or a list of texts"))
     };
     match settings.get(name) {
         None => Ok(Vec::new()),
@@ -192,7 +194,7 @@ fn headers(settings: &Table) -> std::result::Result<HeaderMap, String> {
         Some(_) => return Err("`header` must be a table".to_owned()),
     };
     for name in table.keys() {
-        for value in paths(table, name)? {
+        for value in texts(table, name)? {
             let (name, value) = header(name, value).map_err(|error| error.to_string())?;
             headers.append(name, value);
         }

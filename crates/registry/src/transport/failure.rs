@@ -19,10 +19,24 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn resolve(self, url: &Url, resolver: &Resolver) -> TransportError {
-        match self {
-            Self::Other(error) => error,
-            Self::Library(error) => describe(&error, url, resolver),
+    pub(super) fn resolve(
+        self,
+        url: &Url,
+        proxy: Option<Url>,
+        resolver: &Resolver,
+    ) -> TransportError {
+        let error = match self {
+            Self::Other(error) => return error,
+            Self::Library(error) => error,
+        };
+        let Some(proxy) = proxy else {
+            return describe(&error, url, resolver);
+        };
+        match describe(&error, &proxy, resolver) {
+            TransportError::Connect { text } => TransportError::Connect {
+                text: format!("proxyconnect tcp: {text}"),
+            },
+            other => other,
         }
     }
 }

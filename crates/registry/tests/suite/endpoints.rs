@@ -305,6 +305,11 @@ async fn a_proxy_is_used_and_told_nothing_more_than_it_needs() {
     let proxy = Fake::start(move |seen| {
         seen_by_proxy.store(true, Ordering::SeqCst);
         assert_eq!(seen.header("host"), Some("reg.example:5000"));
+        // user:hush
+        assert_eq!(
+            seen.header("proxy-authorization"),
+            Some("Basic dXNlcjpodXNo")
+        );
         manifest_reply(seen, &manifest())
     })
     .await;
@@ -314,7 +319,7 @@ async fn a_proxy_is_used_and_told_nothing_more_than_it_needs() {
         "reg.example:5000",
         "server = \"http://reg.example:5000\"",
     );
-    let (certs, address) = (dir.path().to_owned(), proxy.host());
+    let (certs, address) = (dir.path().to_owned(), format!("user:hush@{}", proxy.host()));
     let registry = client(move |settings| {
         settings.certs_dirs = vec![certs];
         settings.http_proxy = address;
@@ -323,4 +328,18 @@ async fn a_proxy_is_used_and_told_nothing_more_than_it_needs() {
     let repository = registry.repository(&named("reg.example:5000"), None);
     repository.resolve(&tag()).await.unwrap();
     assert!(used.load(Ordering::SeqCst));
+    drop(proxy);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let registry = client(move |settings| settings.https_proxy = address.to_string());
+    let repository = registry.repository(&named("reg.invalid"), None);
+    let error = repository.resolve(&tag()).await.unwrap_err();
+    assert_eq!(
+        text(&error),
+        format!(
+            "Get \"https://reg.invalid/v2/\": proxyconnect tcp: dial tcp {address}: connect: \
+             connection refused"
+        )
+    );
 }

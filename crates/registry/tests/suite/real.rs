@@ -45,7 +45,9 @@ impl Server {
         );
         let path = dir.path().join("config.yml");
         std::fs::write(&path, config).unwrap();
-        let child = Command::new("docker-registry")
+        // `cargo xtask` names one that it unpacked, where the machine has none.
+        let program = std::env::var_os("CORTEN_E2E_REGISTRY");
+        let child = Command::new(program.unwrap_or_else(|| "docker-registry".into()))
             .arg("serve")
             .arg(&path)
             .stdout(Stdio::null())

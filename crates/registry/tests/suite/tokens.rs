@@ -185,16 +185,26 @@ async fn a_token_server_elsewhere_gets_nothing() {
         .unwrap_err();
     let said = text(&error);
     assert!(
-        said.contains(&realm) && said.contains("token-hosts"),
+        said.contains(&realm) && said.contains("token_hosts"),
         "{said}"
     );
     assert!(!said.contains("hush"));
     assert_eq!(given.load(Ordering::SeqCst), 0);
-    // The operator may name it.
+    // The operator may name it, for all registries or for one.
     let host = server.other_host();
-    let client = client(move |settings| settings.token_hosts.push(host));
-    let repository = client.repository(&registry.name(), Some(auth));
+    let named = client(move |settings| settings.token_hosts.push(host));
+    let repository = named.repository(&registry.name(), Some(auth.clone()));
     repository.resolve(&tag()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join(registry.host());
+    std::fs::create_dir(&below).unwrap();
+    let text = format!("token_hosts = [\"{}\"]", server.other_host());
+    std::fs::write(below.join("hosts.toml"), text).unwrap();
+    let certs = dir.path().to_owned();
+    let named = client(move |settings| settings.certs_dirs = vec![certs]);
+    let repository = named.repository(&registry.name(), Some(auth));
+    repository.resolve(&tag()).await.unwrap();
+    assert_eq!(given.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

@@ -217,6 +217,7 @@ impl Container {
             kind: kind.to_owned(),
             source: kind.into(),
             options: options.iter().map(|&o| o.to_owned()).collect(),
+            ..oci::Mount::default()
         };
         let mut spec = oci::Spec {
             oci_version: oci::VERSION.to_owned(),

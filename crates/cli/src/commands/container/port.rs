@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::exit::Failure;
 use crate::flags::Parsed;
 use crate::output::container::join;
-use crate::output::text;
+use crate::output::{natural, text};
 use crate::tree::Run;
 
 /// `port`
@@ -70,24 +70,6 @@ fn all(ports: &Value) -> String {
     }
     lines.sort_by_key(|line| natural(line));
     lines.concat()
-}
-
-// Numbers in a text sort by their value.
-fn natural(text: &str) -> Vec<(String, u64)> {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits_at = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let (word, after) = rest.split_at(digits_at);
-        let end = after
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(after.len());
-        out.push((word.to_owned(), after[..end].parse().unwrap_or(0)));
-        rest = &after[end..];
-    }
-    out
 }
 
 #[cfg(test)]

@@ -31,16 +31,10 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
     })
 }
 
-// Tells what a prune would do. Only a daemon that names itself as ours is asked: another one would
-// pass over the word and remove the images.
+// Tells what a prune would do.
 #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
 async fn plan(app: &App, flags: &Parsed, all: bool) -> Result<(), Failure> {
-    let version = app.client.json(Request::get("/version")).await?;
-    if !is_ours(&version) {
-        return Err(Failure::new(
-            "--dry-run: the daemon is not Corten's and cannot tell what it would remove",
-        ));
-    }
+    prune::require_own_daemon(app).await?;
     let filters = prune::with_config(app, filters(flags));
     let query = with_filters(all, filters).with("dry-run", "1");
     let answer = ask(app, &query).await?;
@@ -52,18 +46,6 @@ async fn plan(app: &App, flags: &Parsed, all: bool) -> Result<(), Failure> {
         "Total space that would be reclaimed: {}",
         human_size(prune::space(&answer) as f64)
     ))
-}
-
-fn is_ours(version: &Value) -> bool {
-    let is_corten = |name: &str| name.to_lowercase().contains("corten");
-    let components = list(version, "Components").iter();
-    components
-        .map(|component| text(component, "Name"))
-        .chain([version
-            .pointer("/Platform/Name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()])
-        .any(is_corten)
 }
 
 fn with_filters(all: bool, mut filters: Map<String, Value>) -> Query {
@@ -114,18 +96,6 @@ fn told(answer: &Value, title: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn only_our_daemon_is_asked_for_a_plan() {
-        assert!(is_ours(&json!({"Platform": {"Name": "Corten"}})));
-        assert!(is_ours(
-            &json!({"Components": [{"Name": "Engine"}, {"Name": "corten-runtime"}]})
-        ));
-        assert!(!is_ours(
-            &json!({"Platform": {"Name": "Docker Engine - Community"},
-            "Components": [{"Name": "Engine"}, {"Name": "runc"}]})
-        ));
-    }
 
     #[test]
     fn what_was_removed() {

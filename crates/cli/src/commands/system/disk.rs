@@ -8,10 +8,9 @@ use crate::app::App;
 use crate::exit::Failure;
 use crate::flags::Parsed;
 use crate::output::disk::{
-    CACHE, CACHE_TABLE, CONTAINERS_TABLE, IMAGES_TABLE, KIND, TABLE, VOLUMES, VOLUMES_TABLE, rows,
-    volume_row,
+    CACHE, CACHE_TABLE, CONTAINERS_TABLE, IMAGES_TABLE, KIND, TABLE, rows,
 };
-use crate::output::{container, image, int, list, render};
+use crate::output::{container, image, int, list, render, volume};
 use crate::template::{Template, Val};
 use crate::tree::Run;
 use crate::units::human_size;
@@ -63,7 +62,7 @@ fn things(usage: &Value, trunc: bool) -> Things {
     Things {
         images: images.collect(),
         containers: containers.collect(),
-        volumes: list(usage, "Volumes").iter().map(volume_row).collect(),
+        volumes: list(usage, "Volumes").iter().map(volume::row).collect(),
     }
 }
 
@@ -74,7 +73,7 @@ fn verbose(usage: &Value) -> Result<String, Failure> {
         "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {}\n\n{}",
         render(&image::KIND, IMAGES_TABLE, &all.images)?,
         render(&container::KIND, CONTAINERS_TABLE, &all.containers)?,
-        render(&VOLUMES, VOLUMES_TABLE, &all.volumes)?,
+        render(&volume::KIND, volume::USAGE_TABLE, &all.volumes)?,
         human_size(int(usage, "BuilderSize") as f64),
         render(&CACHE, CACHE_TABLE, &[])?,
     ))
