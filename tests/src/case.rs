@@ -227,7 +227,31 @@ impl Case {
                 left.extend(audit::settled(|| audit::of_container(daemon, id)));
             }
         }
+        left.extend(self.remove_volumes());
         left.extend(self.remove_images());
+        left
+    }
+
+    /// Removes the volumes with a name of this test; returns what is left of them.
+    fn remove_volumes(&self) -> Vec<String> {
+        let filter = format!("%7B%22name%22%3A%5B%22{}%22%5D%7D", self.prefix);
+        let path = format!("/volumes?filters={filter}");
+        let Ok(list) = http::request(self.target.socket(), "GET", &path, None) else {
+            return Vec::new();
+        };
+        let list = list.json();
+        let mut left = Vec::new();
+        for volume in list["Volumes"].as_array().into_iter().flatten() {
+            let name = volume["Name"].as_str().unwrap_or_default();
+            // A protected one would stay; another engine knows no protection.
+            let path = format!("/volumes/{name}/unprotect");
+            let _ = http::request(self.target.socket(), "POST", &path, None);
+            match http::request(self.target.socket(), "DELETE", &format!("/volumes/{name}"), None) {
+                Ok(answer) if matches!(answer.status, 204 | 404) => {}
+                Ok(answer) => left.push(format!("volume {name}: {}", answer.text())),
+                Err(error) => left.push(format!("volume {name}: {error}")),
+            }
+        }
         left
     }
 

@@ -12,6 +12,8 @@ pub enum Kind {
     CharDevice(u32, u32),
     Directory,
     Fifo,
+    /// Records about the next entry.
+    Extended,
 }
 
 /// An archive being written.
@@ -57,6 +59,7 @@ impl Tarball {
             Kind::CharDevice(..) => b'3',
             Kind::Directory => b'5',
             Kind::Fifo => b'6',
+            Kind::Extended => b'x',
         };
         put(&mut header[157..257], link.as_bytes());
         put(&mut header[257..265], b"ustar\x0000");

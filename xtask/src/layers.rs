@@ -16,9 +16,17 @@ const EDGES: &[(&str, &[&str])] = &[
     ("runtime", &["spec", "sys"]),
     ("shim", &["spec", "sys", "runtime"]),
     ("deflate", &[]),
-    ("store", &["deflate", "spec", "sys"]),
+    ("bound", &["spec", "sys"]),
+    ("store", &["bound", "deflate", "spec", "sys"]),
+    ("registry", &["spec"]),
+    ("volume", &["bound", "spec", "sys"]),
     ("network", &["spec", "sys"]),
-    ("engine", &["spec", "sys", "store", "network", "shim"]),
+    (
+        "engine",
+        &[
+            "bound", "deflate", "network", "registry", "shim", "spec", "store", "sys", "volume",
+        ],
+    ),
     ("api", &["spec"]),
     ("daemon", &["spec", "sys", "api", "engine"]),
     ("cli", &["spec", "api", "registry"]),
@@ -32,24 +40,30 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
-            "spec", "sys", "runtime", "shim", "store", "network", "tests", "xtask",
+            "spec", "sys", "runtime", "shim", "deflate", "bound", "store", "volume", "network", "tests",
+            "xtask",
         ],
     ),
     (
         "hyper",
         &[
-            "spec", "sys", "runtime", "shim", "store", "network", "engine", "xtask",
+            "spec", "sys", "runtime", "shim", "deflate", "bound", "store", "volume", "network", "engine",
+            "xtask",
         ],
     ),
     (
         "libc",
         &[
-            "spec", "runtime", "shim", "store", "network", "engine", "api", "daemon", "cli",
+            "spec", "runtime", "shim", "deflate", "bound", "store", "volume", "registry", "network",
+            "engine", "api", "daemon", "cli",
         ],
     ),
     (
         "anyhow",
-        &["spec", "sys", "shim", "store", "network", "engine", "api"],
+        &[
+            "spec", "sys", "shim", "deflate", "bound", "store", "volume", "registry", "network",
+            "engine", "api",
+        ],
     ),
 ];
 

@@ -10,7 +10,7 @@ mod progress;
 mod unpack;
 
 pub use pack::{Source, pack};
-pub use path::{base, directory_meant, keep_ending, rebased, split};
+pub use path::{rebased, split};
 pub use plan::{Place, Placed, Rename, absolute, place, source, target};
 pub use progress::Progress;
 pub use unpack::unpack;

@@ -15,6 +15,9 @@ const EXPERIMENTAL: &str = " is an experimental feature.
 /// The usage line of a command, such as `docker run [OPTIONS] IMAGE [COMMAND] [ARG...]`.
 pub fn use_line(path: &str, command: &Command) -> String {
     let arguments = command.usage.split_once(' ').map_or("", |(_, rest)| rest);
+    // A second line of it names the program again.
+    let program = path.split(' ').next().unwrap_or_default();
+    let arguments = arguments.replace("\n\tdocker ", &format!("\n\t{program} "));
     format!("{path} {arguments}").trim_end().to_owned()
 }
 

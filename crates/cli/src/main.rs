@@ -10,6 +10,7 @@ mod base64;
 mod clock;
 mod commands;
 mod config;
+mod copy;
 mod exit;
 mod flags;
 mod help;

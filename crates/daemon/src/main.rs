@@ -9,7 +9,15 @@ use daemon::flags::{self, Values};
 use daemon::logging;
 use daemon::settings::{Name, Settings};
 
+/// A pull allocates much for a moment: with an arena per thread most of it would stay.
+const HEAP: sys::signal::Heap = sys::signal::Heap {
+    arenas: 2,
+    large_block: 128 * 1024,
+    slack: 1024 * 1024,
+};
+
 fn main() -> ExitCode {
+    sys::signal::lean_heap(HEAP);
     let mut args = std::env::args();
     let name = Name::of(&args.next().unwrap_or_default());
     let args: Vec<String> = args.collect();

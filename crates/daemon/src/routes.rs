@@ -104,12 +104,14 @@ routes! {
 
     GET "/volumes" Done => volumes::list;
     POST "/volumes/prune" Done => volumes::prune;
-    POST "/volumes/create" Partial("driver local") => volumes::create;
+    POST "/volumes/create" Partial("drivers local and those of v1 plugins") => volumes::create;
     GET "/volumes/{name}" Done => volumes::inspect;
     PUT "/volumes/{name}" Refused => volumes::update;
     DELETE "/volumes/{name}" Done => volumes::remove;
     POST "/volumes/{name}/rename" Done => volumes::rename;
     POST "/volumes/{name}/clone" Done => volumes::duplicate;
+    GET "/volumes/{name}/export" Done => volumes::export;
+    POST "/volumes/{name}/import" Done => volumes::import;
     POST "/volumes/{name}/protect" Done => volumes::protect;
     POST "/volumes/{name}/unprotect" Done => volumes::unprotect;
 

@@ -3,7 +3,8 @@
 //! Kernel calls of the network and short file work go through [`Blocking::quick`]; walking of trees
 //! through [`Blocking::heavy`], which lets only a few run at once so that they never take all
 //! threads. Jobs whose speed is that of a client (archives in and out) have a door of their own,
-//! [`Blocking::client`]: however slow clients are, only others like them wait.
+//! [`Blocking::client`]: however slow clients are, only others like them wait. So have those that
+//! may wait for a volume plugin, [`Blocking::plugin`].
 
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ const QUICK: usize = 16;
 const HEAVY: usize = 4;
 /// Jobs at once that wait for a client.
 const CLIENT: usize = 64;
+/// Jobs at once that may wait for a volume plugin.
+const PLUGIN: usize = 64;
 
 /// The doors; cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,6 +28,7 @@ pub(crate) struct Blocking {
     quick: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
     client: Arc<Semaphore>,
+    plugin: Arc<Semaphore>,
 }
 
 impl Blocking {
@@ -34,6 +38,7 @@ impl Blocking {
             quick: Arc::new(Semaphore::new(QUICK)),
             heavy: Arc::new(Semaphore::new(HEAVY)),
             client: Arc::new(Semaphore::new(CLIENT)),
+            plugin: Arc::new(Semaphore::new(PLUGIN)),
         }
     }
 
@@ -53,6 +58,35 @@ impl Blocking {
         F: FnOnce() -> Result<T> + Send + 'static,
     {
         through(&self.client, job).await
+    }
+
+    /// Runs a job that may wait for a volume plugin, which may hang for minutes.
+    pub(crate) async fn plugin<T, F>(&self, job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        through(&self.plugin, job).await
+    }
+
+    /// Runs a short job, or one that may wait for a volume plugin.
+    pub(crate) async fn quick_or_plugin<T, F>(&self, asks_plugins: bool, job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        let door = if asks_plugins { &self.plugin } else { &self.quick };
+        through(door, job).await
+    }
+
+    /// Runs a job of any length, or one that may wait for a volume plugin.
+    pub(crate) async fn heavy_or_plugin<T, F>(&self, asks_plugins: bool, job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        let door = if asks_plugins { &self.plugin } else { &self.heavy };
+        through(door, job).await
     }
 
     /// Runs a job of any length.

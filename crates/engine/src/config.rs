@@ -63,6 +63,8 @@ pub struct EngineConfig {
     pub version: String,
     /// Commit the product was built from.
     pub commit: String,
+    /// Directories with sockets and spec files of volume plugins, in order.
+    pub volume_plugin_dirs: Vec<PathBuf>,
     /// Registries and collection as the engine is opened; later changes go through
     /// [`crate::images::Images::reload`].
     pub images: ImagesConfig,
@@ -201,6 +203,9 @@ impl EngineConfig {
             stop_timeout: 10,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: String::new(),
+            volume_plugin_dirs: ["/run/docker/plugins", "/etc/docker/plugins", "/usr/lib/docker/plugins"]
+                .map(PathBuf::from)
+                .to_vec(),
             images: ImagesConfig::default(),
             debug: false,
             experimental: false,

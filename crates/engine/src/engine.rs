@@ -186,7 +186,11 @@ fn open_layers(config: &EngineConfig) -> Result<Opened> {
     for problem in store.problems() {
         tracing::error!(path = %problem.path.display(), problem = problem.what, "the store is damaged");
     }
-    let volumes = volume::Volumes::open(&config.data_root.join("volumes"))?;
+    let plugins = volume::PluginSettings {
+        dirs: config.volume_plugin_dirs.clone(),
+        ..volume::PluginSettings::default()
+    };
+    let volumes = volume::Volumes::open_with(&config.data_root.join("volumes"), plugins)?;
     for problem in volumes.problems() {
         tracing::error!(path = %problem.path.display(), problem = problem.what, "a volume is damaged");
     }

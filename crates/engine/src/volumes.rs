@@ -1,13 +1,20 @@
 //! Volumes: what there is, who uses it, and what nobody does.
 
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::fd::AsFd;
 
-use spec::{ContainerId, ErrorKind};
+use spec::ContainerId;
+use store::copy::{self, CopyPath, Extract};
+use sys::root::{GuestPath, Root};
+use tokio::io::AsyncRead;
+use tokio_util::io::SyncIoBridge;
 pub use volume::Volume;
-use volume::{NewVolume, VolumeName};
+use volume::{Hold, NewVolume, VolumeName};
 
-use crate::containers::{Containers, Pruned};
+use crate::containers::{Containers, Pruned, Shared};
 use crate::events::Events;
+use crate::images::archive::{ArchiveStream, produce};
 use crate::mounts::Point;
 use crate::{Error, Filters, Result};
 
@@ -50,12 +57,12 @@ impl Volumes {
         Self { containers }
     }
 
-    /// Volumes that match, by name.
+    /// Volumes that match, by name, and what plugins failed to tell.
     ///
     /// # Errors
     ///
     /// An unknown filter.
-    pub fn list(&self, filters: &Filters) -> Result<Vec<Volume>> {
+    pub async fn list(&self, filters: &Filters) -> Result<(Vec<Volume>, Vec<String>)> {
         filters.only(&LIST)?;
         let dangling = filters.boolean("dangling")?;
         let shared = self.containers.shared();
@@ -67,16 +74,27 @@ impl Volumes {
                     wanted == shared.volume_users(&volume.name, None).is_empty()
                 })
         };
-        Ok(shared.volumes.list().into_iter().filter(matches).collect())
+        let volumes = shared.volumes.clone();
+        let listed = shared.blocking.plugin(move || Ok(volumes.list_all()));
+        let (all, warnings) = listed.await?;
+        Ok((all.into_iter().filter(matches).collect(), warnings))
     }
 
     /// One volume.
     ///
     /// # Errors
     ///
-    /// There is none of this name.
-    pub fn inspect(&self, name: &str) -> Result<Volume> {
-        Ok(self.containers.shared().volumes.get(name)?)
+    /// There is none of this name, or its plugin failed.
+    pub async fn inspect(&self, name: &str) -> Result<Volume> {
+        let shared = self.containers.shared();
+        match shared.volumes.get(name) {
+            Ok(volume) if volume.driver == volume::LOCAL => Ok(volume),
+            _ => {
+                let (volumes, name) = (shared.volumes.clone(), name.to_owned());
+                let job = move || Ok(volumes.inspect(&name)?);
+                shared.blocking.plugin(job).await
+            }
+        }
     }
 
     /// Makes a volume, or finds the one of this name.
@@ -85,38 +103,50 @@ impl Volumes {
     ///
     /// A name, driver or option that cannot be, in Docker's words.
     pub async fn create(&self, request: CreateVolume) -> Result<Volume> {
-        check_driver(&request.driver)?;
+        Ok(self.make(request).await?.0)
+    }
+
+    /// Makes or finds a volume; tells whether it was made, and keeps it from being removed.
+    async fn make(&self, request: CreateVolume) -> Result<(Volume, bool, Hold)> {
+        let shared = self.containers.shared();
+        let asks_plugins = shared
+            .volumes
+            .may_ask_plugins(&request.name, &request.driver);
         let wanted = NewVolume {
             name: match request.name.as_str() {
                 "" => None,
                 text => Some(name(text)?),
             },
+            driver: request.driver,
             labels: request.labels,
             options: request.options,
         };
-        let shared = self.containers.shared();
         let volumes = shared.volumes.clone();
         let created = shared
             .blocking
-            .heavy(move || Ok(volumes.create(wanted)?))
+            .heavy_or_plugin(asks_plugins, move || Ok(volumes.create(wanted)?))
             .await?;
         if created.is_new {
             emit(&shared.events, &created.volume, "create");
         }
-        Ok(created.volume)
+        Ok((created.volume, created.is_new, created.hold))
     }
 
-    /// Removes a volume; with force a missing one is no error.
+    /// Removes a volume; with force a missing one is no error, nor is one whose plugin is missing.
     ///
     /// # Errors
     ///
-    /// Containers use it, or it is protected.
+    /// Containers use it, it is protected, or its plugin refuses.
     pub async fn remove(&self, name: &str, force: bool) -> Result<()> {
         let shared = std::sync::Arc::clone(self.containers.shared());
+        let asks_plugins = shared.volumes.may_ask_plugins(name, "");
         let wanted = name.to_owned();
         let job = move || {
             let users = |name: &VolumeName| shared.volume_users(name, None);
-            let removed = shared.volumes.remove(&wanted, &users);
+            let removed = match force {
+                true => shared.volumes.remove_forced(&wanted, &users),
+                false => shared.volumes.remove(&wanted, &users),
+            };
             match removed {
                 Ok(volume) => emit(&shared.events, &volume, "destroy"),
                 Err(volume::Error::NoSuchVolume { .. }) if force => {}
@@ -124,7 +154,8 @@ impl Volumes {
             }
             Ok(())
         };
-        self.containers.shared().blocking.heavy(job).await
+        let blocking = &self.containers.shared().blocking;
+        blocking.heavy_or_plugin(asks_plugins, job).await
     }
 
     /// Removes volumes that no container uses: anonymous ones, or all of them with `all=true`.
@@ -172,7 +203,9 @@ impl Volumes {
         let all = filters.boolean("all")?.unwrap_or(false);
         let shared = self.containers.shared();
         let idle = |volume: &Volume| {
-            (all || volume.is_anonymous())
+            // Docker leaves those of plugins to people, too.
+            volume.driver == volume::LOCAL
+                && (all || volume.is_anonymous())
                 && !volume.protected
                 && filters.allows_labels("label", &volume.labels)
                 && filters.allows_without_labels("label!", &volume.labels)
@@ -194,7 +227,10 @@ impl Volumes {
                 let size = size_of(&volume);
                 (volume, VolumeUsage { size, users })
             };
-            Ok(shared.volumes.list().into_iter().map(usage).collect())
+            // What plugins have lies elsewhere: Docker counts the local ones, too.
+            let all = shared.volumes.list().into_iter();
+            let local = all.filter(|volume| volume.driver == volume::LOCAL);
+            Ok(local.map(usage).collect())
         };
         self.containers.shared().blocking.heavy(job).await
     }
@@ -231,6 +267,61 @@ impl Volumes {
         Ok(made)
     }
 
+    /// A volume's data as an archive: owners, modes, times, attributes and hard links as they are.
+    ///
+    /// # Errors
+    ///
+    /// There is none of this name, or it cannot be mounted; failures under way end the stream.
+    pub async fn export(&self, name: &str) -> Result<ArchiveStream> {
+        let shared = std::sync::Arc::clone(self.containers.shared());
+        let volume = shared.volumes.get(name)?;
+        // Held from here on: nobody removes what is being read.
+        let hold = shared.volumes.hold(&volume.name)?;
+        Ok(produce(move |out| {
+            let _hold = hold;
+            with_data(&shared.volumes, &volume.name, "export", |root| {
+                Ok(copy::pack_exactly(root, &whole()?, out)?)
+            })
+        }))
+    }
+
+    /// Unpacks an archive into a volume, which is made if it is missing. A volume that was made for
+    /// it is gone again if it fails; one that was there is left with what was unpacked.
+    ///
+    /// # Errors
+    ///
+    /// The name is none, containers use the volume, it is not empty, or the archive is bad.
+    pub async fn import<R>(&self, name: &str, reader: R) -> Result<Volume>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+    {
+        let request = CreateVolume {
+            name: self::name(name)?.to_string(),
+            ..CreateVolume::default()
+        };
+        let (volume, is_new, hold) = self.make(request).await?;
+        let shared = std::sync::Arc::clone(self.containers.shared());
+        let mut source = SyncIoBridge::new(reader);
+        let name = volume.name.clone();
+        let job = move || {
+            let filled = fill(&shared, &name, &mut source);
+            drop(hold);
+            if let (Err(_), true) = (&filled, is_new) {
+                let users = |name: &VolumeName| shared.volume_users(name, None);
+                match shared.volumes.remove(name.as_str(), &users) {
+                    Ok(volume) => emit(&shared.events, &volume, "destroy"),
+                    Err(error) => {
+                        let error = spec::error::chain(&error);
+                        tracing::warn!(volume = %name, error, "failed to take a volume back");
+                    }
+                }
+            }
+            filled
+        };
+        self.containers.shared().blocking.client(job).await?;
+        Ok(volume)
+    }
+
     /// Protects a volume from removal and prune, or takes the protection away.
     ///
     /// # Errors
@@ -244,6 +335,54 @@ impl Volumes {
             .heavy(move || Ok(volumes.protect(&name, protected)?))
             .await
     }
+}
+
+/// All of a volume, its own directory as `./`.
+fn whole() -> Result<CopyPath> {
+    Ok(CopyPath::parse("/.")?)
+}
+
+/// Runs a job on a volume's data, mounted for it.
+fn with_data<T>(
+    volumes: &volume::Volumes,
+    name: &VolumeName,
+    what: &str,
+    job: impl FnOnce(&Root) -> Result<T>,
+) -> Result<T> {
+    let random = sys::fs::random_hex().map_err(|source| Error::System {
+        what: "failed to draw a name".to_owned(),
+        source,
+    })?;
+    // Several may do so at once, and each lets go for itself.
+    let user = format!("{what}-{random}");
+    let data = volumes.mount(name, &user)?;
+    let done = job(&Root::from_fd(data));
+    volumes.unmount(name, &user)?;
+    done
+}
+
+/// Unpacks an archive into a volume that must be empty; durable when it returns.
+fn fill(shared: &Shared, name: &VolumeName, source: &mut (dyn Read + Send)) -> Result<()> {
+    let users = shared.volume_users(name, None);
+    if !users.is_empty() {
+        return Err(Error::conflict(format!(
+            "import {name}: volume is in use - [{}]",
+            users.join(", ")
+        )));
+    }
+    with_data(&shared.volumes, name, "import", |root| {
+        let failed = |source| Error::System {
+            what: format!("failed to open volume {name}"),
+            source,
+        };
+        let directory = root.open_dir(&GuestPath::root()).map_err(failed)?;
+        if !volume::tree::is_empty(directory.as_fd())? {
+            return Err(Error::conflict(format!("import {name}: volume is not empty")));
+        }
+        copy::extract(root, &whole()?, source, &Extract::default())?;
+        rustix::fs::syncfs(directory.as_fd())
+            .map_err(|errno| failed(sys::Error::new("syncfs", errno)))
+    })
 }
 
 /// Bytes on disk; what cannot be read counts as nothing.
@@ -263,17 +402,6 @@ pub(crate) fn name(text: &str) -> Result<VolumeName> {
             source,
         })
     })
-}
-
-/// Refuses a driver that there is not.
-pub(crate) fn check_driver(driver: &str) -> Result<()> {
-    match driver {
-        "" | volume::LOCAL => Ok(()),
-        other => Err(Error::refused(
-            ErrorKind::NotFound,
-            format!("error looking up volume plugin {other}: plugin \"{other}\" not found"),
-        )),
-    }
 }
 
 /// Tells that something happened to a volume.

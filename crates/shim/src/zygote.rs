@@ -73,7 +73,11 @@ fn run() -> Result<Option<supervisor::Job>, ZygoteError> {
     if !sys::memfd::running_sealed().map_err(|source| ZygoteError::Copy { source })? {
         return Err(execute_copy());
     }
-    sys::signal::lean_heap(LARGE_BLOCK);
+    sys::signal::lean_heap(sys::signal::Heap {
+        arenas: 1,
+        large_block: LARGE_BLOCK,
+        slack: 64 * 1024,
+    });
     let kernel = |action| move |source| ZygoteError::Kernel { action, source };
     let socket = sys::signal::inherited(ZYGOTE_FD).map_err(kernel("take over the socket"))?;
     sys::signal::close_from(u32::try_from(ZYGOTE_FD).unwrap_or(0) + 1)

@@ -33,6 +33,8 @@ pub struct CopyPath {
     directory: bool,
     /// What is in the directory, rather than the directory under its name.
     contents: bool,
+    /// The text, for messages.
+    given: String,
 }
 
 /// What there is at a path, as Docker tells it.
@@ -63,8 +65,9 @@ impl CopyPath {
         let contents = text == "." || text.ends_with("/.");
         Ok(Self {
             directory: contents || text.ends_with('/') || path.is_root(),
-            contents: contents && !path.is_root(),
+            contents,
             path,
+            given: text.to_owned(),
         })
     }
 
@@ -92,11 +95,11 @@ impl CopyPath {
     }
 
     fn failed(&self, source: sys::Error) -> Error {
-        let path = format!("/{}", self.path.relative().display());
+        let path = self.given.clone();
         match source.errno() {
             Errno::NOENT | Errno::LOOP => Error::NoSuchPath { path },
             Errno::NOTDIR => Error::InvalidOption {
-                what: format!("{path}: not a directory"),
+                what: format!("lstat {path}: not a directory"),
             },
             _ => Error::Sys {
                 action: format!("look at `{path}`"),
@@ -185,9 +188,22 @@ fn one_link(root: &Root, path: &GuestPath) -> Option<GuestPath> {
 ///
 /// [`Error::NoSuchPath`], [`Error::Cancelled`] where the reader is gone, or the disk failed.
 pub fn pack(root: &Root, path: &CopyPath, out: &mut dyn Write) -> Result<()> {
+    pack_with(root, path, out, Xattrs::Capability)
+}
+
+/// Like [`pack`], with all extended attributes that a layer may set: what [`extract`] sets again.
+///
+/// # Errors
+///
+/// Those of [`pack`].
+pub fn pack_exactly(root: &Root, path: &CopyPath, out: &mut dyn Write) -> Result<()> {
+    pack_with(root, path, out, Xattrs::Layer)
+}
+
+fn pack_with(root: &Root, path: &CopyPath, out: &mut dyn Write, xattrs: Xattrs) -> Result<()> {
     let (found, metadata) = path.resolve(root)?;
     let base = path.base().to_vec();
-    let mut packer = Packer::new(out, Xattrs::Capability);
+    let mut packer = Packer::new(out, xattrs);
     if metadata.kind == Kind::Directory {
         let merged = tree(&found).map_err(|source| path.failed(source))?;
         let prefix = match base.as_slice() {
@@ -238,6 +254,8 @@ mod tests {
         assert_eq!(of("/d/"), ("d".to_owned(), true));
         assert_eq!(of("/d/."), (".".to_owned(), true));
         assert_eq!(of("/"), ("/".to_owned(), true));
+        assert_eq!(of("/."), (".".to_owned(), true));
+        assert_eq!(of("."), (".".to_owned(), true));
         assert_eq!(of("/a/../b"), ("b".to_owned(), false));
         assert!(CopyPath::parse("/a\0").is_err());
     }

@@ -253,6 +253,21 @@ impl Store {
         Ok(stack)
     }
 
+    /// Directories of the image below a snapshot, topmost first, without what containers need
+    /// besides; that alone for an image without layers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchSnapshot`].
+    pub fn image_layers(&self, key: &str) -> Result<Vec<PathBuf>> {
+        let record = self.snapshot_record(key)?;
+        let layers = self.lowers(&self.inner.state(), &record.layers);
+        Ok(match layers.is_empty() {
+            true => vec![self.layout().init(&record.init)],
+            false => layers,
+        })
+    }
+
     /// Says how to mount a snapshot, again before every start of its container.
     ///
     /// Removes the mark that a volatile overlay leaves in its work directory, which the kernel

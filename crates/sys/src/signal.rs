@@ -201,19 +201,30 @@ pub fn trim_heap() {
     }
 }
 
-/// Limits the allocator to one arena and hands large blocks straight back when they are freed.
+/// How much the allocator may keep for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heap {
+    /// Heaps that threads share; more of them wait less for each other and keep more.
+    pub arenas: i32,
+    /// Blocks of this size or more go straight back when they are freed.
+    pub large_block: i32,
+    /// Free bytes at the end of a heap beyond which they go back.
+    pub slack: i32,
+}
+
+/// Keeps the allocator from holding on to memory of a burst.
 ///
 /// To be called at the start of `main`, before the first large allocation.
-pub fn lean_heap(mmap_threshold: i32) {
+pub fn lean_heap(heap: Heap) {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt takes two numbers; it is called before other threads exist.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, mmap_threshold);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
+        libc::mallopt(libc::M_ARENA_MAX, heap.arenas);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, heap.large_block);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, heap.slack);
     }
     #[cfg(not(target_env = "gnu"))]
-    let _ = mmap_threshold;
+    let _ = heap;
 }
 
 fn last_error(call: String) -> Error {

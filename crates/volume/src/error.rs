@@ -36,10 +36,40 @@ pub enum Error {
         source: crate::InvalidOptions,
     },
     /// Another driver has a volume of this name.
-    #[error("create {name}: conflict: volume name must be unique")]
+    #[error("create {name}: driver '{driver}' already has volume '{name}': volume name must be unique")]
     DriverConflict {
         /// The name.
         name: VolumeName,
+        /// Whose it is.
+        driver: String,
+    },
+    /// Nobody can tell whether its plugin still has a volume.
+    #[error(
+        "create {name}: found reference to volume '{name}' in driver '{driver}', but got an error while checking the driver: {what}: volume name must be unique"
+    )]
+    Unclear {
+        /// The name.
+        name: VolumeName,
+        /// Whose it is.
+        driver: String,
+        /// The plugin's failure.
+        what: String,
+    },
+    /// A plugin is not there or failed.
+    #[error("{action}")]
+    Plugin {
+        /// What was tried: `create data`.
+        action: String,
+        /// What the plugin said.
+        source: crate::PluginFailure,
+    },
+    /// A plugin could not mount a volume.
+    #[error("error while mounting volume '{}'", path.display())]
+    PluginMount {
+        /// Where the volume is, if it is known.
+        path: PathBuf,
+        /// What the plugin said.
+        source: crate::PluginFailure,
     },
     /// A volume of this name is there, and must not be.
     #[error("a volume named {name} already exists")]
@@ -124,11 +154,13 @@ impl Classify for Error {
             Self::NoSuchVolume { .. } => ErrorKind::NotFound,
             Self::InvalidName { .. } | Self::InvalidOptions { .. } => ErrorKind::InvalidArgument,
             Self::DriverConflict { .. }
+            | Self::Unclear { .. }
             | Self::Exists { .. }
             | Self::InUse { .. }
             | Self::Protected { .. } => ErrorKind::Conflict,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Bound { source, .. } => source.kind(),
+            Self::Plugin { source, .. } | Self::PluginMount { source, .. } => source.kind(),
             Self::Mount { .. } | Self::Damaged { .. } => ErrorKind::Internal,
             Self::Io { source, .. } => match source.raw_os_error() {
                 Some(code) => exhausted(rustix::io::Errno::from_raw_os_error(code)),

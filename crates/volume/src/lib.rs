@@ -1,7 +1,7 @@
 //! Volumes: directories with names that outlive containers.
 //!
 //! Exists because several crates consume it (C) and tests run it on a temporary directory (F).
-//! Synchronous. Knows names, records, the local driver and how trees are copied; nothing of
+//! Synchronous. Knows names, records, the local driver, plugins and how trees are copied; nothing of
 //! containers: who uses a volume is told by the caller at the moment it matters, so that no count
 //! on disk can ever be wrong. See docs/on-disk.md for the files.
 //!
@@ -10,6 +10,7 @@
 //!         ──► record.rs    volume.json, read with suspicion
 //!         ──► options.rs   type, device, o: what is mounted at the volume, decided without doing it
 //!         ──► backing.rs   mounts and unmounts it
+//!         ──► plugins      who they are, what is said to them
 //! tree    ──► copies a tree into an empty volume, exactly
 //! ```
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod backing;
 mod error;
 mod name;
 mod options;
+mod plugins;
 mod record;
 pub mod tree;
 mod volumes;
@@ -25,6 +27,7 @@ mod volumes;
 pub use error::{Error, Result};
 pub use name::{InvalidName, VolumeName};
 pub use options::{Backing, InvalidOptions, size_in_bytes};
+pub use plugins::{PluginFailure, PluginSettings};
 pub use volumes::{Created, Hold, NewVolume, Problem, Volume, Volumes};
 
 /// Label of volumes that nobody named.

@@ -4,20 +4,27 @@
 //! and disk follows. One lock serialises whoever changes anything. A volume's directory is made
 //! under a temporary name and renamed when it is complete, and renamed away before it is deleted:
 //! what has a name of the right form is whole.
+//!
+//! Volumes of plugins have a record only. Plugins may take minutes, so they are asked without the
+//! lock: who wants to change such a volume takes a turn, by name.
 
-use std::collections::BTreeMap;
+mod plugged;
+mod turn;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use spec::Timestamp;
 use sys::root::{GuestPath, Root};
 
 use crate::error::{failed, io};
+use crate::plugins::Plugins;
 use crate::record::{self, Record, VERSION};
-use crate::{ANONYMOUS, Backing, Error, LOCAL, Result, VolumeName, backing, tree};
+use crate::{ANONYMOUS, Backing, Error, LOCAL, PluginSettings, Result, VolumeName, backing, tree};
 
 /// Directory of a volume that holds its data.
 const DATA: &str = "_data";
@@ -33,6 +40,9 @@ struct Inner {
     root: PathBuf,
     state: Mutex<State>,
     problems: Vec<Problem>,
+    plugins: Plugins,
+    /// Somebody's turn has ended.
+    ended: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +52,10 @@ struct State {
     holds: BTreeMap<VolumeName, usize>,
     /// Who has a volume mounted that needs mounting.
     mounts: BTreeMap<VolumeName, Vec<String>>,
+    /// Where plugins said that volumes are, while they are mounted.
+    places: BTreeMap<VolumeName, PathBuf>,
+    /// Names whose turn somebody has.
+    turns: BTreeSet<VolumeName>,
 }
 
 /// Something wrong that was found when the volumes were opened.
@@ -60,7 +74,11 @@ pub struct Volume {
     pub name: VolumeName,
     /// Its driver.
     pub driver: String,
-    /// Where its data is on the host.
+    /// How far it can be seen: `local` or `global`.
+    pub scope: &'static str,
+    /// What else its driver tells of it.
+    pub status: Option<BTreeMap<String, serde_json::Value>>,
+    /// Where its data is on the host; empty while it is nowhere.
     pub mountpoint: PathBuf,
     /// When it was made.
     pub created: Timestamp,
@@ -84,9 +102,11 @@ impl Volume {
 pub struct NewVolume {
     /// Its name; an anonymous one is drawn where there is none.
     pub name: Option<VolumeName>,
+    /// Its driver; empty for that of the volume which is there, else `local`.
+    pub driver: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// The local driver's options.
+    /// The driver's options.
     pub options: Option<BTreeMap<String, String>>,
 }
 
@@ -136,11 +156,21 @@ impl Inner {
         self.dir(name).join(DATA)
     }
 
-    fn view(&self, record: &Record) -> Volume {
+    /// Where a volume's data is, as far as it is known without asking anybody.
+    fn place(&self, state: &State, record: &Record) -> PathBuf {
+        if record.driver == LOCAL {
+            return self.data(&record.name);
+        }
+        state.places.get(&record.name).cloned().unwrap_or_default()
+    }
+
+    fn view(&self, state: &State, record: &Record) -> Volume {
         Volume {
             name: record.name.clone(),
             driver: record.driver.clone(),
-            mountpoint: self.data(&record.name),
+            scope: LOCAL,
+            status: None,
+            mountpoint: self.place(state, record),
             created: record.created,
             labels: record.labels.clone(),
             options: record.options.clone(),
@@ -158,6 +188,15 @@ impl Inner {
 }
 
 impl Volumes {
+    /// Opens or makes the directory of all volumes (`<data-root>/volumes`), without plugins.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made or read.
+    pub fn open(root: &Path) -> Result<Self> {
+        Self::open_with(root, PluginSettings::default())
+    }
+
     /// Opens or makes the directory of all volumes (`<data-root>/volumes`).
     ///
     /// Sweeps what a crash left half-made. A damaged volume is reported and left where it is: its
@@ -166,7 +205,7 @@ impl Volumes {
     /// # Errors
     ///
     /// The directory cannot be made or read.
-    pub fn open(root: &Path) -> Result<Self> {
+    pub fn open_with(root: &Path, plugins: PluginSettings) -> Result<Self> {
         let root = std::path::absolute(root).map_err(io("find", root))?;
         // Others may pass through to a path they know, as with Docker, and list nothing.
         make_dir(&root, 0o711)?;
@@ -205,6 +244,8 @@ impl Volumes {
                 root,
                 state: Mutex::new(state),
                 problems,
+                plugins: Plugins::new(plugins),
+                ended: Condvar::new(),
             }),
         })
     }
@@ -214,17 +255,17 @@ impl Volumes {
         self.inner.problems.clone()
     }
 
-    /// All volumes, by name.
+    /// All volumes that there are records of, by name; no plugin is asked.
     pub fn list(&self) -> Vec<Volume> {
         let state = self.inner.state();
         state
             .volumes
             .values()
-            .map(|record| self.inner.view(record))
+            .map(|record| self.inner.view(&state, record))
             .collect()
     }
 
-    /// One volume.
+    /// One volume as its record tells it; no plugin is asked.
     ///
     /// # Errors
     ///
@@ -236,16 +277,21 @@ impl Volumes {
             .ok()
             .and_then(|name| state.volumes.get(&name));
         match found {
-            Some(record) => Ok(self.inner.view(record)),
+            Some(record) => Ok(self.inner.view(&state, record)),
             None => Err(Error::NoSuchVolume {
                 name: name.to_owned(),
             }),
         }
     }
 
-    /// Where a volume's data is on the host, whether it is there or not.
+    /// Where a volume's data is on the host, whether it is there or not; empty for a volume of a
+    /// plugin that is not mounted.
     pub fn mountpoint(&self, name: &VolumeName) -> PathBuf {
-        self.inner.data(name)
+        let state = self.inner.state();
+        match state.volumes.get(name) {
+            Some(record) => self.inner.place(&state, record),
+            None => self.inner.data(name),
+        }
     }
 
     /// Keeps a volume from being removed.
@@ -265,29 +311,34 @@ impl Volumes {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`], [`Error::DriverConflict`], or the disk failed.
-    pub fn create(&self, wanted: NewVolume) -> Result<Created> {
-        let mut labels = wanted.labels;
-        let name = match wanted.name {
+    /// [`Error::InvalidOptions`], [`Error::DriverConflict`], [`Error::Plugin`], or the disk failed.
+    pub fn create(&self, mut wanted: NewVolume) -> Result<Created> {
+        let given = wanted.name.take();
+        let is_named = given.is_some();
+        let name = match given {
             Some(name) => name,
             None => {
-                labels.insert(ANONYMOUS.to_owned(), String::new());
+                wanted.labels.insert(ANONYMOUS.to_owned(), String::new());
                 VolumeName::anonymous().map_err(failed("draw a name"))?
             }
         };
-        let mut state = self.inner.state();
-        if let Some(record) = state.volumes.get(&name) {
-            if record.driver != LOCAL {
-                return Err(Error::DriverConflict { name });
-            }
-            let volume = self.inner.view(record);
-            let hold = self.inner.hold(&mut state, &name);
-            return Ok(Created {
-                volume,
-                is_new: false,
-                hold,
-            });
+        let _turn = self.turn(&name);
+        let known = self.inner.state().volumes.get(&name).cloned();
+        if let Some(record) = known {
+            return self.find_again(record, &wanted);
         }
+        match wanted.driver.as_str() {
+            LOCAL => self.create_local(name, wanted),
+            "" => match self.adopt(&name, &wanted, is_named)? {
+                Some(found) => Ok(found),
+                None => self.create_local(name, wanted),
+            },
+            _ => self.create_plugged(name, wanted),
+        }
+    }
+
+    fn create_local(&self, name: VolumeName, wanted: NewVolume) -> Result<Created> {
+        let mut state = self.inner.state();
         let options = wanted.options.filter(|options| !options.is_empty());
         let backing =
             Backing::of(options.as_ref().unwrap_or(&BTreeMap::new())).map_err(|source| {
@@ -301,7 +352,7 @@ impl Volumes {
             name: name.clone(),
             driver: LOCAL.to_owned(),
             created: Timestamp::from(std::time::SystemTime::now()),
-            labels,
+            labels: wanted.labels,
             options,
             bound: None,
             protected: false,
@@ -311,14 +362,19 @@ impl Volumes {
             Backing::Bind { .. } | Backing::FileSystem { .. } => None,
         };
         let record = self.write_new(record, size, |_| Ok(()))?;
-        let volume = self.inner.view(&record);
+        Ok(self.keep(&mut state, record, true))
+    }
+
+    /// Puts a record in the table and holds its volume.
+    fn keep(&self, state: &mut State, record: Record, is_new: bool) -> Created {
+        let name = record.name.clone();
+        let volume = self.inner.view(state, &record);
         state.volumes.insert(name.clone(), record);
-        let hold = self.inner.hold(&mut state, &name);
-        Ok(Created {
+        Created {
             volume,
-            is_new: true,
-            hold,
-        })
+            is_new,
+            hold: self.inner.hold(state, &name),
+        }
     }
 
     /// Makes a volume's directory whole under a temporary name, then gives it its own.
@@ -338,8 +394,10 @@ impl Volumes {
         let temporary = self.temporary()?;
         let made = (|| {
             make_dir(&temporary, 0o711)?;
-            make_dir(&temporary.join(DATA), 0o755)?;
-            fill(&temporary.join(DATA))?;
+            if record.driver == LOCAL {
+                make_dir(&temporary.join(DATA), 0o755)?;
+                fill(&temporary.join(DATA))?;
+            }
             record::write(&temporary, &record)?;
             std::fs::rename(&temporary, &target).map_err(io("name", &target))?;
             if let Some(bytes) = size {
@@ -388,48 +446,77 @@ impl Volumes {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchVolume`], [`Error::InUse`], [`Error::Protected`], or the disk failed.
+    /// [`Error::NoSuchVolume`], [`Error::InUse`], [`Error::Protected`], [`Error::Plugin`], or the
+    /// disk failed.
     pub fn remove(&self, name: &str, users: &dyn Fn(&VolumeName) -> Vec<String>) -> Result<Volume> {
-        let volume = self.get(name)?;
+        self.remove_as(name, users, OnRefusal::Keep)
+    }
+
+    /// Like [`Volumes::remove`], but a volume whose plugin refuses is forgotten all the same, and
+    /// one whose plugin is gone is no error.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Volumes::remove`].
+    pub fn remove_forced(
+        &self,
+        name: &str,
+        users: &dyn Fn(&VolumeName) -> Vec<String>,
+    ) -> Result<Volume> {
+        self.remove_as(name, users, OnRefusal::Forget)
+    }
+
+    fn remove_as(
+        &self,
+        name: &str,
+        users: &dyn Fn(&VolumeName) -> Vec<String>,
+        on_refusal: OnRefusal,
+    ) -> Result<Volume> {
+        let volume = match self.get(name) {
+            Ok(volume) => volume,
+            Err(_) => return self.remove_unknown(name, users),
+        };
+        let _turn = self.turn(&volume.name);
+        if volume.driver != LOCAL {
+            return self.remove_plugged(volume, users, on_refusal);
+        }
         let name = &volume.name;
         let hidden = {
             let mut state = self.inner.state();
-            let Some(record) = state.volumes.get(name) else {
-                return Err(no_such(name));
-            };
-            if record.protected {
-                return Err(Error::Protected { name: name.clone() });
-            }
-            let mut users = users(name);
-            if users.is_empty() && state.holds.contains_key(name) {
-                users.push("an operation that is under way".to_owned());
-            }
-            if !users.is_empty() {
-                return Err(Error::InUse {
-                    name: name.clone(),
-                    users,
-                });
-            }
+            let record = removable(&state, name, users)?;
             self.unbound(record)?;
             backing::unmount(&self.inner.data(name))?;
-            let hidden = self.temporary()?;
-            let dir = self.inner.dir(name);
-            std::fs::rename(&dir, &hidden).map_err(io("remove", &dir))?;
-            state.volumes.remove(name);
-            state.mounts.remove(name);
-            hidden
+            self.hide(&mut state, name)?
         };
-        sys::fs::sync_dir(&self.inner.root).map_err(failed("sync the volumes"))?;
-        delete(&hidden)?;
+        self.delete_hidden(&hidden)?;
         Ok(volume)
+    }
+
+    /// Takes a volume out of the table; its directory waits under a temporary name.
+    fn hide(&self, state: &mut State, name: &VolumeName) -> Result<PathBuf> {
+        let hidden = self.temporary()?;
+        let dir = self.inner.dir(name);
+        std::fs::rename(&dir, &hidden).map_err(io("remove", &dir))?;
+        state.volumes.remove(name);
+        state.mounts.remove(name);
+        state.places.remove(name);
+        Ok(hidden)
+    }
+
+    fn delete_hidden(&self, hidden: &Path) -> Result<()> {
+        sys::fs::sync_dir(&self.inner.root).map_err(failed("sync the volumes"))?;
+        delete(hidden)
     }
 
     /// Makes a volume's data available to a user of it and opens it, for mounting by descriptor.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchVolume`], [`Error::Mount`], or the disk failed.
+    /// [`Error::NoSuchVolume`], [`Error::Mount`], [`Error::PluginMount`], or the disk failed.
     pub fn mount(&self, name: &VolumeName, user: &str) -> Result<OwnedFd> {
+        if let Some(driver) = self.plugin_of(name) {
+            return self.mount_plugged(name, &driver, user);
+        }
         let mut state = self.inner.state();
         let record = state.volumes.get(name).ok_or_else(|| no_such(name))?;
         let backing = backing_of(record)?;
@@ -459,8 +546,11 @@ impl Volumes {
     ///
     /// # Errors
     ///
-    /// The kernel refused.
+    /// The kernel or the plugin refused.
     pub fn unmount(&self, name: &VolumeName, user: &str) -> Result<()> {
+        if let Some(driver) = self.plugin_of(name) {
+            return self.unmount_plugged(name, &driver, user);
+        }
         let mut state = self.inner.state();
         let Some(users) = state.mounts.get_mut(name) else {
             return Ok(());
@@ -482,6 +572,14 @@ impl Volumes {
         let mut state = self.inner.state();
         let names: Vec<VolumeName> = state.volumes.keys().cloned().collect();
         for name in names {
+            if state.volumes.get(&name).is_some_and(|record| record.driver != LOCAL) {
+                // Its plugin has it mounted for them still; it is told when they end.
+                let running = users(&name);
+                if !running.is_empty() {
+                    state.mounts.insert(name, running);
+                }
+                continue;
+            }
             let data = self.inner.data(&name);
             let bounded = state.volumes.get(&name).is_some_and(|record| record.bound.is_some());
             if bounded || !backing::is_mounted(&data)? {
@@ -511,8 +609,16 @@ impl Volumes {
         let name = self.get(name)?.name;
         let mut state = self.inner.state();
         let record = state.volumes.get(&name).ok_or_else(|| no_such(&name))?;
-        if state.volumes.contains_key(new) {
+        if state.volumes.contains_key(new) || state.turns.contains(new) {
             return Err(Error::Exists { name: new.clone() });
+        }
+        if record.driver != LOCAL {
+            return Err(Error::Unsupported {
+                what: format!(
+                    "volume {name} belongs to plugin {}, which cannot rename it: clone it instead",
+                    record.driver
+                ),
+            });
         }
         let users = users(&name);
         if !users.is_empty() || state.holds.contains_key(&name) {
@@ -535,7 +641,7 @@ impl Volumes {
             return Err(error);
         }
         sys::fs::sync_dir(&self.inner.root).map_err(failed("sync the volumes"))?;
-        let volume = self.inner.view(&record);
+        let volume = self.inner.view(&state, &record);
         state.volumes.remove(&name);
         state.volumes.insert(new.clone(), record);
         Ok(volume)
@@ -577,8 +683,9 @@ impl Volumes {
         });
         self.unmount(&source.name, &user)?;
         let record = made?;
-        let volume = self.inner.view(&record);
-        self.inner.state().volumes.insert(new.clone(), record);
+        let mut state = self.inner.state();
+        let volume = self.inner.view(&state, &record);
+        state.volumes.insert(new.clone(), record);
         Ok(volume)
     }
 
@@ -597,10 +704,42 @@ impl Volumes {
             .ok_or_else(|| no_such(&name))?;
         record.protected = protected;
         record::write(&self.inner.dir(&name), &record)?;
-        let volume = self.inner.view(&record);
+        let volume = self.inner.view(&state, &record);
         state.volumes.insert(name, record);
         Ok(volume)
     }
+}
+
+/// What becomes of a record whose plugin does not remove the volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnRefusal {
+    Keep,
+    Forget,
+}
+
+/// The record of a volume that nothing keeps from being removed.
+fn removable<'s>(
+    state: &'s State,
+    name: &VolumeName,
+    users: &dyn Fn(&VolumeName) -> Vec<String>,
+) -> Result<&'s Record> {
+    let Some(record) = state.volumes.get(name) else {
+        return Err(no_such(name));
+    };
+    if record.protected {
+        return Err(Error::Protected { name: name.clone() });
+    }
+    let mut users = users(name);
+    if users.is_empty() && state.holds.contains_key(name) {
+        users.push("an operation that is under way".to_owned());
+    }
+    if !users.is_empty() {
+        return Err(Error::InUse {
+            name: name.clone(),
+            users,
+        });
+    }
+    Ok(record)
 }
 
 fn backing_of(record: &Record) -> Result<Backing> {
@@ -629,6 +768,9 @@ fn recover(path: &Path) -> std::result::Result<Record, String> {
         return Err("is no volume: left alone".to_owned());
     }
     let record = record::read(path).map_err(|what| format!("{what}: left alone"))?;
+    if record.driver != LOCAL {
+        return Ok(record);
+    }
     let data = path.join(DATA);
     match std::fs::symlink_metadata(&data) {
         Ok(metadata) if metadata.is_dir() => Ok(record),

@@ -337,11 +337,16 @@ fn a_pull_onto_a_full_disk_is_refused_and_leaves_nothing() {
     for free in [0, 64 << 10, 1 << 20, 4 << 20, 9 << 20, 15 << 20] {
         let what = format!("{free} bytes free");
         disk.fill(free);
+        hostile.forget();
         let answer = pull(&own.daemon().socket(), &reference).expect("an answer");
         if refused(&answer) {
             let text = answer.text().to_lowercase();
             assert!(text.contains("space"), "{what}: {text}");
             assert!(!is_there(&own, &reference), "{what}");
+            // What cannot fit as it travels is not begun.
+            if free < image.transfer_size() {
+                assert!(hostile.sent() < 1 << 20, "{what}: {} bytes were asked for", hostile.sent());
+            }
             refusals += 1;
         } else {
             own.cmd(&["rmi", &reference]).ok();

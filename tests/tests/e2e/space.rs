@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::content::{self, Builder, Compression, Family, Image};
-use tests::{Case, Hostile, IMAGE, Own, clients, host, wait_for};
+use tests::{Case, Disk, Hostile, IMAGE, Own, Reply, clients, host, wait_for};
 
 /// What happens in the background happens when nothing else does.
 const SOON: Duration = Duration::from_secs(180);
@@ -330,6 +330,81 @@ clients! {
         assert!(back.is_some(), "{base:?} before, {now:?} now: {:#?}", host::tree(&own.store()));
         drop(hostile);
         own.retire();
+    }
+}
+
+/// Bytes of interrupted downloads.
+fn partial(own: &Own) -> u64 {
+    let root = own.store().join("partial");
+    let files = host::tree(&root).into_iter().filter_map(|path| root.join(path).metadata().ok());
+    files.filter(std::fs::Metadata::is_file).map(|meta| meta.len()).sum()
+}
+
+/// Leaves a download of so many bytes behind.
+#[track_caller]
+fn interrupted(own: &Own, hostile: &Hostile, image: &Image, tag: &str, bytes: u64) {
+    hostile.serve("e2e/broken", tag, &image.content());
+    hostile.on(&image.layers[0].blob.digest(), Reply::real().stall_after(bytes));
+    let pull = own.spawn(&["pull", &hostile.reference(&format!("e2e/broken:{tag}"))]);
+    wait_for("it has begun", SOON, || partial(own) >= bytes * 9 / 10);
+    drop(pull);
+    hostile.behave();
+}
+
+clients! {
+    fn old_downloads_are_collected_and_running_ones_are_not(case) {
+        let flags = ["--gc-interval", "1s", "--gc-partial-age", "1s", "--gc-unreferenced-age", "1s"];
+        let Some(own) = Own::start(case.client(), &flags) else {
+            return;
+        };
+        let hostile = Hostile::start();
+        let seed = 100 + usize::from(hostile.socket_address().port()) * 8;
+        let (old, new) = (content::bulky(seed, 1, 4 << 20), content::bulky(seed + 1, 2, 4 << 20));
+        interrupted(&own, &hostile, &old, "old", 2 << 20);
+        // A pull that waits: a layer whole already, another half.
+        hostile.serve("e2e/running", "one", &new.content());
+        let (line, size) = (new.layers[1].blob.digest(), new.layers[1].blob.bytes.len() as u64);
+        hostile.on_times(&line, 1, Reply::real().stall_after(size / 2));
+        let reference = hostile.reference("e2e/running:one");
+        let pull = own.spawn(&["pull", &reference]);
+        hostile.wait_for_bytes(size + size / 2);
+        wait_for("the old one is collected", SOON, || {
+            (size * 4 / 10..size * 6 / 10).contains(&partial(&own))
+        });
+        // Several collections later it still has what it needs.
+        tests::poll(Duration::from_secs(4), || None::<()>);
+        assert!((size * 4 / 10..size * 6 / 10).contains(&partial(&own)), "{}", partial(&own));
+        hostile.forget();
+        hostile.hang_up();
+        pull.finish().ok();
+        assert!(hostile.sent() < size * 7 / 10, "{} of {size}", hostile.sent());
+        own.cmd(&["image", "inspect", &reference]).ok();
+        tests::poll(Duration::from_secs(3), || None::<()>);
+        let archive = own.dir().join("saved.tar").display().to_string();
+        own.cmd(&["save", "-o", &archive, &reference]).ok();
+        own.remove_images();
+        own.retire();
+    }
+
+    fn downloads_give_way_when_space_is_short(case) {
+        if tests::target::reference_socket().is_some() {
+            return;
+        }
+        let disk = Disk::new(96).unwrap_or_else(|error| panic!("{error:#}"));
+        let flags = ["--gc-interval", "1s", "--gc-free-space", "40MB"];
+        let Some(own) = Own::start_on(case.client(), &disk, &flags) else {
+            return;
+        };
+        let hostile = Hostile::start();
+        let seed = 100 + usize::from(hostile.socket_address().port()) * 8;
+        interrupted(&own, &hostile, &content::bulky(seed, 1, 8 << 20), "one", 6 << 20);
+        tests::poll(Duration::from_secs(3), || None::<()>);
+        assert!(partial(&own) > 5 << 20, "{}: it was collected with room enough", partial(&own));
+        disk.fill(20 << 20);
+        wait_for("it is collected", SOON, || partial(&own) == 0);
+        disk.empty();
+        own.retire();
+        disk.unmount().and_then(|()| disk.check()).unwrap_or_else(|error| panic!("{error:#}"));
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod attach;
 mod commit;
+mod cp;
 mod create;
+mod diff;
 mod each;
 mod exec;
 mod list;
@@ -412,19 +414,42 @@ pub const COMMIT: Command = Command::new(
 .flags_first()
 .spellings(&["container commit", "commit"]);
 /// `cp`
-pub const CP: Command = Command::not_yet(
-    "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-",
+pub const CP: Command = Command::new(
+    "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tdocker cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
     "cp",
     "Copy files/folders between a container and the local filesystem",
+    cp::run,
 )
+.long(
+    "Copy files/folders between a container and the local filesystem
+
+Use '-' as the source to read a tar archive from stdin
+and extract it to a directory destination in a container.
+Use '-' as the destination to stream a tar archive of a
+container source to stdout.",
+)
+.flags(&[
+    Flag::bool("archive", 'a', "Archive mode (copy all uid/gid information)"),
+    Flag::bool("follow-link", 'L', "Always follow symbol link in SRC_PATH"),
+    Flag::bool(
+        "quiet",
+        'q',
+        "Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached",
+    ),
+])
+.arity(Arity::Exact(2))
 .spellings(&["container cp", "cp"]);
+
 /// `diff`
-pub const DIFF: Command = Command::not_yet(
+pub const DIFF: Command = Command::new(
     "diff CONTAINER",
     "diff",
     "Inspect changes to files or directories on a container's filesystem",
+    diff::run,
 )
+.arity(Arity::Exact(1))
 .spellings(&["container diff", "diff"]);
+
 /// `export`
 pub const EXPORT: Command = Command::new(
     "export [OPTIONS] CONTAINER",

@@ -9,6 +9,7 @@ mod push;
 mod remove;
 mod save;
 
+pub use load::body;
 pub use prune::remove_unused;
 pub use pull::for_create as pull_for_create;
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::path::{directory_meant, keep_ending, rebased, split};
+use super::path::{base, directory_meant, keep_ending, rebased, split};
 use crate::config::go_text;
 use crate::options::clean;
 
@@ -88,8 +88,8 @@ pub fn source(path: &str, follow: bool) -> Result<Place, String> {
         let (parent, last) = path.rsplit_once('/').unwrap_or(("", path));
         let parent = resolve(&format!("{parent}/"))?;
         let resolved = format!("{}/{last}", parent.trim_end_matches('/'));
-        let differs = path.ends_with('/') && super::base(path) != super::base(&resolved);
-        (resolved, differs.then(|| super::base(path).to_owned()))
+        let differs = path.ends_with('/') && base(path) != base(&resolved);
+        (resolved, differs.then(|| base(path).to_owned()))
     };
     let found = fs::symlink_metadata(&resolved).map_err(|e| told("lstat", &resolved, &e))?;
     Ok(Place {

@@ -11,7 +11,12 @@ use super::container::to_i64;
 
 /// A volume as `GET /volumes/{name}` shows it.
 pub fn to_wire(volume: &Volume) -> Wire {
-    let protected = || BTreeMap::from([("protected".to_owned(), true.into())]);
+    let mut status = volume.status.clone();
+    if volume.protected {
+        // Docker leaves this to drivers: a volume that cannot be removed says so here.
+        let status = status.get_or_insert_with(BTreeMap::new);
+        status.insert("protected".to_owned(), true.into());
+    }
     Wire {
         created_at: Timestamp::from_unix(volume.created.unix_seconds(), 0).to_string(),
         driver: volume.driver.clone(),
@@ -19,9 +24,8 @@ pub fn to_wire(volume: &Volume) -> Wire {
         mountpoint: volume.mountpoint.to_string_lossy().into_owned(),
         name: volume.name.to_string(),
         options: volume.options.clone(),
-        scope: "local".to_owned(),
-        // Docker leaves this to drivers: a volume that cannot be removed says so here.
-        status: volume.protected.then(protected),
+        scope: volume.scope.to_owned(),
+        status,
         usage_data: None,
     }
 }

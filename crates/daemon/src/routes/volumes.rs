@@ -7,21 +7,22 @@ use hyper::StatusCode;
 use crate::call::Call;
 use crate::convert::volume;
 use crate::error::ApiError;
+use crate::progress;
 use crate::reply::{self, Reply};
 
 /// `GET /volumes`
 pub async fn list(call: Call) -> Result<Reply, ApiError> {
     let filters = call.query.filters()?;
-    let volumes = call.engine().volumes.list(&filters)?;
+    let (volumes, warnings) = call.engine().volumes.list(&filters).await?;
     Ok(reply::ok(&VolumeList {
         volumes: volumes.iter().map(volume::to_wire).collect(),
-        warnings: None,
+        warnings: Some(warnings).filter(|warnings| !warnings.is_empty()),
     }))
 }
 
 /// `GET /volumes/{name}`
 pub async fn inspect(call: Call) -> Result<Reply, ApiError> {
-    let found = call.engine().volumes.inspect(call.key())?;
+    let found = call.engine().volumes.inspect(call.key()).await?;
     Ok(reply::ok(&volume::to_wire(&found)))
 }
 
@@ -97,6 +98,19 @@ pub async fn duplicate(call: Call) -> Result<Reply, ApiError> {
     let new = call.query.text("name");
     let made = call.engine().volumes.duplicate(call.key(), new).await?;
     Ok(reply::json(StatusCode::CREATED, &volume::to_wire(&made)))
+}
+
+/// `GET /volumes/{name}/export`: beyond Docker.
+pub async fn export(call: Call) -> Result<Reply, ApiError> {
+    let archive = call.engine().volumes.export(call.key()).await?;
+    progress::archive("application/x-tar", archive).await
+}
+
+/// `POST /volumes/{name}/import`: beyond Docker. The volume is made, or there and empty.
+pub async fn import(call: Call) -> Result<Reply, ApiError> {
+    let (volumes, name) = (call.engine().volumes, call.key().to_owned());
+    let filled = volumes.import(&name, call.reader()).await?;
+    Ok(reply::json(StatusCode::CREATED, &volume::to_wire(&filled)))
 }
 
 /// `POST /volumes/{name}/protect`: beyond Docker.

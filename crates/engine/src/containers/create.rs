@@ -45,6 +45,7 @@ pub(super) async fn create(shared: &Arc<Shared>, request: CreateContainer) -> Re
     let made = {
         let shared = Arc::clone(shared);
         let blocking = shared.blocking.clone();
+        let asks_plugins = mounting::asks_plugins(&shared, &wanted);
         let job = move || {
             let made = mounting::make(&shared, wanted)?;
             let (id, name, created, image, merged) = settings;
@@ -57,7 +58,7 @@ pub(super) async fn create(shared: &Arc<Shared>, request: CreateContainer) -> Re
                 }
             }
         };
-        blocking.quick(job).await
+        blocking.quick_or_plugin(asks_plugins, job).await
     };
     let (record, made) = match made {
         Ok(made) => made,
@@ -218,7 +219,7 @@ fn write_all(shared: &Shared, record: &Record, dir: &std::path::Path) -> Result<
     let rootfs = shared
         .store
         .prepare(&lease, &record.id.to_string(), record.image, &options)?;
-    mounting::keep_images(shared, &lease, record.id, record.points(), &options)?;
+    mounting::keep_images(shared, &lease, record.id, record.points(), auto_remove)?;
     mounting::fill(shared, record.id, &rootfs, record.points())?;
     // From here on the record keeps the image's layers alive, through the snapshot.
     let durability = if auto_remove {

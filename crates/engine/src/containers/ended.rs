@@ -135,7 +135,8 @@ impl Driver {
             remove_run_dir(&shared.run_dir(record.id));
             Ok(())
         };
-        if let Err(error) = self.shared.blocking.quick(job).await {
+        let asks_plugins = mounting::has_plugged(&self.record);
+        if let Err(error) = self.shared.blocking.quick_or_plugin(asks_plugins, job).await {
             let error = spec::error::chain(&error);
             tracing::warn!(container = %self.record.id, error, "failed to clean up after a run");
         }

@@ -103,11 +103,12 @@ impl Containers {
     pub async fn stat_path(&self, key: &str, path: &str) -> Result<CopyStat> {
         let (lent, path) = (self.lend(key).await?, parse(path)?);
         let (shared, key) = (Arc::clone(self.shared()), key.to_owned());
+        let asks_plugins = mounting::has_plugged(&lent.record);
         let job = move || {
             let done = with_root(&shared, &lent, |root| Ok(copy::stat(root, &path)?));
             done.map_err(|error| in_words(error, &key, &lent.record))
         };
-        self.shared().blocking.quick(job).await
+        self.shared().blocking.quick_or_plugin(asks_plugins, job).await
     }
 
     /// What there is at a path of a container, as an archive.
@@ -222,7 +223,9 @@ fn in_words(error: Error, key: &str, record: &Record) -> Error {
             ErrorKind::NotFound,
             format!("Could not find the file {path} in container {key}"),
         ),
-        Error::Store(store::Error::ReadOnly { .. }) if record.host.readonly_rootfs => {
+        Error::Store(store::Error::ReadOnly { path })
+            if record.host.readonly_rootfs && !is_mounted(record, &path) =>
+        {
             Error::invalid("container rootfs is marked read-only")
         }
         Error::Store(store::Error::ReadOnly { .. }) => {
@@ -230,6 +233,16 @@ fn in_words(error: Error, key: &str, record: &Record) -> Error {
         }
         other => other,
     }
+}
+
+/// Whether a path is at or below something that is mounted.
+fn is_mounted(record: &Record, path: &str) -> bool {
+    let path = crate::mounts::clean(path);
+    let at = |target: &str| {
+        let below = path.strip_prefix(target);
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    record.points().iter().any(|point| at(&point.target))
 }
 
 /// Runs a job on a container's files.

@@ -9,7 +9,7 @@
 //!
 //! Who uses a volume is never written down: the records say it, and holds while a creation runs.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use spec::{ContainerId, Rootfs};
@@ -34,7 +34,11 @@ pub(super) fn plan(shared: &Shared, config: &Config, host: &HostConfig) -> Resul
     let mut from = Vec::new();
     for text in &host.volumes_from {
         let (name, change) = mounts::parse_volumes_from(text)?;
-        let other = shared.table().find(name)?;
+        let other = shared.table().find(name).map_err(|error| match error {
+            // It is the request that is wrong: with 404 clients would look for the image.
+            Error::NoSuchContainer { key } => Error::invalid(format!("No such container: {key}")),
+            other => other,
+        })?;
         from.extend(other.container().points.iter().cloned().map(change));
     }
     let wanted = mounts::plan(Sources {
@@ -85,16 +89,17 @@ pub(super) fn make(shared: &Shared, wanted: Vec<Wanted>) -> Result<Made> {
 
 fn volume_for(shared: &Shared, made: &mut Made, wanted: &mut Wanted) -> Result<()> {
     let point = &mut wanted.point;
-    crate::volumes::check_driver(&point.driver)?;
     let created = shared.volumes.create(NewVolume {
         name: match point.name.as_str() {
             "" => None,
             text => Some(crate::volumes::name(text)?),
         },
+        driver: point.driver.clone(),
         labels: wanted.volume.labels.clone(),
         options: wanted.volume.options.clone(),
     })?;
     point.name = created.volume.name.to_string();
+    point.driver.clone_from(&created.volume.driver);
     if created.is_new {
         crate::volumes::emit(&shared.events, &created.volume, "create");
         made.new.push(created.volume.name);
@@ -114,6 +119,19 @@ impl Made {
             }
         }
     }
+}
+
+/// Whether making the volumes may have to wait for plugins.
+pub(super) fn asks_plugins(shared: &Shared, wanted: &[Wanted]) -> bool {
+    let mut points = wanted.iter().map(|wanted| &wanted.point);
+    points.any(|point| {
+        point.kind == Kind::Volume && shared.volumes.may_ask_plugins(&point.name, &point.driver)
+    })
+}
+
+/// Whether a container has volumes of plugins.
+pub(super) fn has_plugged(record: &Record) -> bool {
+    volumes_of(record).any(|point| !matches!(point.driver.as_str(), "" | volume::LOCAL))
 }
 
 /// Fills empty volumes with what the image has at their paths.
@@ -212,14 +230,19 @@ pub(super) fn keep_images(
     lease: &Lease,
     id: ContainerId,
     points: &[Point],
-    options: &PrepareOptions,
+    volatile: bool,
 ) -> Result<()> {
+    // Nothing is written there: it needs no bound.
+    let options = PrepareOptions {
+        volatile,
+        size: None,
+    };
     for (index, point) in points.iter().enumerate() {
         if point.kind == Kind::Image {
             let image = shared.store.find(&point.name)?.id;
             shared
                 .store
-                .prepare(lease, &image_key(id, index), image, options)?;
+                .prepare(lease, &image_key(id, index), image, &options)?;
         }
     }
     Ok(())
@@ -238,8 +261,16 @@ pub(super) fn place(shared: &Shared, record: &Record) -> Result<Vec<Seen>> {
     Ok(seen)
 }
 
-/// Like [`place`], for somebody else who looks at the container's files.
+/// Like [`place`], for somebody else who looks at the container's files; on failure nothing is kept.
 pub(super) fn place_for(shared: &Shared, record: &Record, user: &str) -> Result<Vec<Seen>> {
+    let seen = look_up(shared, record, user);
+    if seen.is_err() {
+        release_for(shared, record, user);
+    }
+    seen
+}
+
+fn look_up(shared: &Shared, record: &Record, user: &str) -> Result<Vec<Seen>> {
     let points = record.points().iter().enumerate();
     points
         .map(|(index, point)| {
@@ -253,20 +284,34 @@ pub(super) fn place_for(shared: &Shared, record: &Record, user: &str) -> Result<
                 Kind::Volume => {
                     let name = crate::volumes::name(&point.name)?;
                     // Mounted by path in the runtime: `_data` is a name that only root can change.
-                    drop(shared.volumes.mount(&name, user)?);
+                    let mounted = shared.volumes.mount(&name, user)?;
                     seen.source = text(&shared.volumes.mountpoint(&name));
+                    check_subpath(mounted, point, &seen.source)?;
                 }
                 Kind::Image => {
-                    let snapshot = shared.store.snapshot(&image_key(record.id, index))?;
-                    if let Rootfs::Overlay { lowers, .. } = snapshot.rootfs {
-                        seen.layers = lowers.iter().map(|path| text(path)).collect();
-                    }
+                    let layers = shared.store.image_layers(&image_key(record.id, index))?;
+                    seen.layers = layers.iter().map(|path| text(path)).collect();
                 }
                 Kind::Tmpfs => {}
             }
             Ok(seen)
         })
         .collect()
+}
+
+/// Refuses a path in a volume that is not there. Only for the words: whoever mounts it looks again.
+fn check_subpath(volume: OwnedFd, point: &Point, source: &str) -> Result<()> {
+    let missing = || {
+        let path = format!("{source}/{}", point.subpath);
+        Error::invalid(format!(
+            "cannot access path {path}: lstat {path}: no such file or directory"
+        ))
+    };
+    if !point.subpath.is_empty() {
+        let path = GuestPath::new(&point.subpath).map_err(|_| missing())?;
+        Root::from_fd(volume).resolve(&path).map_err(|_| missing())?;
+    }
+    Ok(())
 }
 
 fn text(path: &Path) -> String {

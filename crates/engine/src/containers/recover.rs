@@ -238,9 +238,10 @@ async fn reconcile_network(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Re
 /// Keeps mounted what running containers use, and unmounts the rest.
 async fn reconcile_volumes(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Result<()> {
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let live = list
-        .iter()
-        .filter(|(_, found)| matches!(found, Found::Live(..)));
+    // Those that ended meanwhile let go of their volumes when they are taken up.
+    let live = list.iter().filter(|(record, found)| {
+        matches!(found, Found::Live(..) | Found::Ended(..)) || record.running
+    });
     for (record, _) in live {
         for point in record.points().iter().filter(|point| point.kind == Kind::Volume) {
             let users = users.entry(point.name.clone()).or_default();
@@ -284,15 +285,18 @@ async fn take_up(shared: &Arc<Shared>, record: Record, found: Found) {
             driver.take_exit(exit).await;
         }
         Found::Nothing => {
+            let asks_plugins = mounting::has_plugged(&driver.record);
             let job = {
                 let (shared, container) = (Arc::clone(shared), driver.container.clone());
+                let record = driver.record.clone();
                 move || {
                     let done = kill_group(&shared, &container);
+                    mounting::release_for(&shared, &record, &id.to_string());
                     remove_run_dir(&shared.run_dir(id));
                     done
                 }
             };
-            if let Err(error) = shared.blocking.heavy(job).await {
+            if let Err(error) = shared.blocking.heavy_or_plugin(asks_plugins, job).await {
                 let error = spec::error::chain(&error);
                 tracing::warn!(container = %id, error, "failed to take back a start");
             }

@@ -391,7 +391,7 @@ pub(super) fn storage_size(host: &HostConfig) -> Result<Option<u64>> {
     let mut size = None;
     for (key, value) in &host.storage_opt {
         if !key.eq_ignore_ascii_case("size") {
-            return Err(Error::invalid(format!("unknown option {key}")));
+            return Err(Error::invalid(format!("Unknown option {key}")));
         }
         let bytes = volume::size_in_bytes(value)
             .ok_or_else(|| Error::invalid(format!("invalid size: '{value}'")))?;

@@ -365,7 +365,12 @@ async fn what_is_not_there_is_not_found() {
     let (registry, fixture) = (TestRegistry::start().await, Fixture::new());
     let missing = name(&registry, "none:1");
     let error = fixture.pull(&missing).await.unwrap_err();
-    assert_eq!(spec::Classify::kind(&error), spec::ErrorKind::NotFound);
+    let text = spec::error::chain(&error);
+    assert_eq!(
+        spec::Classify::kind(&error),
+        spec::ErrorKind::NotFound,
+        "{text}"
+    );
     let error = fixture.push(&missing).await.unwrap_err();
     let text = "An image does not exist locally with the tag: ";
     assert_eq!(

@@ -27,10 +27,8 @@ pub(crate) struct Sources<'a> {
 /// Malformed or doubled mounts, in Docker's words.
 pub(crate) fn plan(sources: Sources<'_>) -> Result<Vec<Wanted>> {
     let host = sources.host;
-    let driver = match host.volume_driver.as_str() {
-        "" => volume::LOCAL,
-        own => own,
-    };
+    // Empty means: that of the volume which is there.
+    let driver = host.volume_driver.as_str();
     let mut points: BTreeMap<String, Wanted> = BTreeMap::new();
     for point in sources.from {
         points.insert(point.target.clone(), point.into());

@@ -40,7 +40,7 @@ pub(crate) fn options(text: &str) -> Result<Vec<String>> {
         let pair = PAIRS.iter().find(|pair| pair.contains(&option));
         let valued = VALUES.contains(&name) && option.len() > name.len() + 1;
         if pair.is_none() && !valued && !matches!(option, "defaults" | "bind" | "rbind") {
-            return Err(Error::invalid(format!("invalid tmpfs option \"{option}\"")));
+            return Err(Error::invalid(format!("invalid tmpfs option \"{name}\"")));
         }
         all.retain(|have| match pair {
             Some(pair) => !pair.contains(&have.as_str()),

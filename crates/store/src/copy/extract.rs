@@ -70,9 +70,19 @@ pub fn extract(
         what: "failed to read the tar archive".to_owned(),
         source: Some(Box::new(error)),
     })? {
-        target.entry(&entry, &mut entries)?;
+        target.entry(&entry, &mut entries).map_err(|error| below(place, error))?;
     }
     target.finish()
+}
+
+/// Names of an archive are told as paths of the tree.
+fn below(place: &CopyPath, error: Error) -> Error {
+    match error {
+        Error::ReadOnly { path } => Error::ReadOnly {
+            path: format!("/{}/{path}", place.path.relative().display()),
+        },
+        other => other,
+    }
 }
 
 fn unreadable(source: std::io::Error) -> Error {
@@ -190,9 +200,9 @@ impl Target<'_> {
             };
             return Err(Error::BadArchive {
                 what: format!(
-                    "cannot overwrite {a} \"{}\" with {b} \"{}\"",
-                    name.display(),
-                    String::from_utf8_lossy(&entry.path)
+                    "cannot overwrite {a} \"{}\" with {b} \"/{}\"",
+                    String::from_utf8_lossy(&entry.path).trim_end_matches('/'),
+                    self.place.relative().display()
                 ),
                 source: None,
             });
@@ -434,7 +444,7 @@ mod tests {
         let error = into(dir.path(), "/", &archive(&[("x", FILE, "1")]), &keep).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "cannot overwrite directory \"x\" with non-directory \"x\""
+            "cannot overwrite directory \"x\" with non-directory \"/\""
         );
         let error = into(dir.path(), "/", &archive(&[("f/", DIR, "")]), &keep).unwrap_err();
         assert!(error.to_string().starts_with("cannot overwrite non-directory"));

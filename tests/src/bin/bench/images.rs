@@ -132,6 +132,15 @@ fn remove(engine: &Engine, name: &str) -> Result<()> {
 
 /// Waits until the engine does nothing any more, where that can be seen.
 fn calm(engine: &Engine) {
+    idle_for(engine, Duration::from_millis(400));
+}
+
+/// Waits until the engine has also done what it puts off for seconds after a pull.
+fn settled(engine: &Engine) {
+    idle_for(engine, Duration::from_secs(3));
+}
+
+fn idle_for(engine: &Engine, time: Duration) {
     let Some(pid) = engine.pid() else { return };
     let mut last = (host::cpu_ticks(pid), Instant::now());
     poll(Duration::from_secs(60), || {
@@ -139,7 +148,7 @@ fn calm(engine: &Engine) {
         if now != last.0 {
             last = (now, Instant::now());
         }
-        (last.1.elapsed() > Duration::from_millis(700)).then_some(())
+        (last.1.elapsed() > time).then_some(())
     });
 }
 
@@ -158,7 +167,7 @@ fn reference(engine: &Engine, tag: &str) -> Result<String> {
 fn pull(engine: &Engine, tag: &str) -> Result<Vec<f64>> {
     calm(engine);
     let time = pulled(engine, tag)?;
-    calm(engine);
+    settled(engine);
     remove(engine, &reference(engine, tag)?)?;
     calm(engine);
     Ok(vec![MEGABYTES / time.as_secs_f64()])
@@ -168,7 +177,7 @@ fn pull(engine: &Engine, tag: &str) -> Result<Vec<f64>> {
 fn with_image<T>(engine: &Engine, measure: impl FnOnce(&str) -> Result<T>) -> Result<T> {
     let name = reference(engine, "gzip")?;
     pulled(engine, "gzip")?;
-    calm(engine);
+    settled(engine);
     let value = measure(&name);
     remove(engine, &name)?;
     calm(engine);
@@ -306,8 +315,8 @@ fn memory(engine: &Engine) -> Result<Vec<f64>> {
         bail!("{client:?}: {status}");
     }
     let peak = host::peak_kb(pid).context("the daemon runs")?;
-    calm(engine);
-    let settled = host::peak_kb(pid).context("the daemon runs")?;
+    settled(engine);
+    let after = host::peak_kb(pid).context("the daemon runs")?;
     remove(engine, &name)?;
-    Ok(vec![(peak.max(settled) - before) as f64])
+    Ok(vec![(peak.max(after) - before) as f64])
 }

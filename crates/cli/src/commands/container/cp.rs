@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::app::{App, is_terminal};
 use crate::commands::image::body;
 use crate::config::go_text;
-use crate::copy::{self, Place, Placed, Progress, Source};
+use crate::copy::{self, Place, Placed, Progress, Rename, Source};
 use crate::exit::Failure;
 use crate::flags::Parsed;
 use crate::options::clean;
@@ -117,7 +117,7 @@ impl Copy<'_> {
     }
 
     // The disk has a thread of its own, so that the network need not wait for it.
-    async fn receive(&self, mut answer: Response, placed: Vec<Placed>) -> Result<(), Failure> {
+    async fn receive(&self, mut answer: Response, placed: Placed) -> Result<(), Failure> {
         let (pieces, received) = mpsc::channel(PIECES);
         let unpacking = tokio::task::spawn_blocking(move || {
             let archive = Received {
@@ -261,16 +261,12 @@ fn beside(path: &str, target: &str) -> String {
 }
 
 // The archive calls its topmost entry by the path's last name; a followed link keeps its own.
-fn arrival(source: &Place, target: &Place) -> Result<Vec<Placed>, Failure> {
-    let placed = copy::place(source, target)?;
-    let first = source.name.as_ref().map(|name| Placed {
-        dir: placed.dir.clone(),
-        rename: Some(copy::Rename {
-            from: copy::split(&source.path).1,
-            to: name.clone(),
-        }),
-    });
-    Ok(first.into_iter().chain([placed]).collect())
+fn arrival(source: &Place, target: &Place) -> Result<Placed, Failure> {
+    let Placed { dir, rename } = copy::place(source, target)?;
+    let to = rename.map(|rename| rename.to).or_else(|| source.name.clone());
+    let from = copy::split(&source.path).1;
+    let rename = to.map(|to| Rename { from, to });
+    Ok(Placed { dir, rename })
 }
 
 fn check_output(path: &str) -> Result<(), Failure> {

@@ -21,9 +21,9 @@ use crate::tree::Run;
 /// How much of an archive is read at once.
 const CHUNK: usize = 256 << 10;
 
-// A file or pipe as a body. Reading blocks the only thread, which has nothing else to do then: the
-// daemon answers while it reads or after.
-fn body(source: impl Read + Send + Sync + 'static) -> Body {
+/// A file or pipe as a body. Reading blocks the only thread, which has nothing else to do then: the
+/// daemon answers while it reads or after.
+pub fn body(source: impl Read + Send + Sync + 'static) -> Body {
     let chunks = stream::unfold(Some(source), |source| async {
         let mut source = source?;
         let mut chunk = vec![0; CHUNK];

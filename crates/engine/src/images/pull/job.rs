@@ -30,7 +30,7 @@ use crate::{Error, Result};
 const BUSY_POLL: Duration = Duration::from_millis(100);
 const BUSY_TRIES: u32 = 3000;
 /// Layers that may be unpacked beside those that are downloaded.
-const UNPACKING: usize = 3;
+const UNPACKING: usize = 2;
 
 /// The jobs of a daemon.
 #[derive(Debug, Clone)]

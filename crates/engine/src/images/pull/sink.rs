@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::{Error, Result};
 
 /// Pieces between network and disk; each has at most some hundred KiB.
-const QUEUE: usize = 8;
+const QUEUE: usize = 4;
 
 /// What the thread is told.
 #[derive(Debug)]

@@ -197,7 +197,7 @@ impl TestRegistry {
         let key = (repository.to_owned(), name.to_owned());
         let Some((media_type, bytes)) = state.manifests.get(&key) else {
             let error = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
-            return full(StatusCode::NOT_FOUND, error.into());
+            return json(StatusCode::NOT_FOUND, error.into());
         };
         let digest = Digest::of(bytes).to_string();
         let mut answer = full(StatusCode::OK, bytes.clone());
@@ -218,7 +218,7 @@ impl TestRegistry {
         let mut state = self.state();
         let Some(bytes) = state.blobs.get(&(repository.to_owned(), digest)).cloned() else {
             let error = r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#;
-            return full(StatusCode::NOT_FOUND, error.into());
+            return json(StatusCode::NOT_FOUND, error.into());
         };
         if method == Method::HEAD {
             let length = bytes.len().to_string();
@@ -365,6 +365,13 @@ fn with(status: StatusCode, headers: &[(&str, &str)]) -> Answer {
         let name = hyper::header::HeaderName::from_bytes(name.as_bytes()).unwrap();
         answer.headers_mut().insert(name, value.parse().unwrap());
     }
+    answer
+}
+
+fn json(status: StatusCode, bytes: Bytes) -> Answer {
+    let mut answer = full(status, bytes);
+    let of_type = "application/json".parse().unwrap();
+    answer.headers_mut().insert("content-type", of_type);
     answer
 }
 
