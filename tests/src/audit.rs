@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::daemon::Daemon;
-use crate::wait::{SETTLE, poll};
 use crate::hostile::base64;
+use crate::wait::{SETTLE, poll};
 use crate::{host, http, registry};
 
 /// What a daemon holds when it has started and nothing is in it.
@@ -34,9 +35,14 @@ impl Baseline {
 }
 
 /// Repeats an audit until it is clean or the time to settle has passed.
-pub fn settled(mut audit: impl FnMut() -> Vec<String>) -> Vec<String> {
+pub fn settled(audit: impl FnMut() -> Vec<String>) -> Vec<String> {
+    settled_within(SETTLE, audit)
+}
+
+/// The same with another deadline.
+pub fn settled_within(deadline: Duration, mut audit: impl FnMut() -> Vec<String>) -> Vec<String> {
     let mut found = Vec::new();
-    poll(SETTLE, || {
+    poll(deadline, || {
         found = audit();
         found.is_empty().then_some(())
     });
@@ -110,9 +116,22 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
         let more = files.difference(&base.files);
         // What is kept of interrupted downloads is wanted: it goes with its age.
         let more = more.filter(|path| !path.starts_with("data/store/partial/"));
+        // An image that was pushed has a manifest from then on.
+        let records = image_records(daemon);
+        let more = more.filter(|path| {
+            let hex = path.strip_prefix("data/store/blobs/sha256/");
+            !hex.is_some_and(|hex| records.contains(hex))
+        });
         found.extend(more.map(|path| format!("file {path}")));
     }
     found
+}
+
+/// The records of all images, one after the other.
+fn image_records(daemon: &Daemon) -> String {
+    let dir = daemon.data_root().join("store/images");
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
 }
 
 /// Ready-made network endpoints that a daemon may keep for the next container.

@@ -19,6 +19,9 @@ use crate::{IMAGE, host, http};
 /// How long a daemon may take until it answers, and until it has ended.
 const LIFE: Duration = Duration::from_secs(15);
 
+/// How long a daemon may take until it has done what it does behind everything else.
+const LATE: Duration = Duration::from_secs(60);
+
 /// The environment variable by which the processes of one daemon are known.
 const TOKEN: &str = "CORTEN_E2E_TOKEN";
 
@@ -298,7 +301,7 @@ impl Daemon {
             if let Err(error) = self.remove_containers() {
                 problems.push(format!("removing all containers failed: {error:#}"));
             }
-            problems.extend(audit::settled(|| audit::of_idle_daemon(self)));
+            problems.extend(audit::settled_within(LATE, || audit::of_idle_daemon(self)));
             if !self.stop() {
                 problems.push("the daemon did not end within the time, or not with 0".into());
             }

@@ -45,8 +45,20 @@ impl Disk {
 
     /// Mounts it; it writes back seldom, so that only what is synced is surely there.
     pub fn mount(&self) -> Result<()> {
-        let mut mount = Command::new("mount");
-        run(mount.args(["-o", "loop,commit=30"]).arg(self.image()).arg(self.path()))
+        let attempt = || {
+            let mut mount = Command::new("mount");
+            run(mount.args(["-o", "loop,commit=30"]).arg(self.image()).arg(self.path()))?;
+            // A mount namespace that is being made elsewhere may hold the one without power.
+            let probe = self.path().join(".probe");
+            File::create(&probe).and_then(|_| std::fs::remove_file(&probe)).inspect_err(|_| {
+                let flags = rustix::mount::UnmountFlags::DETACH;
+                let _ = rustix::mount::unmount(self.path(), flags);
+            })?;
+            Ok(())
+        };
+        let mut last = None;
+        poll(SETTLE, || attempt().map_err(|error| last = Some(error)).ok())
+            .ok_or_else(|| last.unwrap_or_else(|| anyhow::anyhow!("it was never tried")))
     }
 
     /// Unmounts it, once nobody uses it any more.

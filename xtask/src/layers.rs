@@ -40,22 +40,22 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
-            "spec", "sys", "runtime", "shim", "deflate", "bound", "store", "volume", "network", "tests",
-            "xtask",
+            "spec", "sys", "runtime", "shim", "deflate", "bound", "store", "volume", "network",
+            "tests", "xtask",
         ],
     ),
     (
         "hyper",
         &[
-            "spec", "sys", "runtime", "shim", "deflate", "bound", "store", "volume", "network", "engine",
-            "xtask",
+            "spec", "sys", "runtime", "shim", "deflate", "bound", "store", "volume", "network",
+            "engine", "xtask",
         ],
     ),
     (
         "libc",
         &[
-            "spec", "runtime", "shim", "deflate", "bound", "store", "volume", "registry", "network",
-            "engine", "api", "daemon", "cli",
+            "spec", "runtime", "shim", "deflate", "bound", "store", "volume", "registry",
+            "network", "engine", "api", "daemon", "cli",
         ],
     ),
     (

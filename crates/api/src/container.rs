@@ -169,7 +169,9 @@ impl PathStat {
     /// Reads the header's value; `None` where it is none.
     pub fn from_header(text: &str) -> Option<Self> {
         use base64::Engine as _;
-        let json = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+        let json = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .ok()?;
         serde_json::from_slice(&json).ok()
     }
 }

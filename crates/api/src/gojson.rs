@@ -10,4 +10,4 @@ mod ser;
 mod syntax;
 
 pub use de::{DecodeError, Names, decode, decode_value, parse, unmarshal};
-pub use ser::{encode, encode_line};
+pub use ser::{encode, encode_line, encode_plain_line};

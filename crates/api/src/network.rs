@@ -82,4 +82,3 @@ pub struct NetworkPruneResponse {
     /// Names of what is gone; `null` if nothing is.
     pub networks_deleted: Option<Vec<String>>,
 }
-

@@ -21,6 +21,7 @@ use crate::convert::registry;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::router::compare_versions;
+use crate::upload::Upload;
 
 /// Largest JSON body: the largest environment that the kernel lets a program start with.
 pub const MAX_JSON: usize = 2 * 1024 * 1024;
@@ -146,6 +147,11 @@ impl Call {
     pub fn reader(self) -> impl AsyncRead + Send + Unpin + 'static {
         let frames = self.request.into_body().into_data_stream();
         StreamReader::new(frames.map_err(std::io::Error::other))
+    }
+
+    /// Like [`Call::reader`], for what may be refused before its end.
+    pub fn upload(self) -> impl AsyncRead + Send + Unpin + 'static {
+        Upload::new(self.reader())
     }
 }
 

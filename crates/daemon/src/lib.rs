@@ -25,4 +25,5 @@ pub mod routes;
 pub mod server;
 pub mod service;
 pub mod settings;
+pub mod upload;
 pub mod websocket;

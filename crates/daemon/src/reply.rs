@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 
-use api::gojson::encode_line;
+use api::gojson::encode_plain_line;
 use api::message::ErrorBody;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -26,9 +26,9 @@ pub fn empty(status: StatusCode) -> Reply {
     respond(status, Empty::new().map_err(never).boxed_unsync())
 }
 
-/// An answer of JSON, ended by a line feed as Docker's.
+/// An answer of JSON, ended by a line feed and with markup as it is, as Docker's.
 pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Reply {
-    typed(status, "application/json", encode_line(value))
+    typed(status, "application/json", encode_plain_line(value))
 }
 
 /// JSON with status 200.

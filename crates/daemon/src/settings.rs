@@ -255,6 +255,11 @@ fn engine_config(values: &Reader<'_>) -> Result<EngineConfig, SettingsError> {
     config.init_path = values
         .owned("init-path")
         .map_or_else(|| beside("corten-init"), PathBuf::from);
+    let dirs = values.list("volume-plugin-dir");
+    if !dirs.is_empty() {
+        let dirs = dirs.iter().map(|dir| absolute(dir));
+        config.volume_plugin_dirs = dirs.collect::<Result<Vec<PathBuf>, _>>()?;
+    }
     config.cgroup_parent = values.owned("cgroup-parent");
     config.bridge = values.owned("bridge");
     config.bip = values.owned("bip");

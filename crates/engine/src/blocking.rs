@@ -75,7 +75,11 @@ impl Blocking {
         T: Send + 'static,
         F: FnOnce() -> Result<T> + Send + 'static,
     {
-        let door = if asks_plugins { &self.plugin } else { &self.quick };
+        let door = if asks_plugins {
+            &self.plugin
+        } else {
+            &self.quick
+        };
         through(door, job).await
     }
 
@@ -85,7 +89,11 @@ impl Blocking {
         T: Send + 'static,
         F: FnOnce() -> Result<T> + Send + 'static,
     {
-        let door = if asks_plugins { &self.plugin } else { &self.heavy };
+        let door = if asks_plugins {
+            &self.plugin
+        } else {
+            &self.heavy
+        };
         through(door, job).await
     }
 

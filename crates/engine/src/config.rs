@@ -203,9 +203,13 @@ impl EngineConfig {
             stop_timeout: 10,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: String::new(),
-            volume_plugin_dirs: ["/run/docker/plugins", "/etc/docker/plugins", "/usr/lib/docker/plugins"]
-                .map(PathBuf::from)
-                .to_vec(),
+            volume_plugin_dirs: [
+                "/run/docker/plugins",
+                "/etc/docker/plugins",
+                "/usr/lib/docker/plugins",
+            ]
+            .map(PathBuf::from)
+            .to_vec(),
             images: ImagesConfig::default(),
             debug: false,
             experimental: false,

@@ -12,13 +12,14 @@ mod devices;
 mod driver;
 mod ended;
 mod endpoint;
-mod files;
 mod etc;
+mod files;
 mod limits;
 mod list;
 mod log_options;
 mod merge;
 mod minor;
+mod moment;
 mod mounting;
 mod name;
 mod policy;
@@ -53,15 +54,15 @@ use command::{Command, Reply};
 use table::Handle;
 
 pub(crate) use create::exec_id;
+pub use files::PutArchive;
 pub(crate) use merge::{fill, of_image, to_image};
-pub(crate) use prune::until;
+pub(crate) use moment::until;
 #[cfg(test)]
 pub(crate) use record::sample;
 pub use request::*;
-pub use files::PutArchive;
+pub(crate) use shared::{Layers, Shared};
 pub use store::copy::CopyStat;
 pub use store::{Change, ChangeKind};
-pub(crate) use shared::{Layers, Shared};
 
 /// The containers of an engine; cheap to clone.
 #[derive(Debug, Clone)]

@@ -21,6 +21,7 @@ mod transfer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use spec::image::ImageConfig;
 use spec::{ImageId, Platform, Reference};
 use store::{Image, Store};
 use tokio::io::AsyncRead;
@@ -71,7 +72,7 @@ impl Images {
         }
         Ok(ImageView {
             summary,
-            comment: config.comment.clone(),
+            comment: comment(config),
             author: config.author.clone(),
             architecture: config.architecture.clone(),
             variant: config.variant.clone(),
@@ -148,6 +149,17 @@ impl Images {
         R: AsyncRead + Send + Unpin + 'static,
     {
         transfer::import(self, reader, options).await
+    }
+
+    /// As [`Images::import`], of an archive that is fetched from a web server. The last message is
+    /// the new image's id.
+    pub async fn import_from(
+        &self,
+        address: &str,
+        options: ImportImage,
+        progress: ProgressSender,
+    ) -> Result<()> {
+        transfer::import_from(self, address, options, progress).await
     }
 
     /// Removes images that nobody uses (`dangling=false`) or that have no name (default).
@@ -247,7 +259,7 @@ impl Images {
             .count();
         ImageSummary {
             id: image.id,
-            parent: None,
+            parent: image.parent,
             repo_tags: image.references.iter().map(Reference::familiar).collect(),
             repo_digests: image.repo_digests.iter().map(Reference::familiar).collect(),
             created: image.config.created,
@@ -274,6 +286,14 @@ impl Images {
     /// Tells that something happened to an image.
     fn emit(&self, id: ImageId, action: &str, name: &str) {
         self.hub.emit(Some(id), action, &id.to_string(), name);
+    }
+}
+
+/// The note of an image: its own, or else that of its last step, where a commit leaves it.
+fn comment(config: &ImageConfig) -> String {
+    match (config.comment.as_str(), config.history.last()) {
+        ("", Some(last)) => last.comment.clone(),
+        (own, _) => own.to_owned(),
     }
 }
 

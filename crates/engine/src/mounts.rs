@@ -27,6 +27,9 @@ pub(crate) const PROPAGATIONS: [&str; 6] = [
     "private", "rprivate", "slave", "rslave", "shared", "rshared",
 ];
 
+/// Mode of volumes that are given none: how they are labelled where labels are on.
+pub(crate) const DEFAULT_MODE: &str = "z";
+
 /// What a mount point shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -268,10 +271,28 @@ mod tests {
 
     #[test]
     fn each_kind_of_word_may_come_once() {
-        for good in ["", "ro", "rw,z", "ro,Z,rslave", "nocopy,ro", "cached", "rw,z,rshared,nocopy"] {
+        for good in [
+            "",
+            "ro",
+            "rw,z",
+            "ro,Z,rslave",
+            "nocopy,ro",
+            "cached",
+            "rw,z,rshared,nocopy",
+        ] {
             assert!(Mode::parse(good).is_ok(), "{good}");
         }
-        for bad in ["foo", "ro,rw", "z,Z", "shared,slave", "ro,", ",", "ro,x", "volume-opt", "RO"] {
+        for bad in [
+            "foo",
+            "ro,rw",
+            "z,Z",
+            "shared,slave",
+            "ro,",
+            ",",
+            "ro,x",
+            "volume-opt",
+            "RO",
+        ] {
             let error = Mode::parse(bad).unwrap_err();
             assert_eq!(error.to_string(), format!("invalid mode: {bad}"));
         }

@@ -377,7 +377,9 @@ fn fill(shared: &Shared, name: &VolumeName, source: &mut (dyn Read + Send)) -> R
         };
         let directory = root.open_dir(&GuestPath::root()).map_err(failed)?;
         if !volume::tree::is_empty(directory.as_fd())? {
-            return Err(Error::conflict(format!("import {name}: volume is not empty")));
+            return Err(Error::conflict(format!(
+                "import {name}: volume is not empty"
+            )));
         }
         copy::extract(root, &whole()?, source, &Extract::default())?;
         rustix::fs::syncfs(directory.as_fd())

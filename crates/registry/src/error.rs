@@ -110,6 +110,18 @@ pub enum Error {
         /// The number.
         status: u16,
     },
+    /// A server that does not give a file.
+    #[error("failed to GET {url} with status {status}: {body}")]
+    Download {
+        /// What was asked, without secrets.
+        url: String,
+        /// The status' number.
+        code: u16,
+        /// Number and name.
+        status: String,
+        /// The beginning of what it says.
+        body: String,
+    },
     /// The manifest is none, or more than one thing.
     #[error("manifest of {reference}")]
     Manifest {
@@ -336,6 +348,13 @@ impl Classify for Error {
             Self::Manifest { source, .. } | Self::Unsupported(source) => source.kind(),
             Self::Invalid { .. } | Self::Schema1 { .. } => ErrorKind::InvalidArgument,
             Self::Api(errors) => errors.kind(),
+            Self::Download { code, .. } => match code {
+                400 => ErrorKind::InvalidArgument,
+                401 => ErrorKind::Unauthorized,
+                403 => ErrorKind::Forbidden,
+                404 => ErrorKind::NotFound,
+                _ => ErrorKind::Internal,
+            },
             Self::Authorization { source, .. } => match source.as_ref() {
                 Self::Api(errors) => errors.kind(),
                 _ => ErrorKind::Internal,

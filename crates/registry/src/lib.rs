@@ -16,6 +16,7 @@
 
 mod challenge;
 mod credentials;
+mod download;
 mod endpoint;
 mod error;
 mod hosts;
@@ -36,6 +37,7 @@ mod token;
 mod transport;
 
 pub use credentials::{Credentials, Secret};
+pub use download::Download;
 pub use error::{ApiError, ApiErrors, Error, Result, TransportError};
 pub use registry::{LoginOutcome, Registry};
 pub use repository::{

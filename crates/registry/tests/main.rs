@@ -7,6 +7,8 @@
 mod blobs;
 #[path = "suite/certificates.rs"]
 mod certificates;
+#[path = "suite/downloads.rs"]
+mod downloads;
 #[path = "suite/endpoints.rs"]
 mod endpoints;
 #[path = "suite/fake.rs"]

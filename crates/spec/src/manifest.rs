@@ -26,6 +26,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Classify, Digest, ErrorKind, Platform};
@@ -48,7 +49,8 @@ pub struct Descriptor {
     pub media_type: String,
     /// Digest of the bytes.
     pub digest: Digest,
-    /// Number of bytes.
+    /// Number of bytes, as many as Go's signed integers can count.
+    #[serde(deserialize_with = "size")]
     pub size: u64,
     /// Where else the content can be had ("foreign" layers).
     #[serde(
@@ -434,6 +436,13 @@ pub fn oci_manifest(config: &Descriptor, layers: &[Descriptor]) -> Document {
 /// Writes an OCI index, compact, keys in the order of the specification.
 pub fn oci_index(entries: &[Descriptor]) -> Document {
     write::oci_index(entries)
+}
+
+/// Reads a length; larger ones would overflow where lengths are summed up.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let size = i64::deserialize(deserializer)?;
+    let refuse = |_| D::Error::custom(format!("a content of {size} bytes"));
+    u64::try_from(size).map_err(refuse)
 }
 
 /// Reads `null` as the empty value, as Go does.

@@ -18,7 +18,7 @@ pub enum InvalidChange {
     /// The first word is no instruction, or one that only a build can carry out.
     #[error("{instruction} is not a valid change command")]
     Unknown {
-        /// The word, in lower case as Docker prints it.
+        /// The word as it was written.
         instruction: String,
     },
     /// What follows the instruction is wrong.
@@ -102,7 +102,7 @@ fn apply_line(config: &mut RunConfig, line: &str) -> Result<(), InvalidChange> {
             | "WORKDIR"
     );
     if !known {
-        let instruction = word.to_lowercase().chars().take(80).collect();
+        let instruction = word.chars().take(80).collect();
         return Err(InvalidChange::Unknown { instruction });
     }
     if rest.is_empty() && !matches!(instruction.as_str(), "CMD" | "ENTRYPOINT") {
@@ -328,6 +328,6 @@ mod tests {
             assert_eq!(config, RunConfig::default(), "{bad}");
         }
         let error = apply(&mut RunConfig::default(), &["RUN x".to_owned()]).unwrap_err();
-        assert_eq!(error.to_string(), "run is not a valid change command");
+        assert_eq!(error.to_string(), "RUN is not a valid change command");
     }
 }

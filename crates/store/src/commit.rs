@@ -105,6 +105,7 @@ impl Store {
             index: None,
             target: None,
             references: options.reference.iter().cloned().collect(),
+            parent: Some(snapshot.image),
         };
         let published = self.publish(lease, &scratch, layers, vec![image])?;
         Ok(Committed {

@@ -274,7 +274,11 @@ mod tests {
         link("loop", "loop");
         link("../../../etc/passwd", "out");
         let root = Root::open(dir.path()).unwrap();
-        let target = |text: &str| stat(&root, &CopyPath::parse(text).unwrap()).unwrap().link_target;
+        let target = |text: &str| {
+            stat(&root, &CopyPath::parse(text).unwrap())
+                .unwrap()
+                .link_target
+        };
         assert_eq!(target("/d/l"), "/d/f");
         assert_eq!(target("/dl"), "/d");
         assert_eq!(target("/dl/l"), "/d/f");
@@ -286,7 +290,10 @@ mod tests {
         assert_eq!((file.name.as_str(), file.size, file.mode), ("f", 3, 0o644));
         for missing in ["/nope", "/dang/", "/loop/"] {
             let error = stat(&root, &CopyPath::parse(missing).unwrap()).unwrap_err();
-            assert!(matches!(error, Error::NoSuchPath { .. }), "{missing}: {error}");
+            assert!(
+                matches!(error, Error::NoSuchPath { .. }),
+                "{missing}: {error}"
+            );
         }
     }
 
@@ -300,6 +307,9 @@ mod tests {
         assert_eq!(go_mode(&metadata(Kind::Directory, 0o755)), 2_147_484_141);
         assert_eq!(go_mode(&metadata(Kind::Symlink, 0o777)), 134_218_239);
         assert_eq!(go_mode(&metadata(Kind::File, 0o4755)), 1 << 23 | 0o755);
-        assert_eq!(go_mode(&metadata(Kind::Directory, 0o1777)), 1 << 31 | 1 << 20 | 0o777);
+        assert_eq!(
+            go_mode(&metadata(Kind::Directory, 0o1777)),
+            1 << 31 | 1 << 20 | 0o777
+        );
     }
 }

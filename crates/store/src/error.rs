@@ -188,9 +188,8 @@ impl Classify for Error {
             Self::NoSuchImage { .. }
             | Self::NoSuchPath { .. }
             | Self::NoSuchPlatform { .. }
-            | Self::NoSuchSnapshot { .. } | Self::NoSuchForm { .. } => {
-                ErrorKind::NotFound
-            }
+            | Self::NoSuchSnapshot { .. }
+            | Self::NoSuchForm { .. } => ErrorKind::NotFound,
             Self::InvalidReference { .. }
             | Self::Ambiguous { .. }
             | Self::InvalidKey { .. }
@@ -199,9 +198,10 @@ impl Classify for Error {
             | Self::LimitExceeded { .. }
             | Self::LayerMismatch { .. }
             | Self::InvalidOption { .. } => ErrorKind::InvalidArgument,
-            Self::SnapshotExists { .. } | Self::InUse { .. } | Self::LayerBusy { .. } | Self::LayerGone { .. } => {
-                ErrorKind::Conflict
-            }
+            Self::SnapshotExists { .. }
+            | Self::InUse { .. }
+            | Self::LayerBusy { .. }
+            | Self::LayerGone { .. } => ErrorKind::Conflict,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Bound(error) => error.kind(),

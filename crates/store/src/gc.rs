@@ -97,7 +97,9 @@ impl Store {
     pub(crate) fn is_needed(&self, diff: DiffId) -> bool {
         let state = self.inner.state();
         let garbage = unreferenced(&state);
-        !garbage.iter().any(|piece| matches!(piece, Piece::Layer(found) if *found == diff))
+        !garbage
+            .iter()
+            .any(|piece| matches!(piece, Piece::Layer(found) if *found == diff))
     }
 
     /// Removes every blob and layer that neither an image, a snapshot nor a lease refers to.

@@ -33,6 +33,10 @@ pub struct Image {
     pub manifests: Vec<Descriptor>,
     /// A tag stands for an index that has it for another platform than the image with the tag.
     pub is_companion: bool,
+    /// The image that it was made of by a commit, while that is here.
+    pub parent: Option<ImageId>,
+    /// Images that were made of it are here.
+    pub has_children: bool,
 }
 
 /// One platform of a name.
@@ -49,8 +53,19 @@ pub struct PlatformImage {
 }
 
 impl Image {
-    /// Tells whether no name leads to it.
+    /// Tells whether no tag leads to it and no image was made of it; as with Docker, a digest alone
+    /// is no reason to keep it.
     pub fn is_dangling(&self) -> bool {
+        self.references.is_empty() && !self.is_companion && !self.has_children
+    }
+
+    /// Tells whether no name leads to it and no image was made of it.
+    pub fn is_left_over(&self) -> bool {
+        self.is_nameless() && !self.has_children
+    }
+
+    /// Tells whether no name leads to it.
+    pub fn is_nameless(&self) -> bool {
         self.references.is_empty() && self.repo_digests.is_empty() && !self.is_companion
     }
 
@@ -68,7 +83,7 @@ impl Image {
 /// One step of an image's making, newest first, as `history` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// The image's id on its newest step, else `None` (`<missing>`).
+    /// The image's id on its newest step, its parents' on those below, else `None` (`<missing>`).
     pub id: Option<ImageId>,
     /// When.
     pub created: Option<Timestamp>,
@@ -78,7 +93,7 @@ pub struct HistoryEntry {
     pub comment: String,
     /// Unpacked bytes of its layer, 0 for an empty one.
     pub size: u64,
-    /// The image's tags on its newest step.
+    /// The tags of the image with that id.
     pub tags: Vec<Reference>,
 }
 
@@ -361,13 +376,22 @@ impl Store {
         Ok(removed.unwrap_or_default())
     }
 
-    /// Removes an image if no name points to it; one that got a name since it was looked at stays.
+    /// Removes an image if no tag points to it; one that got a tag since it was looked at stays.
     ///
     /// # Errors
     ///
     /// [`Error::NoSuchImage`], or the disk failed.
     pub fn remove_dangling(&self, id: ImageId) -> Result<Option<Removed>> {
         self.remove_image_if(id, Image::is_dangling)
+    }
+
+    /// Removes an image if no name at all points to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`], or the disk failed.
+    pub fn remove_left_over(&self, id: ImageId) -> Result<Option<Removed>> {
+        self.remove_image_if(id, Image::is_left_over)
     }
 
     fn remove_image_if(
@@ -406,7 +430,7 @@ impl Store {
         }))
     }
 
-    /// Images that no name points to: what `image prune` without `-a` removes.
+    /// Images that no tag points to: what `image prune` without `-a` removes.
     pub fn dangling(&self) -> Vec<Image> {
         self.images()
             .into_iter()
@@ -442,9 +466,13 @@ impl Store {
             });
         }
         entries.reverse();
-        if let Some(newest) = entries.first_mut() {
-            newest.id = Some(id);
-            newest.tags = image.references;
+        let mut image = Some(image);
+        for entry in &mut entries {
+            let Some(known) = image else { break };
+            entry.id = Some(known.id);
+            entry.tags = known.references;
+            // Docker gives each step to one parent, however many steps that has.
+            image = known.parent.and_then(|parent| state.image(parent));
         }
         Ok(entries)
     }
@@ -529,6 +557,10 @@ impl State {
             is_companion: self.names.iter().any(|(reference, name)| {
                 name.image != id && reference.digest().is_none() && self.is_among(name, entry)
             }),
+            parent: entry
+                .parent
+                .filter(|parent| self.images.contains_key(parent)),
+            has_children: self.images.values().any(|other| other.parent == Some(id)),
         })
     }
 }

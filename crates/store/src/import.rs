@@ -89,6 +89,7 @@ impl Store {
             index: None,
             target: None,
             references: options.reference.iter().cloned().collect(),
+            parent: None,
         };
         let layer = StagedLayer::new(dir, layer_record(diff_id, &unpacked, None));
         let published = self.publish(lease, &scratch, vec![layer], vec![image])?;

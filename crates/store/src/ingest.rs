@@ -84,6 +84,21 @@ impl Store {
         self.hold_layers(lease, &[diff])[0]
     }
 
+    /// Tells whether a layer is here and was seen in a form, and keeps it while the lease lasts.
+    ///
+    /// A layer that came otherwise compressed has to be taken in once more: its manifest could not
+    /// be pushed or saved with the same digest.
+    pub fn has_form(&self, lease: &Lease, diff: DiffId, form: Digest) -> bool {
+        self.has_layer(lease, diff)
+            && (form == diff.digest()
+                || self
+                    .inner
+                    .state()
+                    .layers
+                    .get(&diff)
+                    .is_some_and(|layer| layer.forms.iter().any(|known| known.digest == form)))
+    }
+
     /// Begins to take a layer in, or goes on where an earlier attempt was suspended or killed.
     ///
     /// # Errors

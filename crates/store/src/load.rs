@@ -111,6 +111,7 @@ impl Store {
                 index: image.index,
                 target: image.target,
                 references: image.references,
+                parent: None,
             });
         }
         let published = self.publish(lease, &scratch, layers, images)?;

@@ -118,6 +118,8 @@ pub(crate) struct StagedImage {
     /// What the references stand for: the index or the manifest.
     pub(crate) target: Option<Descriptor>,
     pub(crate) references: Vec<Reference>,
+    /// The image that it was made of.
+    pub(crate) parent: Option<ImageId>,
 }
 
 /// An image that is now visible, and which names it took from others.
@@ -149,6 +151,7 @@ impl Store {
             index: image.index,
             target: Some(image.target),
             references: image.names,
+            parent: None,
         };
         // Held until the end: a full disk is to be known before the last of them goes.
         let layers = image.layers.clone();
@@ -302,6 +305,7 @@ impl Store {
             config: image.config,
             manifest: None,
             manifests: Vec::new(),
+            parent: image.parent,
         });
         // An image that is there keeps the manifest it came with first in the first place.
         let changed = entry.add_manifest(manifest) || known.is_none();
@@ -342,6 +346,7 @@ impl Store {
             id,
             manifest: entry.manifest.clone(),
             manifests: entry.manifests.clone(),
+            parent: entry.parent,
         };
         record::write(&self.layout().image(id), &record, Durability::Synced)
     }

@@ -78,6 +78,9 @@ pub(crate) struct ImageRecord {
     /// Other manifests with the same config.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) manifests: Vec<ManifestRecord>,
+    /// The image of the container that it was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<ImageId>,
 }
 
 /// Where a manifest or an index is.
@@ -258,7 +261,7 @@ mod tests {
             r#"{{"version":1,"diff_id":"{id}","size":5,"entries":2,"opaque_root":false,"archive":{{"size":10240,"unmapped":true}}}}"#
         );
         let image = format!(
-            r#"{{"version":1,"id":"{id}","manifest":{document},"manifests":[{document}]}}"#
+            r#"{{"version":1,"id":"{id}","manifest":{document},"manifests":[{document}],"parent":"{id}"}}"#
         );
         let name = format!(
             r#"{{"version":1,"reference":"docker.io/library/a:b","image":"{id}","tagged":"2023-11-14T22:13:20Z","target":{document}}}"#

@@ -128,6 +128,7 @@ impl Recovery<'_> {
                         id,
                         manifest: None,
                         manifests: Vec::new(),
+                        parent: None,
                     };
                     record::write(&path, &record, sys::fs::Durability::Synced)?;
                     record
@@ -145,6 +146,7 @@ impl Recovery<'_> {
                 config: Arc::new(config),
                 manifest: record.manifest,
                 manifests: record.manifests,
+                parent: record.parent,
             };
             self.state.images.insert(id, entry);
         }
@@ -241,7 +243,10 @@ impl Recovery<'_> {
                         && let Err(error) = bound::resume(&path.join(snapshots::BOUNDED), bound)
                     {
                         let what = spec::error::chain(&error);
-                        self.report(&path, format!("its writable layer cannot be mounted: {what}"));
+                        self.report(
+                            &path,
+                            format!("its writable layer cannot be mounted: {what}"),
+                        );
                     }
                     self.state.snapshots.insert(record.key.clone(), record);
                 }

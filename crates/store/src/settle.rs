@@ -83,7 +83,12 @@ impl Store {
 
     /// Looks for a recipe at the lowest priority. Records are changed at the usual one: whoever
     /// waits for a lock that is held must not wait for a thread that is never scheduled.
-    fn find_recipe_slowly(&self, diff: DiffId, form: &FormRecord, stop: Stop<'_>) -> Result<Finding> {
+    fn find_recipe_slowly(
+        &self,
+        diff: DiffId,
+        form: &FormRecord,
+        stop: Stop<'_>,
+    ) -> Result<Finding> {
         let run = || {
             if let Err(error) = rustix::process::setpriority_process(None, 19) {
                 tracing::debug!(%error, "layers are settled at the usual priority");
@@ -116,10 +121,7 @@ impl Store {
                 continue;
             }
             match self.find_recipe_slowly(diff, &form, stop)? {
-                Finding::Stopped => {
-                    settled.stopped = true;
-                    break;
-                }
+                Finding::Stopped => settled.stopped = true,
                 Finding::Recipe(recipe) => {
                     settled.rebuilt += 1;
                     self.note(diff, form.digest, |form| {
@@ -146,6 +148,9 @@ impl Store {
             // Its image may have been removed meanwhile, which this lease then outlived.
             if !self.is_needed(diff) {
                 self.gc()?;
+            }
+            if settled.stopped {
+                break;
             }
         }
         Ok(settled)

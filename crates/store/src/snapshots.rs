@@ -313,7 +313,10 @@ impl Store {
     pub fn remove_snapshot(&self, key: &str) -> Result<()> {
         check_key(key)?;
         let path = self.layout().snapshot(key);
-        let bound = self.snapshot_record(key).ok().and_then(|record| record.bound);
+        let bound = self
+            .snapshot_record(key)
+            .ok()
+            .and_then(|record| record.bound);
         if let Some(bound) = &bound {
             bound::remove(&self.bounded(key), bound)?;
         }

@@ -71,6 +71,8 @@ pub(crate) struct ImageEntry {
     pub(crate) manifest: Option<ManifestRecord>,
     /// Other manifests with the same config.
     pub(crate) manifests: Vec<ManifestRecord>,
+    /// The image of the container that it was made of, which may be gone.
+    pub(crate) parent: Option<ImageId>,
 }
 
 #[derive(Debug, Clone)]

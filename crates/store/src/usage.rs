@@ -106,7 +106,11 @@ impl Store {
             .into_iter()
             .map(|digest| (digest, allocated(&layout.blob(digest))))
             .collect();
-        let records = ["images", "names", "init", "layers", "blobs"];
+        let records: &[&str] = match sizes.is_empty() && blobs.is_empty() {
+            // Nothing at all takes nothing, as with Docker, although the directories are there.
+            true => &[],
+            false => &["images", "names", "init", "layers", "blobs"],
+        };
         let records: u64 = records
             .iter()
             .map(|name| match *name {

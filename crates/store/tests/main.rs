@@ -3,29 +3,29 @@
 
 #[path = "store/archive.rs"]
 mod archive;
-#[path = "store/hostile.rs"]
-mod hostile;
-#[path = "store/images.rs"]
-mod images;
-#[path = "store/load.rs"]
-mod load;
-#[path = "store/recovery.rs"]
-mod recovery;
-#[path = "store/snapshots.rs"]
-mod snapshots;
-#[path = "store/unpack.rs"]
-mod unpack;
-#[path = "store/ingest.rs"]
-mod ingest;
-#[path = "store/pulled.rs"]
-mod pulled;
-#[path = "store/tarmap.rs"]
-mod tarmap;
-#[path = "store/pull_faults.rs"]
-mod pull_faults;
-#[path = "store/out.rs"]
-mod out;
 #[path = "store/collect.rs"]
 mod collect;
 #[path = "store/foreign.rs"]
 mod foreign;
+#[path = "store/hostile.rs"]
+mod hostile;
+#[path = "store/images.rs"]
+mod images;
+#[path = "store/ingest.rs"]
+mod ingest;
+#[path = "store/load.rs"]
+mod load;
+#[path = "store/out.rs"]
+mod out;
+#[path = "store/pull_faults.rs"]
+mod pull_faults;
+#[path = "store/pulled.rs"]
+mod pulled;
+#[path = "store/recovery.rs"]
+mod recovery;
+#[path = "store/snapshots.rs"]
+mod snapshots;
+#[path = "store/tarmap.rs"]
+mod tarmap;
+#[path = "store/unpack.rs"]
+mod unpack;

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 /// Mounts a backing at a directory; a plain directory needs nothing.
 pub(crate) fn mount(backing: &Backing, at: &Path) -> Result<()> {
-    let (mounted, device, flags) = match backing {
+    let (mounted, device) = match backing {
         Backing::Directory { .. } => return Ok(()),
         Backing::Bind {
             source,
@@ -30,7 +30,7 @@ pub(crate) fn mount(backing: &Backing, at: &Path) -> Result<()> {
                 sys::mount::change(copy.as_fd(), Change::set(attributes(*flags)), reach)?;
                 Ok(copy)
             });
-            (mounted, source.display().to_string(), *flags)
+            (mounted, source.display().to_string())
         }
         Backing::FileSystem {
             kind,
@@ -44,7 +44,7 @@ pub(crate) fn mount(backing: &Backing, at: &Path) -> Result<()> {
             }
             options.extend(data.iter().cloned());
             let mounted = sys::mount::create(kind, &options, attributes(*flags));
-            (mounted, device.clone(), *flags)
+            (mounted, device.clone())
         }
     };
     mounted
@@ -52,9 +52,61 @@ pub(crate) fn mount(backing: &Backing, at: &Path) -> Result<()> {
         .map_err(|source| Error::Mount {
             path: at.to_owned(),
             device,
-            options: format!("{flags:?}"),
-            source,
+            options: told(backing),
+            why: words(source.errno()),
         })
+}
+
+/// Flags and data of a mount, as Docker's messages tell them.
+fn told(backing: &Backing) -> String {
+    const BIND: u32 = 0x1000;
+    const RECURSIVE: u32 = 0x4000;
+    let bits = |flags: &Flags| {
+        let pairs = [
+            (flags.read_only, 0x1),
+            (flags.no_suid, 0x2),
+            (flags.no_dev, 0x4),
+            (flags.no_exec, 0x8),
+            (flags.no_atime, 0x400),
+            (flags.no_dir_atime, 0x800),
+        ];
+        let set = pairs.into_iter().filter(|(on, _)| *on);
+        set.fold(0, |all, (_, bit)| all | bit)
+    };
+    let (flags, data) = match backing {
+        Backing::Directory { .. } => (0, String::new()),
+        Backing::Bind {
+            recursive, flags, ..
+        } => {
+            let reach = if *recursive { RECURSIVE } else { 0 };
+            (bits(flags) | BIND | reach, String::new())
+        }
+        Backing::FileSystem { flags, data, .. } => {
+            let one = |(key, value): &(String, Option<String>)| match value {
+                Some(value) => format!("{key}={value}"),
+                None => key.clone(),
+            };
+            (
+                bits(flags),
+                data.iter().map(one).collect::<Vec<_>>().join(","),
+            )
+        }
+    };
+    let mut out = String::new();
+    if flags != 0 {
+        out.push_str(&format!(", flags: {flags:#x}"));
+    }
+    if !data.is_empty() {
+        out.push_str(&format!(", data: {data}"));
+    }
+    out
+}
+
+/// The words of an error number, without the number and in lower case.
+fn words(errno: rustix::io::Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    let text = text.split(" (os error ").next().unwrap_or(&text);
+    text.to_lowercase()
 }
 
 fn attach(mounted: &OwnedFd, at: &Path) -> sys::Result<()> {

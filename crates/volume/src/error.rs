@@ -36,7 +36,9 @@ pub enum Error {
         source: crate::InvalidOptions,
     },
     /// Another driver has a volume of this name.
-    #[error("create {name}: driver '{driver}' already has volume '{name}': volume name must be unique")]
+    #[error(
+        "create {name}: driver '{driver}' already has volume '{name}': volume name must be unique"
+    )]
     DriverConflict {
         /// The name.
         name: VolumeName,
@@ -93,7 +95,7 @@ pub enum Error {
     },
     /// What the options name could not be mounted.
     #[error(
-        "error while mounting volume '{}': failed to mount local volume: mount {device}:{}, {options}",
+        "error while mounting volume '{}': failed to mount local volume: mount {device}:{}{options}: {why}",
         path.display(), path.display()
     )]
     Mount {
@@ -101,10 +103,10 @@ pub enum Error {
         path: PathBuf,
         /// What was to be mounted.
         device: String,
-        /// How.
+        /// How: `, flags: 0x1000, data: a=b`, or nothing.
         options: String,
-        /// The cause.
-        source: sys::Error,
+        /// The kernel's reason.
+        why: String,
     },
     /// Its size could not be bounded.
     #[error("failed to bound volume {name}")]

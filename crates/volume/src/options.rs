@@ -90,7 +90,9 @@ impl Backing {
             return Err(InvalidOptions::Unknown(unknown.clone()));
         }
         let size = match options.get("size") {
-            Some(text) => Some(size_in_bytes(text).ok_or_else(|| InvalidOptions::Size(text.clone()))?),
+            Some(text) => {
+                Some(size_in_bytes(text).ok_or_else(|| InvalidOptions::Size(text.clone()))?)
+            }
             None => None,
         };
         let get = |key: &'static str| options.get(key).map(String::as_str);

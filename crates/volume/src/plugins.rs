@@ -14,7 +14,7 @@ mod driver;
 mod failure;
 mod http;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,7 +36,8 @@ pub struct PluginSettings {
     pub long: Duration,
     /// Time for questions about one volume, and for activation.
     pub short: Duration,
-    /// Time for questions to all plugins, where one that hangs holds up everybody.
+    /// Time for questions to all plugins, where one that hangs holds up everybody; after a call
+    /// that took all its time, a plugin gets a fifth of this until it answers again.
     pub probe: Duration,
     /// How long a plugin that nobody listens for is waited for: it may be about to start.
     pub patience: Duration,
@@ -60,6 +61,8 @@ pub(crate) struct Plugins {
     settings: PluginSettings,
     /// Those that answered, by name; asked again when their address changes.
     active: Mutex<BTreeMap<String, Arc<Driver>>>,
+    /// Those that did not say in time what they are.
+    silent: Mutex<BTreeSet<String>>,
 }
 
 impl Plugins {
@@ -67,11 +70,36 @@ impl Plugins {
         Self {
             settings,
             active: Mutex::default(),
+            silent: Mutex::default(),
         }
     }
 
     fn active(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Driver>>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn silent(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Time for plugins that took all they had before: one that hangs must not hold up a daemon's
+    /// start once for each of its volumes.
+    fn brief(&self) -> Duration {
+        self.settings.probe / 5
+    }
+
+    /// Finds out early whether a plugin answers at all.
+    pub(crate) fn wake(&self, name: &str) {
+        let found = self.activated(name, self.settings.probe, Duration::ZERO);
+        let asked = found.map(|driver| driver.scope(Some(self.settings.probe)));
+        if let Err(error) = asked {
+            let error = spec::error::chain(&error);
+            tracing::warn!(
+                plugin = name,
+                error,
+                "a volume plugin that containers use does not answer"
+            );
+        }
     }
 
     /// The volume driver of a name; activates its plugin the first time.
@@ -100,10 +128,20 @@ impl Plugins {
         let limits = driver::Limits {
             long: self.settings.long,
             short: self.settings.short,
+            brief: self.brief(),
             patience: self.settings.patience,
         };
-        let driver = Driver::activate(name, address, limits, (limit, patience))
-            .map_err(|source| lookup(legacy(source)))?;
+        let times = match self.silent().contains(name) {
+            true => (limit.min(limits.brief), Duration::ZERO),
+            false => (limit, patience),
+        };
+        let answer = Driver::activate(name, address, limits, times);
+        if answer.as_ref().is_err_and(PluginFailure::is_late) {
+            self.silent().insert(name.to_owned());
+        } else {
+            self.silent().remove(name);
+        }
+        let driver = answer.map_err(|source| lookup(legacy(source)))?;
         let driver = Arc::new(driver);
         self.active().insert(name.to_owned(), Arc::clone(&driver));
         Ok(driver)
@@ -130,7 +168,9 @@ impl Plugins {
                     .collect();
                 for (name, asked) in asked {
                     // A panic there is a defect here: it is not hidden.
-                    let answer = asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                    let answer = asked
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                     answers.push((name.clone(), answer));
                 }
             });

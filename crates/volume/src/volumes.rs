@@ -571,17 +571,26 @@ impl Volumes {
     pub fn reconcile(&self, users: &dyn Fn(&VolumeName) -> Vec<String>) -> Result<()> {
         let mut state = self.inner.state();
         let names: Vec<VolumeName> = state.volumes.keys().cloned().collect();
+        let mut plugins = BTreeSet::new();
         for name in names {
-            if state.volumes.get(&name).is_some_and(|record| record.driver != LOCAL) {
+            if state
+                .volumes
+                .get(&name)
+                .is_some_and(|record| record.driver != LOCAL)
+            {
                 // Its plugin has it mounted for them still; it is told when they end.
                 let running = users(&name);
                 if !running.is_empty() {
+                    plugins.extend(state.volumes.get(&name).map(|record| record.driver.clone()));
                     state.mounts.insert(name, running);
                 }
                 continue;
             }
             let data = self.inner.data(&name);
-            let bounded = state.volumes.get(&name).is_some_and(|record| record.bound.is_some());
+            let bounded = state
+                .volumes
+                .get(&name)
+                .is_some_and(|record| record.bound.is_some());
             if bounded || !backing::is_mounted(&data)? {
                 continue;
             }
@@ -591,6 +600,10 @@ impl Volumes {
             } else {
                 state.mounts.insert(name, running);
             }
+        }
+        drop(state);
+        for plugin in plugins {
+            self.inner.plugins.wake(&plugin);
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
 //! Volumes on a real disk: what is kept, what is swept, what is mounted.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -245,7 +246,10 @@ fn a_size_is_a_bound_that_outlives_the_daemon() {
     let file = made.volume.mountpoint.join("big");
     let error = std::fs::write(&file, vec![7u8; 32 << 20]).unwrap_err();
     assert!(
-        matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded),
+        matches!(
+            error.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        ),
         "{error}"
     );
     std::fs::write(&file, b"fits").unwrap();

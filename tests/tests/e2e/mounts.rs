@@ -4,10 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
 use tests::image::Image;
 use tests::tarball::Kind;
-use tests::{Case, IMAGE, clients};
+use tests::{Case, IMAGE, api, clients};
 
+/// Rounds of every race.
+const ROUNDS: usize = 200;
 /// `cap_net_raw` in its permitted set, as the kernel keeps it.
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -50,7 +53,7 @@ clients! {
                 .entry("pax", Kind::Extended, 0o644, "", &capability)
                 .file("data/cap", 0o755, b"program")
                 .file("data/f", 0o4711, b"from the image")
-                .hardlink("data/h", "data/f")
+                .entry("data/h", Kind::HardLink, 0o4711, "data/f", b"")
                 .symlink("data/l", "/etc/passwd")
                 .dir("data/sub/", 0o700)
                 .file("data/sub/deep", 0o600, b"deep")
@@ -126,7 +129,7 @@ clients! {
         };
         run("a/b", &["ls", "/d"]).ok().prints("f");
         run("a/b/f", &["cat", "/d"]).ok().prints("in");
-        run("nope", &["true"]).exits(125).complains("cannot access path").complains("nope: no such file or directory");
+        run("nope", &["true"]).exits(127).complains("cannot access path").complains("nope: no such file or directory");
         run("../x", &["true"]).exits(125).complains("subpath must be a relative path within the volume");
         run("/a", &["true"]).exits(125).complains("subpath must be a relative path within the volume");
         // A link never leads out of the volume.
@@ -143,7 +146,7 @@ clients! {
         run("", "cat /m/payload; ls -a /m | grep -c dockerenv").prints("of the image0");
         run("", "touch /m/x").exits(1).complains("Read-only file system");
         run(",image-subpath=etc", "ls /m").ok().prints("group\npasswd");
-        run(",image-subpath=nope", "true").exits(125);
+        assert!(run(",image-subpath=nope", "true").code >= 125);
         let args = ["run", "--rm", "--mount", "type=image,dst=/m", IMAGE, "true"];
         case.cmd(&args).exits(125).complains("field Source must not be empty");
     }
@@ -152,7 +155,7 @@ clients! {
         let run = |args: &[&str], script: &str| {
             case.cmd(&[&["run", "--rm"], args, &[IMAGE, "sh", "-c", script]].concat())
         };
-        run(&["--mount", "type=tmpfs,dst=/t,tmpfs-size=64k,tmpfs-mode=710"], "stat -c %a /t; head -c 99999 /dev/zero > /t/f")
+        run(&["--mount", "type=tmpfs,dst=/t,tmpfs-size=64k,tmpfs-mode=710"], "stat -c %a /t; dd if=/dev/zero of=/t/f bs=99999 count=1")
             .exits(1)
             .prints("710")
             .complains("No space left on device");
@@ -231,7 +234,7 @@ clients! {
         if case.is_reference() {
             return;
         }
-        let script = "head -c 60000000 /dev/zero > /f";
+        let script = "dd if=/dev/zero of=/f bs=1M count=60";
         case.cmd(&["run", "--rm", "--storage-opt", "size=32M", IMAGE, "sh", "-c", script])
             .exits(1)
             .complains("No space left on device");
@@ -271,7 +274,42 @@ clients! {
             assert!(output.code != 0, "{output:?}");
             output.complains(text);
         }
+        // Docker leaves a volume behind.
         let answer = case.api("GET", &format!("/volumes/{volume}"), None);
-        assert_eq!(answer.status, 404, "nothing is left of a refused creation");
+        assert!(case.is_reference() || answer.status == 404, "left of a refused creation");
+    }
+}
+
+api! {
+    // RUN-05: a place for a mount inside a volume that turns into a link while containers start.
+    fn places_that_become_links_stay_inside(case) {
+        // The runtime of older engines makes the directory outside.
+        if case.is_reference() {
+            return;
+        }
+        let canary = case.dir().join("canary");
+        fs::create_dir(&canary).expect("ours");
+        fs::write(canary.join("file"), "as it was").expect("ours");
+        let (name, shared, data) = (case.name("swap"), case.name("shared"), case.name("data"));
+        let target = format!("/{}{}", "../".repeat(20), canary.display());
+        let script = format!(
+            "while :; do rm -rf /v/a; ln -s {target} /v/a; rm -f /v/a; mkdir /v/a; ln -s /proc/1/root{} /v/a/b; done",
+            canary.display()
+        );
+        let volume = format!("{shared}:/v");
+        case.cmd(&["run", "-d", "--name", &name, "-v", &volume, IMAGE, "sh", "-c", &script]).ok();
+        let binds = [volume, format!("{data}:/v/a/b"), format!("{data}:/v/a/new")];
+        let mut started = 0;
+        for _ in 0..ROUNDS {
+            let id = case.create(json!({"Image": IMAGE, "Cmd": ["touch", "/v/a/b/x"], "HostConfig": {"Binds": binds, "NetworkMode": "none"}}));
+            let answer = case.api("POST", &format!("/containers/{id}/start"), None);
+            started += usize::from(answer.status == 204);
+            let removed = case.api("DELETE", &format!("/containers/{id}?force=1"), None);
+            assert_eq!(removed.status, 204, "{}", removed.text());
+            let names: Vec<_> = fs::read_dir(&canary).expect("it exists").flatten().collect();
+            assert_eq!(names.len(), 1, "the canary was changed: {names:?}");
+        }
+        assert_eq!(fs::read_to_string(canary.join("file")).expect("it exists"), "as it was");
+        assert!(started > 0, "not one of {ROUNDS} containers started");
     }
 }

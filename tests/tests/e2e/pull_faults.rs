@@ -345,7 +345,11 @@ fn a_pull_onto_a_full_disk_is_refused_and_leaves_nothing() {
             assert!(!is_there(&own, &reference), "{what}");
             // What cannot fit as it travels is not begun.
             if free < image.transfer_size() {
-                assert!(hostile.sent() < 1 << 20, "{what}: {} bytes were asked for", hostile.sent());
+                assert!(
+                    hostile.sent() < 1 << 20,
+                    "{what}: {} bytes were asked for",
+                    hostile.sent()
+                );
             }
             refusals += 1;
         } else {

@@ -302,7 +302,8 @@ api! {
             .build();
         hostile.serve("e2e/progress", "one", &image.content());
         hostile.on("/blobs/", Reply::real().rate(4 << 20));
-        let path = format!("/images/create?fromImage={}&tag=one", hostile.reference("e2e/progress"));
+        let path =
+            format!("/images/create?fromImage={}&tag=one", hostile.reference("e2e/progress"));
         let answer = case.api("POST", &path, None);
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -315,10 +316,13 @@ api! {
         let mut order: Vec<&str> = of_layer.iter().filter_map(|m| m["status"].as_str()).collect();
         order.dedup();
         order.retain(|status| *status != "Waiting");
-        assert_eq!(order, [
-            "Pulling fs layer", "Downloading", "Verifying Checksum", "Download complete",
-            "Extracting", "Pull complete",
-        ]);
+        assert_eq!(
+            order,
+            [
+                "Pulling fs layer", "Downloading", "Verifying Checksum", "Download complete",
+                "Extracting", "Pull complete",
+            ]
+        );
         let mut last = 0;
         for message in of_layer.iter().filter(|message| message["status"] == "Downloading") {
             let detail = &message["progressDetail"];

@@ -1,4 +1,4 @@
-//! Writing JSON as Go's encoder does by default: compact, HTML-safe.
+//! Writing JSON as Go's encoder does: compact, and HTML-safe unless that is turned off.
 
 use std::io::{self, Write};
 
@@ -12,10 +12,26 @@ use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 /// Never for the wire types of this crate: their map keys are strings and memory does not refuse.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    let mut serializer = Serializer::with_formatter(&mut out, HtmlSafe(CompactFormatter));
+    let mut serializer = Serializer::with_formatter(&mut out, GoStyle(Markup::Escaped));
     value
         .serialize(&mut serializer)
         .expect("wire types have string keys and a Vec accepts every write");
+    out
+}
+
+/// Writes compact JSON with `<`, `>` and `&` as they are, ended by a line feed: what Docker's
+/// daemon answers with where it sends one value.
+///
+/// # Panics
+///
+/// As [`encode`].
+pub fn encode_plain_line<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let mut serializer = Serializer::with_formatter(&mut out, GoStyle(Markup::Plain));
+    value
+        .serialize(&mut serializer)
+        .expect("wire types have string keys and a Vec accepts every write");
+    out.push(b'\n');
     out
 }
 
@@ -26,9 +42,16 @@ pub fn encode_line<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     out
 }
 
-struct HtmlSafe(CompactFormatter);
+/// What becomes of the characters that mean something in HTML.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Markup {
+    Escaped,
+    Plain,
+}
 
-impl Formatter for HtmlSafe {
+struct GoStyle(Markup);
+
+impl Formatter for GoStyle {
     fn write_string_fragment<W: ?Sized + Write>(
         &mut self,
         w: &mut W,
@@ -37,6 +60,7 @@ impl Formatter for HtmlSafe {
         let mut plain = 0;
         for (at, c) in text.char_indices() {
             let escape: &[u8] = match c {
+                '<' | '>' | '&' if self.0 == Markup::Plain => continue,
                 '<' => b"\\u003c",
                 '>' => b"\\u003e",
                 '&' => b"\\u0026",
@@ -44,11 +68,11 @@ impl Formatter for HtmlSafe {
                 '\u{2029}' => b"\\u2029",
                 _ => continue,
             };
-            self.0.write_string_fragment(w, &text[plain..at])?;
+            CompactFormatter.write_string_fragment(w, &text[plain..at])?;
             w.write_all(escape)?;
             plain = at + c.len_utf8();
         }
-        self.0.write_string_fragment(w, &text[plain..])
+        CompactFormatter.write_string_fragment(w, &text[plain..])
     }
 }
 
@@ -62,6 +86,10 @@ mod tests {
         assert_eq!(
             String::from_utf8(encode(text)).unwrap(),
             "\"a \\u003cb\\u003e \\u0026 \\\"c\\\" ü\\u2028\\n\""
+        );
+        assert_eq!(
+            String::from_utf8(encode_plain_line(text)).unwrap(),
+            "\"a <b> & \\\"c\\\" ü\\u2028\\n\"\n"
         );
         assert_eq!(encode_line(&Option::<u8>::None), b"null\n");
     }

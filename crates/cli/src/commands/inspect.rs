@@ -99,7 +99,13 @@ pub fn networks(app: &App, flags: Parsed) -> Run<'_> {
 
 /// `volume inspect`
 pub fn volumes(app: &App, flags: Parsed) -> Run<'_> {
-    Box::pin(async move { inspect(app, &flags, &[Kind::Volume]).await })
+    Box::pin(async move {
+        if flags.args.iter().any(|name| name.trim().is_empty()) {
+            app.put("[]\n")?;
+            return Err(Failure::new("invalid volume name or ID: value is empty"));
+        }
+        inspect(app, &flags, &[Kind::Volume]).await
+    })
 }
 
 async fn inspect(app: &App, flags: &Parsed, kinds: &[Kind]) -> Result<(), Failure> {

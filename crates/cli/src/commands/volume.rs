@@ -4,6 +4,7 @@ mod create;
 mod list;
 mod one;
 mod prune;
+mod transfer;
 
 pub use prune::remove_unused;
 
@@ -32,12 +33,26 @@ const CREATE: Command = Command::new(
     Flag::string("driver", 'd', "Specify volume driver name").default("local", "local"),
     Flag::string("group", '\0', "Cluster Volume group (cluster volumes)"),
     Flag::checked_list("label", '\0', validate::label, "Set metadata for a volume"),
-    Flag::of("limit-bytes", '\0', BYTES, "Minimum size of the Cluster Volume in bytes"),
+    Flag::of(
+        "limit-bytes",
+        '\0',
+        BYTES,
+        "Minimum size of the Cluster Volume in bytes",
+    ),
     Flag::string("name", '\0', "Specify volume name").hidden(),
     Flag::of("opt", 'o', MAP, "Set driver specific options").default("", "map[]"),
-    Flag::of("required-bytes", '\0', BYTES, "Maximum size of the Cluster Volume in bytes"),
-    Flag::string("scope", '\0', "Cluster Volume access scope (\"single\", \"multi\")")
-        .default("single", "single"),
+    Flag::of(
+        "required-bytes",
+        '\0',
+        BYTES,
+        "Maximum size of the Cluster Volume in bytes",
+    ),
+    Flag::string(
+        "scope",
+        '\0',
+        "Cluster Volume access scope (\"single\", \"multi\")",
+    )
+    .default("single", "single"),
     Flag::of("secret", '\0', MAP, "Cluster Volume secrets").default("", "map[]"),
     Flag::string(
         "sharing",
@@ -55,8 +70,12 @@ const CREATE: Command = Command::new(
         '\0',
         "A topology that the Cluster Volume must be accessible from",
     ),
-    Flag::string("type", '\0', "Cluster Volume access type (\"mount\", \"block\")")
-        .default("block", "block"),
+    Flag::string(
+        "type",
+        '\0',
+        "Cluster Volume access type (\"mount\", \"block\")",
+    )
+    .default("block", "block"),
 ])
 .arity(Arity::AtMost(1));
 
@@ -76,7 +95,12 @@ const LS: Command = Command::new("ls [OPTIONS]", "ls", "List volumes", list::run
             '\0',
             "Display only cluster volumes, and use cluster volume list formatting",
         ),
-        Flag::of("filter", 'f', FILTER, "Provide filter values (e.g. \"dangling=true\")"),
+        Flag::of(
+            "filter",
+            'f',
+            FILTER,
+            "Provide filter values (e.g. \"dangling=true\")",
+        ),
         format_list(),
         Flag::bool("quiet", 'q', "Only display volume names"),
     ])
@@ -90,9 +114,23 @@ const PRUNE: Command = Command::new(
     prune::run,
 )
 .flags(&[
-    Flag::bool("all", 'a', "Remove all unused volumes, not just anonymous ones"),
-    Flag::bool("dry-run", '\0', "Show what would be removed, and remove nothing").own(),
-    Flag::of("filter", '\0', FILTER, "Provide filter values (e.g. \"label=<label>\")"),
+    Flag::bool(
+        "all",
+        'a',
+        "Remove all unused volumes, not just anonymous ones",
+    ),
+    Flag::bool(
+        "dry-run",
+        '\0',
+        "Show what would be removed, and remove nothing",
+    )
+    .own(),
+    Flag::of(
+        "filter",
+        '\0',
+        FILTER,
+        "Provide filter values (e.g. \"label=<label>\")",
+    ),
     Flag::bool("force", 'f', "Do not prompt for confirmation"),
 ]);
 
@@ -103,7 +141,11 @@ const RM: Command = Command::new(
     one::remove,
 )
 .long("Remove one or more volumes. You cannot remove a volume that is in use by a container.")
-.flags(&[Flag::bool("force", 'f', "Force the removal of one or more volumes")])
+.flags(&[Flag::bool(
+    "force",
+    'f',
+    "Force the removal of one or more volumes",
+)])
 .arity(Arity::AtLeast(1))
 .aliases(&["remove"])
 .spellings(&["volume rm", "volume remove"]);
@@ -124,6 +166,29 @@ const CLONE: Command = Command::new(
     one::duplicate,
 )
 .arity(Arity::Exact(2))
+.own();
+
+const EXPORT: Command = Command::new(
+    "export [OPTIONS] VOLUME",
+    "export",
+    "Export a volume's data as a tar archive",
+    transfer::export,
+)
+.flags(&[Flag::string(
+    "output",
+    'o',
+    "Write to a file, instead of STDOUT",
+)])
+.arity(Arity::Exact(1))
+.own();
+
+const IMPORT: Command = Command::new(
+    "import VOLUME [FILE|-]",
+    "import",
+    "Create a volume from a tar archive, or fill an empty one",
+    transfer::import,
+)
+.arity(Arity::Range(1, 2))
 .own();
 
 const RENAME: Command = Command::new(
@@ -158,6 +223,6 @@ pub const GROUP: Command = Command::group(
     "volume",
     "Manage volumes",
     &[
-        CLONE, CREATE, INSPECT, LS, PROTECT, PRUNE, RENAME, RM, UNPROTECT, UPDATE,
+        CLONE, CREATE, EXPORT, IMPORT, INSPECT, LS, PROTECT, PRUNE, RENAME, RM, UNPROTECT, UPDATE,
     ],
 );

@@ -72,7 +72,9 @@ impl Packer<'_> {
             if self.gone {
                 return Ok(());
             }
-            let found = path.symlink_metadata().map_err(|e| told("lstat", &path, &e))?;
+            let found = path
+                .symlink_metadata()
+                .map_err(|e| told("lstat", &path, &e))?;
             self.entry(&path, &name, &found)?;
             if !found.is_dir() {
                 continue;
@@ -150,7 +152,10 @@ impl Packer<'_> {
             };
             self.out.truncate(start + count);
             if count == 0 {
-                return Err(format!("{} became shorter while it was read", path.display()));
+                return Err(format!(
+                    "{} became shorter while it was read",
+                    path.display()
+                ));
             }
             left -= count as u64;
             self.full();
@@ -259,7 +264,11 @@ impl Header {
             record(&mut out, "mtime", self.mtime.to_string().as_bytes());
         }
         if !self.capability.is_empty() {
-            record(&mut out, &format!("SCHILY.xattr.{CAPABILITY}"), &self.capability);
+            record(
+                &mut out,
+                &format!("SCHILY.xattr.{CAPABILITY}"),
+                &self.capability,
+            );
         }
         out
     }
@@ -281,8 +290,16 @@ impl Header {
         put(156, &[self.kind], 1);
         put(157, &self.link, 100);
         put(257, b"ustar\x0000", 8);
-        put(329, octal(self.device.0.into(), MAX_OCTAL7, 7).as_bytes(), 7);
-        put(337, octal(self.device.1.into(), MAX_OCTAL7, 7).as_bytes(), 7);
+        put(
+            329,
+            octal(self.device.0.into(), MAX_OCTAL7, 7).as_bytes(),
+            7,
+        );
+        put(
+            337,
+            octal(self.device.1.into(), MAX_OCTAL7, 7).as_bytes(),
+            7,
+        );
         let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
         block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         block
@@ -355,7 +372,10 @@ mod tests {
             let mut data = Vec::new();
             entry.read_to_end(&mut data).unwrap();
             let name = entry.path().unwrap().to_str().unwrap().to_owned();
-            let link = entry.link_name().unwrap().map(|l| l.to_str().unwrap().to_owned());
+            let link = entry
+                .link_name()
+                .unwrap()
+                .map(|l| l.to_str().unwrap().to_owned());
             seen.push((name, entry.header().entry_type(), data.len(), link));
         }
         use tar::EntryType as T;

@@ -68,7 +68,12 @@ mod tests {
 
     #[test]
     fn endings_are_kept() {
-        for (given, want) in [("a", "/w/a"), ("a/", "/w/a/"), ("a/.", "/w/a/."), (".", "/w/a/.")] {
+        for (given, want) in [
+            ("a", "/w/a"),
+            ("a/", "/w/a/"),
+            ("a/.", "/w/a/."),
+            (".", "/w/a/."),
+        ] {
             assert_eq!(keep_ending("/w/a", given), want, "{given}");
         }
         assert_eq!(keep_ending("/", "."), "/.");
@@ -92,9 +97,15 @@ mod tests {
 
     #[test]
     fn links_give_their_name() {
-        assert_eq!(rebased("/l", "/real"), ("/real".to_owned(), Some("l".to_owned())));
+        assert_eq!(
+            rebased("/l", "/real"),
+            ("/real".to_owned(), Some("l".to_owned()))
+        );
         assert_eq!(rebased("/d/x", "/e/x"), ("/e/x".to_owned(), None));
         assert_eq!(rebased("/l/.", "/real"), ("/real/.".to_owned(), None));
-        assert_eq!(rebased("/l/", "/real"), ("/real/".to_owned(), Some("l".to_owned())));
+        assert_eq!(
+            rebased("/l/", "/real"),
+            ("/real/".to_owned(), Some("l".to_owned()))
+        );
     }
 }

@@ -219,11 +219,17 @@ mod tests {
         assert_eq!((found.is_dir, found.name.as_deref()), (true, Some("l")));
         assert_eq!(source(&at("f/"), false).unwrap_err(), "not a directory");
         let error = source(&at("nope/x"), false).unwrap_err();
-        assert_eq!(error, format!("lstat {}: no such file or directory", at("nope")));
+        assert_eq!(
+            error,
+            format!("lstat {}: no such file or directory", at("nope"))
+        );
         assert!(target(&at("l")).unwrap().is_dir);
         let found = target(&at("dangling")).unwrap();
         assert_eq!((found.path, found.exists), (at("gone"), false));
         let error = target(&at("nope/x")).unwrap_err();
-        assert_eq!(error, format!("stat {}: no such file or directory", at("nope")));
+        assert_eq!(
+            error,
+            format!("stat {}: no such file or directory", at("nope"))
+        );
     }
 }

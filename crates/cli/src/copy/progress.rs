@@ -54,7 +54,9 @@ impl Progress {
         }
         let drawn = is_terminal(io::stderr());
         if drawn {
-            draw(&format!("{SAVE}Preparing to copy...{HIDE}{RESTORE}{ERASE_LINE}{header}0B"));
+            draw(&format!(
+                "{SAVE}Preparing to copy...{HIDE}{RESTORE}{ERASE_LINE}{header}0B"
+            ));
         }
         tokio::pin!(copy);
         let mut last = String::new();

@@ -12,9 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, Dev, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, makedev,
-};
+use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, makedev};
 use rustix::io::Errno;
 use tar::{Entry, EntryType};
 
@@ -276,7 +274,9 @@ impl Target<'_> {
             EntryType::Link => {
                 let target = self.names(&link)?;
                 let failed = |errno| Failed("link", self.shown(&target)).of(errno);
-                let (old, above) = target.split_last().ok_or("a hard link to the place itself")?;
+                let (old, above) = target
+                    .split_last()
+                    .ok_or("a hard link to the place itself")?;
                 let mut at = self.top.try_clone().map_err(|e| e.to_string())?;
                 for part in above {
                     at = rustix::fs::openat(&at, part.as_slice(), DIRECTORY, Mode::empty())
@@ -322,8 +322,7 @@ fn set_xattrs(file: &File, entry: &mut Entry<'_, impl Read>) {
     for extension in extensions.flatten() {
         let name = extension.key_bytes().strip_prefix(b"SCHILY.xattr.");
         if let Some(name) = name {
-            let _ =
-                rustix::fs::fsetxattr(file, name, extension.value_bytes(), XattrFlags::empty());
+            let _ = rustix::fs::fsetxattr(file, name, extension.value_bytes(), XattrFlags::empty());
         }
     }
 }
@@ -380,7 +379,10 @@ mod tests {
         let new = dir.path().join("new");
         assert_eq!(fs::read(new.join("f")).unwrap(), b"data");
         let found = fs::metadata(new.join("f")).unwrap();
-        assert_eq!((found.permissions().mode() & 0o7777, found.mtime()), (0o750, 1000));
+        assert_eq!(
+            (found.permissions().mode() & 0o7777, found.mtime()),
+            (0o750, 1000)
+        );
         assert_eq!(found.ino(), fs::metadata(new.join("h")).unwrap().ino());
         assert_eq!(fs::read_link(new.join("l")).unwrap(), Path::new("/etc"));
         assert_eq!(fs::metadata(&new).unwrap().mtime(), 1000);
@@ -389,9 +391,12 @@ mod tests {
     #[test]
     fn contents_go_into_a_new_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let tar = Tar::new()
-            .add(EntryType::Directory, "./", "", b"")
-            .add(EntryType::Regular, "./f", "", b"1");
+        let tar = Tar::new().add(EntryType::Directory, "./", "", b"").add(
+            EntryType::Regular,
+            "./f",
+            "",
+            b"1",
+        );
         tar.into(dir.path(), Some((".", "new"))).unwrap();
         assert_eq!(fs::read(dir.path().join("new/f")).unwrap(), b"1");
     }
@@ -403,13 +408,21 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         fs::write(outer.path().join("canary"), "as it was").unwrap();
         let regular = |name: &str| Tar::new().add(EntryType::Regular, name, "", b"evil");
-        assert!(regular("../canary").into(&dir, None).unwrap_err().contains("is outside of"));
+        assert!(
+            regular("../canary")
+                .into(&dir, None)
+                .unwrap_err()
+                .contains("is outside of")
+        );
         assert!(regular("a/../../canary").into(&dir, None).is_err());
         regular("/abs").into(&dir, None).unwrap();
         assert!(dir.join("abs").is_file());
-        let through = Tar::new()
-            .add(EntryType::Symlink, "x", "..", b"")
-            .add(EntryType::Regular, "x/canary", "", b"evil");
+        let through = Tar::new().add(EntryType::Symlink, "x", "..", b"").add(
+            EntryType::Regular,
+            "x/canary",
+            "",
+            b"evil",
+        );
         assert!(through.into(&dir, None).is_err());
         let over = Tar::new()
             .add(EntryType::Symlink, "y", "../canary", b"")
@@ -418,9 +431,12 @@ mod tests {
         assert_eq!(fs::read(dir.join("y")).unwrap(), b"good");
         let link = Tar::new().add(EntryType::Link, "z", "../canary", b"");
         assert!(link.into(&dir, None).is_err());
-        let via = Tar::new()
-            .add(EntryType::Symlink, "w", "..", b"")
-            .add(EntryType::Link, "z", "w/canary", b"");
+        let via = Tar::new().add(EntryType::Symlink, "w", "..", b"").add(
+            EntryType::Link,
+            "z",
+            "w/canary",
+            b"",
+        );
         assert!(via.into(&dir, None).is_err());
         assert_eq!(fs::read(outer.path().join("canary")).unwrap(), b"as it was");
     }
@@ -435,6 +451,9 @@ mod tests {
         assert!(error.starts_with("cannot overwrite directory"), "{error}");
         let directory = Tar::new().add(EntryType::Directory, "f/", "", b"");
         let error = directory.into(dir.path(), None).unwrap_err();
-        assert!(error.starts_with("cannot overwrite non-directory"), "{error}");
+        assert!(
+            error.starts_with("cannot overwrite non-directory"),
+            "{error}"
+        );
     }
 }

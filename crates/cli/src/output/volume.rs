@@ -45,7 +45,10 @@ pub fn row(volume: &Value) -> Val {
     let cluster = |path: &str| {
         let spec = volume.get("ClusterVolume").filter(|found| !found.is_null());
         spec.map_or(NOT_KNOWN, |found| {
-            found.pointer(path).and_then(Value::as_str).unwrap_or_default()
+            found
+                .pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
         })
     };
     KIND.row(vec![

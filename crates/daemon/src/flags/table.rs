@@ -423,6 +423,13 @@ const OTHERS: &[Flag] = &[
     f("version", Bool, Used, "Print version information and quit")
         .letter('v')
         .key(""),
+    f(
+        "volume-plugin-dir",
+        List,
+        Used,
+        "Directories with sockets and spec files of volume plugins",
+    )
+    .key("volume-plugin-dirs"),
 ];
 
 /// The flag of a name.

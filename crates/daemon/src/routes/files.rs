@@ -66,7 +66,7 @@ pub async fn put(call: Call) -> Result<Reply, ApiError> {
     };
     let (containers, key) = (call.engine().containers, call.key().to_owned());
     containers
-        .put_archive(&key, &path, options, call.reader())
+        .put_archive(&key, &path, options, call.upload())
         .await?;
     Ok(reply::empty(StatusCode::OK))
 }

@@ -56,7 +56,7 @@ async fn pull(call: Call, platform: Option<spec::Platform>) -> Result<Reply, Api
     progress::answer(Early::Status, work, |line| Some(registry::progress(line))).await
 }
 
-/// Imports the body as a root file system.
+/// Imports a root file system: the body, or what an address leads to.
 async fn import(call: Call, platform: Option<spec::Platform>) -> Result<Reply, ApiError> {
     let query = &call.query;
     let reference = repository_and_tag(query.text("repo"), query.text("tag"))?;
@@ -66,25 +66,22 @@ async fn import(call: Call, platform: Option<spec::Platform>) -> Result<Reply, A
             "one of fromImage and fromSrc must be given",
         ));
     }
-    if source != "-" {
-        return Err(ApiError::new(
-            StatusCode::NOT_IMPLEMENTED,
-            format!(
-                "cannot import {source}: importing from a URL is not yet supported by Corten, send the archive"
-            ),
-        ));
-    }
     let options = ImportImage {
         reference: reference.map(|r| r.familiar()).unwrap_or_default(),
         message: match query.text("message") {
-            "" => "Imported from -".to_owned(),
+            "" => format!("Imported from {source}"),
             message => message.to_owned(),
         },
         changes: query.all("changes").to_vec(),
         platform,
     };
     let engine = call.engine();
-    let id = engine.images.import(call.reader(), options).await?;
+    if source != "-" {
+        let work =
+            move |lines| async move { engine.images.import_from(&source, options, lines).await };
+        return progress::answer(Early::Status, work, |line| Some(registry::progress(line))).await;
+    }
+    let id = engine.images.import(call.upload(), options).await?;
     let done = line(&JsonMessage::status("", id.to_string()));
     Ok(reply::stream("application/json", stream::iter([Ok(done)])))
 }
@@ -168,7 +165,7 @@ pub async fn load(call: Call) -> Result<Reply, ApiError> {
     let request = LoadRequest {
         platforms: platforms(&call, "1.48")?,
     };
-    let (engine, reader) = (call.engine(), call.reader());
+    let (engine, reader) = (call.engine(), call.upload());
     let work = move |lines| async move { engine.images.load(reader, request, lines).await };
     let shown = move |step: &LoadProgress| {
         let line = load_line(step);

@@ -31,7 +31,10 @@ pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
     let body = call.json_body().await?;
     let request = VolumeCreateRequest::decode(&body)?;
     if request.cluster_volume_spec.is_some() {
-        return Err(no_swarm());
+        return Err(ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
+        ));
     }
     let made = call
         .engine()
@@ -48,14 +51,10 @@ pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
 
 /// `PUT /volumes/{name}`: only a cluster's volumes have settings that change.
 pub async fn update(_call: Call) -> Result<Reply, ApiError> {
-    Err(no_swarm())
-}
-
-fn no_swarm() -> ApiError {
-    ApiError::new(
+    Err(ApiError::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "volume update only valid for cluster volumes, but swarm is unavailable",
-    )
+    ))
 }
 
 /// `DELETE /volumes/{name}`
@@ -109,7 +108,7 @@ pub async fn export(call: Call) -> Result<Reply, ApiError> {
 /// `POST /volumes/{name}/import`: beyond Docker. The volume is made, or there and empty.
 pub async fn import(call: Call) -> Result<Reply, ApiError> {
     let (volumes, name) = (call.engine().volumes, call.key().to_owned());
-    let filled = volumes.import(&name, call.reader()).await?;
+    let filled = volumes.import(&name, call.upload()).await?;
     Ok(reply::json(StatusCode::CREATED, &volume::to_wire(&filled)))
 }
 

@@ -136,7 +136,12 @@ impl Driver {
             Ok(())
         };
         let asks_plugins = mounting::has_plugged(&self.record);
-        if let Err(error) = self.shared.blocking.quick_or_plugin(asks_plugins, job).await {
+        if let Err(error) = self
+            .shared
+            .blocking
+            .quick_or_plugin(asks_plugins, job)
+            .await
+        {
             let error = spec::error::chain(&error);
             tracing::warn!(container = %self.record.id, error, "failed to clean up after a run");
         }

@@ -66,7 +66,9 @@ impl Driver {
         let cancel = CancellationToken::new();
         let pid = self.container.state.running().map(|running| running.pid);
         if pid.is_none() {
-            self.lent.retain_mut(|loan| loan.done.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+            self.lent.retain_mut(|loan| {
+                loan.done.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+            });
             self.lent.push(Loan {
                 cancel: cancel.clone(),
                 done,
@@ -85,7 +87,10 @@ impl Driver {
     pub(super) async fn take_back(&mut self, patience: Duration) {
         let deadline = tokio::time::Instant::now() + patience;
         for mut loan in std::mem::take(&mut self.lent) {
-            if tokio::time::timeout_at(deadline, &mut loan.done).await.is_err() {
+            if tokio::time::timeout_at(deadline, &mut loan.done)
+                .await
+                .is_err()
+            {
                 loan.cancel.cancel();
                 // The copy ends with its next byte; what it waits for is cancelled too.
                 let _dropped = loan.done.await;
@@ -108,7 +113,10 @@ impl Containers {
             let done = with_root(&shared, &lent, |root| Ok(copy::stat(root, &path)?));
             done.map_err(|error| in_words(error, &key, &lent.record))
         };
-        self.shared().blocking.quick_or_plugin(asks_plugins, job).await
+        self.shared()
+            .blocking
+            .quick_or_plugin(asks_plugins, job)
+            .await
     }
 
     /// What there is at a path of a container, as an archive.
@@ -223,13 +231,11 @@ fn in_words(error: Error, key: &str, record: &Record) -> Error {
             ErrorKind::NotFound,
             format!("Could not find the file {path} in container {key}"),
         ),
-        Error::Store(store::Error::ReadOnly { path })
-            if record.host.readonly_rootfs && !is_mounted(record, &path) =>
-        {
-            Error::invalid("container rootfs is marked read-only")
-        }
-        Error::Store(store::Error::ReadOnly { .. }) => {
+        Error::Store(store::Error::ReadOnly { path }) if is_mounted(record, &path) => {
             Error::invalid("mounted volume is marked read-only")
+        }
+        Error::Store(store::Error::ReadOnly { .. }) if record.host.readonly_rootfs => {
+            Error::invalid("container rootfs is marked read-only")
         }
         other => other,
     }
@@ -267,10 +273,16 @@ fn root_of(pid: i32, record: &Record) -> Result<Root> {
     };
     // A descriptor of the process's directory stays that process's, whoever gets its number later.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let process = rustix::fs::openat(CWD, format!("/proc/{pid}"), flags, Mode::empty()).map_err(gone)?;
+    let process =
+        rustix::fs::openat(CWD, format!("/proc/{pid}"), flags, Mode::empty()).map_err(gone)?;
     let root = rustix::fs::openat(&process, "root", flags, Mode::empty()).map_err(gone)?;
-    let group = rustix::fs::openat(&process, "cgroup", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(gone)?;
+    let group = rustix::fs::openat(
+        &process,
+        "cgroup",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(gone)?;
     let mut text = String::new();
     std::io::Read::read_to_string(&mut std::fs::File::from(group), &mut text)
         .map_err(|e| Error::io("failed to look at the container's process", e))?;
@@ -382,7 +394,11 @@ fn show(root: &Mounted, seen: &Seen) -> sys::Result<()> {
             sys::mount::copy_fd(part.as_fd(), reach)?
         }
     };
-    sys::mount::change(source.as_fd(), Change::propagate(Propagation::Private), Reach::Tree)?;
+    sys::mount::change(
+        source.as_fd(),
+        Change::propagate(Propagation::Private),
+        Reach::Tree,
+    )?;
     if !point.writable {
         let read_only = Change::set(Attributes::MOUNT_ATTR_RDONLY);
         sys::mount::change(source.as_fd(), read_only, reach)?;
@@ -430,7 +446,8 @@ fn owner(root: &Root, user: &str) -> Result<Option<(u32, u32)>> {
         return Ok(None);
     }
     let (who, group) = user.split_once(':').unwrap_or((user, ""));
-    let unknown = |what: &str| Error::invalid(format!("unable to find {what}: no matching entries"));
+    let unknown =
+        |what: &str| Error::invalid(format!("unable to find {what}: no matching entries"));
     let passwd = lines(root, "/etc/passwd")?;
     let account = passwd.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();

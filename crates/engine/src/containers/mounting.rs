@@ -100,6 +100,10 @@ fn volume_for(shared: &Shared, made: &mut Made, wanted: &mut Wanted) -> Result<(
     })?;
     point.name = created.volume.name.to_string();
     point.driver.clone_from(&created.volume.driver);
+    if point.driver != volume::LOCAL && point.mode == mounts::DEFAULT_MODE {
+        // Docker shows its default for its own driver only.
+        point.mode.clear();
+    }
     if created.is_new {
         crate::volumes::emit(&shared.events, &created.volume, "create");
         made.new.push(created.volume.name);
@@ -139,14 +143,18 @@ pub(super) fn has_plugged(record: &Record) -> bool {
 /// # Errors
 ///
 /// A declared volume over a file, in Docker's words, or the disk failed.
-pub(super) fn fill(shared: &Shared, id: ContainerId, rootfs: &Rootfs, points: &[Point]) -> Result<()> {
+pub(super) fn fill(
+    shared: &Shared,
+    id: ContainerId,
+    rootfs: &Rootfs,
+    points: &[Point],
+) -> Result<()> {
     let Rootfs::Overlay { lowers, .. } = rootfs else {
         return Ok(());
     };
     let mut image: Option<Root> = None;
-    let copied = |point: &&Point| {
-        point.kind == Kind::Volume && !point.no_copy && point.subpath.is_empty()
-    };
+    let copied =
+        |point: &&Point| point.kind == Kind::Volume && !point.no_copy && point.subpath.is_empty();
     for point in points.iter().filter(copied) {
         if !may_hold(lowers, Path::new(&point.target)) {
             continue;
@@ -309,7 +317,9 @@ fn check_subpath(volume: OwnedFd, point: &Point, source: &str) -> Result<()> {
     };
     if !point.subpath.is_empty() {
         let path = GuestPath::new(&point.subpath).map_err(|_| missing())?;
-        Root::from_fd(volume).resolve(&path).map_err(|_| missing())?;
+        Root::from_fd(volume)
+            .resolve(&path)
+            .map_err(|_| missing())?;
     }
     Ok(())
 }

@@ -193,7 +193,10 @@ mod tests {
         old["host"]["binds"] = serde_json::json!(["/srv:/data:ro"]);
         std::fs::write(dir.path().join(FILE), old.to_string()).unwrap();
         let old = Record::load(dir.path()).unwrap().unwrap();
-        assert_eq!((old.points().len(), old.points()[0].source.as_str()), (1, "/srv"));
+        assert_eq!(
+            (old.points().len(), old.points()[0].source.as_str()),
+            (1, "/srv")
+        );
         record.version = VERSION + 1;
         record.save(dir.path(), Durability::Unsynced).unwrap();
         assert!(Record::load(dir.path()).is_err());

@@ -243,14 +243,19 @@ async fn reconcile_volumes(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Re
         matches!(found, Found::Live(..) | Found::Ended(..)) || record.running
     });
     for (record, _) in live {
-        for point in record.points().iter().filter(|point| point.kind == Kind::Volume) {
+        for point in record
+            .points()
+            .iter()
+            .filter(|point| point.kind == Kind::Volume)
+        {
             let users = users.entry(point.name.clone()).or_default();
             users.push(record.id.to_string());
         }
     }
     let volumes = shared.volumes.clone();
     let job = move || {
-        let users = |name: &volume::VolumeName| users.get(name.as_str()).cloned().unwrap_or_default();
+        let users =
+            |name: &volume::VolumeName| users.get(name.as_str()).cloned().unwrap_or_default();
         Ok(volumes.reconcile(&users)?)
     };
     shared.blocking.heavy(job).await

@@ -32,7 +32,11 @@ impl Driver {
             Ok(())
         };
         let asks_plugins = mounting::has_plugged(&self.record);
-        let gone = self.shared.blocking.heavy_or_plugin(asks_plugins, job).await;
+        let gone = self
+            .shared
+            .blocking
+            .heavy_or_plugin(asks_plugins, job)
+            .await;
         if let Err(error) = gone {
             self.container.state = State::Dead;
             self.record.last.error = spec::error::chain(&error);

@@ -20,8 +20,8 @@ use crate::config::EngineConfig;
 use crate::container::{Container, EndpointView, Files, HostConfig, MountPoint, State};
 use crate::events::Events;
 use crate::execs::ExecTable;
-use crate::shim_client::Zygote;
 use crate::mounts::{Kind, Point};
+use crate::shim_client::Zygote;
 use crate::{Result, oci};
 
 /// The layers below and the table above.
@@ -132,9 +132,11 @@ impl Shared {
             name: Some(point.name.clone()).filter(|name| !name.is_empty()),
             driver: point.driver.clone(),
             source: match (point.kind, point.name.parse()) {
-                (Kind::Volume, Ok(name)) => {
-                    self.volumes.mountpoint(&name).to_string_lossy().into_owned()
-                }
+                (Kind::Volume, Ok(name)) => self
+                    .volumes
+                    .mountpoint(&name)
+                    .to_string_lossy()
+                    .into_owned(),
                 _ => point.source.clone(),
             },
             destination: point.target.clone(),

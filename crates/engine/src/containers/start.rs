@@ -103,7 +103,11 @@ impl Driver {
         };
         let (prepared, socket) = tokio::join!(
             async {
-                let done = self.shared.blocking.quick_or_plugin(mounting::has_plugged(&self.record), job).await;
+                let done = self
+                    .shared
+                    .blocking
+                    .quick_or_plugin(mounting::has_plugged(&self.record), job)
+                    .await;
                 timed("prepared");
                 done
             },
@@ -229,7 +233,11 @@ impl Driver {
         };
         // Only the door can fail, when the engine is being torn down.
         let asks_plugins = mounting::has_plugged(&self.record);
-        let _closing = self.shared.blocking.quick_or_plugin(asks_plugins, undo).await;
+        let _closing = self
+            .shared
+            .blocking
+            .quick_or_plugin(asks_plugins, undo)
+            .await;
     }
 
     /// Tells that the container entered or left its network.

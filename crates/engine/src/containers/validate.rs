@@ -396,9 +396,7 @@ pub(super) fn storage_size(host: &HostConfig) -> Result<Option<u64>> {
         let bytes = volume::size_in_bytes(value)
             .ok_or_else(|| Error::invalid(format!("invalid size: '{value}'")))?;
         if bytes < bound::LEAST {
-            return Err(Error::invalid(
-                bound::Error::TooSmall { bytes }.to_string(),
-            ));
+            return Err(Error::invalid(bound::Error::TooSmall { bytes }.to_string()));
         }
         size = Some(bytes);
     }

@@ -34,7 +34,9 @@ pub(super) async fn list(images: &Images, options: ListImages) -> Result<Vec<Ima
     let matches = |image: &Image| {
         let created = image.config.created.unwrap_or(Timestamp::ZERO);
         let labels = &image.config.config.labels;
-        dangling.is_none_or(|wanted| wanted == image.is_dangling())
+        // What images were made of is shown by its names, or with all.
+        (options.all || !(image.is_nameless() && image.has_children))
+            && dangling.is_none_or(|wanted| wanted == image.is_dangling())
             && until.is_none_or(|t| created < t)
             && before.is_none_or(|t| created < t)
             && since.is_none_or(|t| created > t)

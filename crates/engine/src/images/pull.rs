@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use registry::{Repository, Version};
 use spec::image::ImageConfig;
-use spec::manifest::{Descriptor, Document, Index, MAX_NESTING, Manifest, Parsed};
+use spec::manifest::{Descriptor, Document, Index, InvalidManifest, MAX_NESTING, Manifest, Parsed};
 use spec::{Classify, DiffId, ErrorKind, ImageId, Platform, Reference};
 use store::{Lease, NewImage};
 
@@ -124,8 +124,12 @@ impl Pull<'_> {
             Known::Nothing => (Version::of(reference), None),
         };
         let top = self.repository.manifest(&version, known.as_ref()).await?;
-        let found = self.choose(top).await?;
+        if let Parsed::Manifest(manifest) = top.parse()? {
+            refuse_other_classes(&manifest)?;
+        }
+        // What is wrong with it from here on, Docker tells below this line.
         self.pulling_from(reference).await?;
+        let found = self.choose(top).await?;
         let target = found.target();
         let news = self.image(reference, found).await?;
         self.say
@@ -208,7 +212,9 @@ impl Pull<'_> {
         let id = ImageId::new(found.manifest.config.digest);
         let before = self.hub.store().image_of(reference);
         // Held by the lease, so that nobody removes them before the image has its names.
-        let has = |(_, diff): &(Descriptor, DiffId)| self.hub.store().has_layer(&lease, *diff);
+        let has = |(form, diff): &(Descriptor, DiffId)| {
+            self.hub.store().has_form(&lease, *diff, form.digest)
+        };
         let is_here = layers.iter().all(has) && self.hub.store().image(id).is_some();
         let arrived = if is_here {
             layers::Arrived::default()
@@ -316,6 +322,14 @@ enum Known {
     Moved(Descriptor),
     /// The name is not here.
     Nothing,
+}
+
+/// Refuses what Docker's own family has besides images (plugins): known before anything is said.
+fn refuse_other_classes(manifest: &Manifest) -> Result<()> {
+    match manifest.check_image() {
+        Err(other @ InvalidManifest::Artifact { .. }) => Err(other.into()),
+        _ => Ok(()),
+    }
 }
 
 /// The entry of an index for a platform.

@@ -14,6 +14,7 @@ use spec::{DiffId, Reference};
 use store::{Image, Lease, NewImage};
 
 use super::hub::Hub;
+use super::platform;
 use super::progress::Sayer;
 use super::{ProgressSender, PushAux, PushRequest};
 use crate::{Error, Result};
@@ -23,6 +24,10 @@ use plan::{Content, Single};
 /// Sends what is asked for.
 pub(super) async fn push(hub: &Hub, request: PushRequest, progress: ProgressSender) -> Result<()> {
     let repository = named(&request)?;
+    if request.platform.is_some() {
+        let name = repository.clone().or_latest().familiar();
+        platform::find(hub.store(), &name, request.platform.as_ref())?;
+    }
     let say = Sayer::new(progress);
     let text = format!(
         "The push refers to repository [{}]",

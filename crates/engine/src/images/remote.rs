@@ -28,7 +28,10 @@ pub(super) async fn distribution(
         .parse()
         .map_err(|e: spec::reference::InvalidReference| Error::invalid(e.to_string()))?;
     let repository = hub.repository(&reference, &auth, &[]);
-    let document = repository.manifest(&Version::of(&reference), None).await?;
+    let document = repository
+        .manifest(&Version::of(&reference), None)
+        .await
+        .map_err(registry::Error::plain)?;
     let platforms = match document.parse()? {
         Parsed::Index(index) => index
             .manifests

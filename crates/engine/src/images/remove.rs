@@ -31,12 +31,14 @@ pub(super) async fn remove(
     let plan = plan(&image, named.map(|name| (name, key)), &users, options.force)?;
     let mut done = Vec::new();
     for reference in &plan.untag {
-        untag(images, reference).await?;
+        untag(images, image.id, reference).await?;
         done.push(ImageRemoval::Untagged(reference.familiar()));
-        images.emit(image.id, "untag", &image.id.to_string());
     }
     if plan.delete {
         done.extend(delete(images, image.id).await?.0);
+        if !options.no_prune {
+            done.extend(delete_parents(images, image.parent).await?);
+        }
     }
     for id in siblings.into_iter().filter(|id| *id != image.id) {
         if is_left_over(images, id) {
@@ -84,7 +86,9 @@ async fn remove_platforms(
     let mut done = Vec::new();
     for id in going {
         // What only the index names now is meant to go; a name of its own keeps it.
-        if images.store().references_of(id).is_empty() {
+        let image = images.store().image(id);
+        let is_needed = image.is_some_and(|image| image.has_children);
+        if images.store().references_of(id).is_empty() && !is_needed {
             done.extend(delete(images, id).await?.0);
         }
     }
@@ -121,7 +125,7 @@ fn siblings(images: &Images, name: &Reference) -> Result<Vec<ImageId>> {
 /// Whether nothing keeps an image any more.
 fn is_left_over(images: &Images, id: ImageId) -> bool {
     let image = images.store().image(id);
-    image.is_some_and(|image| image.is_dangling()) && users(images, id).is_empty()
+    image.is_some_and(|image| image.is_left_over()) && users(images, id).is_empty()
 }
 
 /// What a removal will do.
@@ -150,16 +154,19 @@ fn plan(
         }
         let untag = with_digests(image, name);
         let last = all(image).all(|other| untag.contains(other));
-        // A running container keeps the image, which then has no name.
+        // A running container and what was made of it keep the image, which then has no name.
         return Ok(Plan {
             untag,
-            delete: last && running.is_none(),
+            delete: last && running.is_none() && !image.has_children,
         });
     }
-    let mut repositories: Vec<String> = all(image).map(Reference::repository).collect();
-    repositories.sort_unstable();
-    repositories.dedup();
-    if repositories.len() > 1 && !force {
+    if image.has_children {
+        return Err(Error::conflict(format!(
+            "conflict: unable to delete {short} (cannot be forced) - image has dependent child images"
+        )));
+    }
+    // Several tags of one repository count as well, whatever the text says.
+    if all(image).nth(1).is_some() && !is_single(image) && !force {
         return Err(Error::conflict(format!(
             "conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
         )));
@@ -227,14 +234,34 @@ pub(super) fn users(images: &Images, id: ImageId) -> Vec<Arc<Container>> {
         .collect()
 }
 
-async fn untag(images: &Images, reference: &Reference) -> Result<()> {
+/// Takes a name away from an image.
+pub(super) async fn untag(images: &Images, id: ImageId, reference: &Reference) -> Result<()> {
     let shared = images.containers.shared();
     let (store, reference) = (shared.store.clone(), reference.clone());
     shared
         .blocking
         .heavy(move || Ok(store.untag(&reference)?))
         .await?;
+    images.emit(id, "untag", &id.to_string());
     Ok(())
+}
+
+/// Removes the images that a removed one was made of, as far as nobody names or uses them.
+async fn delete_parents(images: &Images, mut parent: Option<ImageId>) -> Result<Vec<ImageRemoval>> {
+    let mut done = Vec::new();
+    while let Some(image) = parent.and_then(|id| images.store().image(id)) {
+        if !is_left_over(images, image.id) {
+            break;
+        }
+        match delete_left_over(images, image.id).await {
+            Ok(Some((removed, _))) => done.extend(removed),
+            // It was named or removed by somebody else in between.
+            Ok(None) | Err(Error::Store(store::Error::NoSuchImage { .. })) => break,
+            Err(error) => return Err(error),
+        }
+        parent = image.parent;
+    }
+    Ok(done)
 }
 
 /// Removes an image; returns what went and the bytes that came back.
@@ -245,8 +272,34 @@ pub(super) async fn delete(images: &Images, id: ImageId) -> Result<(Vec<ImageRem
         .blocking
         .heavy(move || Ok(store.remove_image(id)?))
         .await?;
+    Ok(told(images, id, &removed))
+}
+
+/// Removes an image unless a tag leads to it or an image was made of it.
+pub(super) async fn delete_dangling(
+    images: &Images,
+    id: ImageId,
+) -> Result<Option<(Vec<ImageRemoval>, u64)>> {
+    let store = images.store().clone();
+    let removed = images.heavy(move || Ok(store.remove_dangling(id)?)).await?;
+    Ok(removed.map(|removed| told(images, id, &removed)))
+}
+
+/// Removes an image unless any name leads to it or an image was made of it.
+pub(super) async fn delete_left_over(
+    images: &Images,
+    id: ImageId,
+) -> Result<Option<(Vec<ImageRemoval>, u64)>> {
+    let store = images.store().clone();
+    let removed = images
+        .heavy(move || Ok(store.remove_left_over(id)?))
+        .await?;
+    Ok(removed.map(|removed| told(images, id, &removed)))
+}
+
+fn told(images: &Images, id: ImageId, removed: &store::Removed) -> (Vec<ImageRemoval>, u64) {
     images.emit(id, "delete", &id.to_string());
-    Ok((removals(&removed).collect(), removed.bytes))
+    (removals(removed).collect(), removed.bytes)
 }
 
 /// What a removal did, as Docker lists it.
@@ -276,6 +329,8 @@ mod tests {
             last_tagged: None,
             manifests: Vec::new(),
             is_companion: false,
+            parent: None,
+            has_children: false,
         }
     }
 
@@ -294,6 +349,19 @@ mod tests {
                 .ends_with("image is referenced in multiple repositories")
         );
         assert!(super::plan(&image, None, &[], true).unwrap().delete);
+    }
+
+    #[test]
+    fn what_another_was_made_of_loses_its_names_only() {
+        let mut image = image(&["a:1"]);
+        image.has_children = true;
+        let named = Some(("a:1".parse().unwrap(), "a:1"));
+        let plan = plan(&image, named, &[], true).unwrap();
+        assert_eq!((plan.untag.len(), plan.delete), (1, false));
+        assert!(
+            refused(&image, None, &[], true)
+                .ends_with("(cannot be forced) - image has dependent child images")
+        );
     }
 
     #[test]

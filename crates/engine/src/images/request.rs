@@ -11,7 +11,7 @@ use crate::{Error, Filters, Result};
 /// What to list.
 #[derive(Debug, Clone, Default)]
 pub struct ListImages {
-    /// Also intermediate ones; there are none here.
+    /// Also those without a name that others were made of.
     pub all: bool,
     /// Compute shared sizes.
     pub shared_size: bool,
@@ -80,7 +80,7 @@ pub struct ImageView {
 /// A step that made an image, newest first in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// Id on the newest step, `None` (`<missing>`) on others.
+    /// Id on the newest step and on those of parents that are here, else `None` (`<missing>`).
     pub id: Option<ImageId>,
     /// When.
     pub created: Option<Timestamp>,

@@ -1,15 +1,26 @@
 //! Images from archives: the bytes come from a client, the work is done on a blocking thread.
 
+use std::io;
+
+use bytes::Bytes;
+use futures_util::stream;
+use registry::Download;
 use spec::ImageId;
 use store::{ImportOptions, LoadOptions, SaveOptions};
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio_util::io::SyncIoBridge;
+use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::archive::{self, ArchiveStream};
-use super::{Images, ImportImage, LoadProgress, LoadRequest, SaveRequest, reference};
+use super::progress::Sayer;
+use super::{
+    Images, ImportImage, LoadProgress, LoadRequest, ProgressSender, SaveRequest, reference,
+};
 use crate::{Error, Result};
+
+/// Bytes of a download after which its client hears of it.
+const TOLD_EACH: u64 = 512 << 10;
 
 /// Loads every image of an archive.
 pub(super) async fn load<R>(
@@ -96,6 +107,56 @@ where
     }
     images.emit(id, "import", &id.to_string());
     Ok(id)
+}
+
+/// Makes an image of a root file system that a web server has.
+pub(super) async fn import_from(
+    images: &Images,
+    address: &str,
+    options: ImportImage,
+    progress: ProgressSender,
+) -> Result<()> {
+    let say = Sayer::new(progress);
+    let download = images.hub.registry.download(address).await?;
+    say.message(None, format!("Downloading from {}", download.url()))
+        .await?;
+    let begun = Fetching {
+        total: download.length().unwrap_or(0),
+        download,
+        say: say.clone(),
+        current: 0,
+        told: 0,
+    };
+    let chunks = stream::try_unfold(begun, |mut fetching| async move {
+        let chunk = fetching.next().await.map_err(io::Error::other)?;
+        Ok::<_, io::Error>(chunk.map(|chunk| (chunk, fetching)))
+    });
+    let reader = StreamReader::new(Box::pin(chunks));
+    let id = import(images, reader, options).await?;
+    say.message(None, id.to_string()).await
+}
+
+/// A download whose bytes are counted for the client.
+struct Fetching {
+    download: Download,
+    say: Sayer,
+    total: u64,
+    current: u64,
+    told: u64,
+}
+
+impl Fetching {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let chunk = self.download.next().await?;
+        self.current += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if self.current - self.told >= TOLD_EACH || chunk.is_none() {
+            self.told = self.current;
+            self.say
+                .count("", "Importing", self.current, self.total)
+                .await?;
+        }
+        Ok(chunk)
+    }
 }
 
 /// Writes images into an archive.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    Kind, PROPAGATIONS, Point, VolumeSettings, Wanted, absolute, bad_config, check_target, clean,
+    DEFAULT_MODE, Kind, PROPAGATIONS, Point, VolumeSettings, Wanted, absolute, bad_config,
+    check_target, clean,
 };
 use crate::container::Mount;
 use crate::{Error, Result, oci};
@@ -137,7 +138,7 @@ fn volume(
         config.name
     };
     point.no_copy = options.no_copy;
-    "z".clone_into(&mut point.mode);
+    DEFAULT_MODE.clone_into(&mut point.mode);
     let volume = VolumeSettings {
         labels: options.labels.unwrap_or_default(),
         options: config.options,
@@ -206,9 +207,16 @@ mod tests {
             "NoCopy": true, "Labels": {"q": "r"}, "Subpath": "a/b",
             "DriverConfig": {"Options": {"type": "tmpfs", "device": "tmpfs"}}
         });
-        let wanted = parse(&with(of("volume", "aa", "/x"), "VolumeOptions", options), "local").unwrap();
+        let wanted = parse(
+            &with(of("volume", "aa", "/x"), "VolumeOptions", options),
+            "local",
+        )
+        .unwrap();
         let point = wanted.point;
-        assert_eq!((point.name.as_str(), point.driver.as_str()), ("aa", "local"));
+        assert_eq!(
+            (point.name.as_str(), point.driver.as_str()),
+            ("aa", "local")
+        );
         assert_eq!((point.no_copy, point.subpath.as_str()), (true, "a/b"));
         assert_eq!(wanted.volume.labels["q"], "r");
         assert_eq!(wanted.volume.options.unwrap()["type"], "tmpfs");
@@ -222,20 +230,70 @@ mod tests {
         };
         let subpath = serde_json::json!({"Subpath": "../s"});
         for (mount, want) in [
-            (of("bind", "tmp", "/x"), "invalid mount config for type \"bind\": invalid mount path: 'tmp' mount path must be absolute"),
-            (of("bind", "", "/x"), "invalid mount config for type \"bind\": field Source must not be empty"),
-            (of("bind", "/tmp", "x"), "invalid mount config for type \"bind\": invalid mount path: 'x' mount path must be absolute"),
-            (of("bind", "/tmp", "/"), "invalid mount config for type \"bind\": invalid specification: destination can't be '/'"),
-            (of("bind", "/tmp", ""), "invalid mount config for type \"bind\": field Target must not be empty"),
-            (with(of("bind", "/tmp", "/x"), "VolumeOptions", serde_json::json!({})), "VolumeOptions must not be specified on mount type \"bind\""),
-            (of("tmpfs", "q", "/x"), "invalid mount config for type \"tmpfs\": field Source must not be specified"),
-            (of("image", "", "/x"), "invalid mount config for type \"image\": field Source must not be empty"),
-            (of("npipe", "a", "/x"), "invalid mount config for type \"npipe\": mount type unknown"),
-            (of("cluster", "a", "/x"), "invalid mount config for type \"cluster\": mount type unknown"),
-            (of("", "a", "/x"), "invalid mount config for type \"\": mount type unknown"),
-            (read_only(of("volume", "", "/x")), "invalid mount config for type \"volume\": must not set ReadOnly mode when using anonymous volumes"),
-            (with(of("volume", "aa", "/x"), "VolumeOptions", subpath), "invalid mount config for type \"volume\": subpath must be a relative path within the volume"),
-            (with(of("volume", "", "/x"), "VolumeOptions", serde_json::json!({"Subpath": "s"})), "invalid mount config for type \"volume\": must not set Subpath when using anonymous volumes"),
+            (
+                of("bind", "tmp", "/x"),
+                "invalid mount config for type \"bind\": invalid mount path: 'tmp' mount path must be absolute",
+            ),
+            (
+                of("bind", "", "/x"),
+                "invalid mount config for type \"bind\": field Source must not be empty",
+            ),
+            (
+                of("bind", "/tmp", "x"),
+                "invalid mount config for type \"bind\": invalid mount path: 'x' mount path must be absolute",
+            ),
+            (
+                of("bind", "/tmp", "/"),
+                "invalid mount config for type \"bind\": invalid specification: destination can't be '/'",
+            ),
+            (
+                of("bind", "/tmp", ""),
+                "invalid mount config for type \"bind\": field Target must not be empty",
+            ),
+            (
+                with(
+                    of("bind", "/tmp", "/x"),
+                    "VolumeOptions",
+                    serde_json::json!({}),
+                ),
+                "VolumeOptions must not be specified on mount type \"bind\"",
+            ),
+            (
+                of("tmpfs", "q", "/x"),
+                "invalid mount config for type \"tmpfs\": field Source must not be specified",
+            ),
+            (
+                of("image", "", "/x"),
+                "invalid mount config for type \"image\": field Source must not be empty",
+            ),
+            (
+                of("npipe", "a", "/x"),
+                "invalid mount config for type \"npipe\": mount type unknown",
+            ),
+            (
+                of("cluster", "a", "/x"),
+                "invalid mount config for type \"cluster\": mount type unknown",
+            ),
+            (
+                of("", "a", "/x"),
+                "invalid mount config for type \"\": mount type unknown",
+            ),
+            (
+                read_only(of("volume", "", "/x")),
+                "invalid mount config for type \"volume\": must not set ReadOnly mode when using anonymous volumes",
+            ),
+            (
+                with(of("volume", "aa", "/x"), "VolumeOptions", subpath),
+                "invalid mount config for type \"volume\": subpath must be a relative path within the volume",
+            ),
+            (
+                with(
+                    of("volume", "", "/x"),
+                    "VolumeOptions",
+                    serde_json::json!({"Subpath": "s"}),
+                ),
+                "invalid mount config for type \"volume\": must not set Subpath when using anonymous volumes",
+            ),
         ] {
             assert_eq!(parse(&mount, "local").unwrap_err().to_string(), want);
         }

@@ -81,7 +81,11 @@ pub(crate) fn parse_volumes_from(text: &str) -> Result<(&str, impl Fn(Point) -> 
     }
     let change = move |mut point: Point| {
         point.writable &= !mode.read_only;
-        if let Some(propagation) = mode.propagation.as_ref().filter(|_| point.kind == Kind::Bind) {
+        if let Some(propagation) = mode
+            .propagation
+            .as_ref()
+            .filter(|_| point.kind == Kind::Bind)
+        {
             point.propagation.clone_from(propagation);
         }
         // Its content is there already, and it goes with the container it came with.
@@ -115,7 +119,10 @@ mod tests {
     fn host(binds: &[&str], tmpfs: &[&str]) -> HostConfig {
         HostConfig {
             binds: binds.iter().map(|b| (*b).to_owned()).collect(),
-            tmpfs: tmpfs.iter().map(|t| ((*t).to_owned(), String::new())).collect(),
+            tmpfs: tmpfs
+                .iter()
+                .map(|t| ((*t).to_owned(), String::new()))
+                .collect(),
             ..HostConfig::default()
         }
     }
@@ -167,8 +174,16 @@ mod tests {
         assert!(changed.no_copy && !changed.anonymous && changed.mode.is_empty());
         let (_, change) = parse_volumes_from("web:rw").unwrap();
         assert!(!change(changed).writable);
-        let error = |text: &str| parse_volumes_from(text).map(|_| ()).unwrap_err().to_string();
-        assert_eq!(error(""), "volumes-from specification cannot be an empty string");
+        let error = |text: &str| {
+            parse_volumes_from(text)
+                .map(|_| ())
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            error(""),
+            "volumes-from specification cannot be an empty string"
+        );
         assert_eq!(error("web:foo"), "invalid mode: foo");
         assert_eq!(error("web:ro:x"), "invalid mode: ro:x");
         assert_eq!(error("web:nocopy"), "invalid mode: nocopy");

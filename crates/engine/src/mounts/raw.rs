@@ -1,6 +1,6 @@
 //! `-v` texts: `[source:]target[:mode]`.
 
-use super::{Kind, Mode, Point, Wanted, absolute, bad_config, check_target, clean};
+use super::{DEFAULT_MODE, Kind, Mode, Point, Wanted, absolute, bad_config, check_target, clean};
 use crate::{Error, Result};
 
 /// Reads a text; `driver` is that of volumes made on the way.
@@ -61,8 +61,7 @@ pub(crate) fn parse(text: &str, driver: &str) -> Result<Wanted> {
             point.no_copy = mode.no_copy;
             point.anonymous = source.is_empty();
             if point.mode.is_empty() {
-                // What volumes are labelled with where labels are on.
-                "z".clone_into(&mut point.mode);
+                DEFAULT_MODE.clone_into(&mut point.mode);
             }
         }
     }

@@ -169,7 +169,11 @@ fn point(seen: &Seen) -> Mount {
     Mount {
         subpath: point.subpath.clone(),
         layers: seen.layers.clone(),
-        ..bind(&point.target, &seen.source, &[recursion, propagation, access])
+        ..bind(
+            &point.target,
+            &seen.source,
+            &[recursion, propagation, access],
+        )
     }
 }
 

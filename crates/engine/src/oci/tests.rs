@@ -40,11 +40,14 @@ fn check(name: &str, edit: impl FnOnce(&mut Config, &mut HostConfig, &mut Joined
         volumes: &none,
         from: Vec::new(),
     };
-    let own = mounts::plan(sources).unwrap().into_iter().map(|wanted| Seen {
-        source: wanted.point.source.clone(),
-        point: wanted.point,
-        layers: Vec::new(),
-    });
+    let own = mounts::plan(sources)
+        .unwrap()
+        .into_iter()
+        .map(|wanted| Seen {
+            source: wanted.point.source.clone(),
+            point: wanted.point,
+            layers: Vec::new(),
+        });
     let seen: Vec<Seen> = own.chain([volume]).collect();
     let spec = generate(&Input {
         command: vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()],

@@ -36,7 +36,8 @@ impl Repository {
     pub async fn tags(&self) -> Result<Vec<String>> {
         let mut walk = self.walk(Need::Resolve).await?;
         while let Some((id, session)) = walk.next() {
-            match self.tags_at(&session).await {
+            let tags = self.tags_at(&session).await;
+            match tags.map_err(|error| self.told_of_all(error)) {
                 Ok(tags) => return Ok(tags),
                 Err(error) => walk.failed(id, &session, error)?,
             }

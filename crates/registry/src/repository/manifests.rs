@@ -216,12 +216,25 @@ impl Repository {
         };
         // The first one says it all.
         source.errors.truncate(1);
-        let name = own.familiar_repository();
         match source.code() {
-            "DENIED" => Error::PullDenied { name, source },
-            "NAME_UNKNOWN" => Error::NameUnknown { name, source },
             "MANIFEST_UNKNOWN" => unknown(own, version, source),
-            _ => Error::Api(source),
+            _ => self.told_of_all(Error::Api(source)),
+        }
+    }
+
+    /// The same where no version of the repository is meant.
+    pub(super) fn told_of_all(&self, error: Error) -> Error {
+        let name = self.reference().familiar_repository();
+        match error {
+            Error::Api(mut source) => {
+                source.errors.truncate(1);
+                match source.code() {
+                    "DENIED" => Error::PullDenied { name, source },
+                    "NAME_UNKNOWN" => Error::NameUnknown { name, source },
+                    _ => Error::Api(source),
+                }
+            }
+            other => other,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{EndpointId, Repository};
 use crate::hosts::Capabilities;
 use crate::session::Session;
-use crate::{Error, Result};
+use crate::{Error, Result, TransportError};
 
 /// What an operation needs an endpoint for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,13 +86,12 @@ impl Walk<'_> {
         if session.is_reached() && session.endpoint.origin.is_https() {
             self.confirmed.insert(session.endpoint.authority());
         }
-        let answered = !matches!(
-            error,
-            Error::Request { .. }
-                | Error::Status { .. }
-                | Error::Protocol { .. }
-                | Error::Unreadable { .. }
-        );
+        let answered = match &error {
+            // A redirect that is not followed is an answer, and the next time it is the same.
+            Error::Request { source, .. } => matches!(source, TransportError::Redirect { .. }),
+            Error::Status { .. } | Error::Protocol { .. } | Error::Unreadable { .. } => false,
+            _ => true,
+        };
         if answered && !session.endpoint.is_mirror {
             return Err(error);
         }

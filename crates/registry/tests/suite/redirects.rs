@@ -152,3 +152,19 @@ async fn an_upload_location_elsewhere_gets_no_credentials() {
     );
     assert_eq!(put.header("authorization"), None);
 }
+
+#[tokio::test]
+async fn a_loop_is_final() {
+    let bytes = payload(1000);
+    let path = blob_path(&bytes);
+    let place = path.clone();
+    let registry = Fake::start(move |_| Reply::new(302).with("location", place.clone())).await;
+    let repository = registry.repository(None);
+    // The second time, too: nothing that was tried before makes it look like a passing failure.
+    for _ in 0..2 {
+        let error = repository.blob(&descriptor(&bytes), 0).await.unwrap_err();
+        let shown = text(&error);
+        assert!(shown.contains("stopped after 10 redirects"), "{shown}");
+        assert!(!error.is_transient());
+    }
+}

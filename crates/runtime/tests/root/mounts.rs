@@ -14,6 +14,7 @@ fn mount(kind: &str, source: &str, destination: &str, options: &[&str]) -> Mount
         source: source.to_owned(),
         destination: destination.to_owned(),
         options: options.iter().map(|o| (*o).to_owned()).collect(),
+        ..Mount::default()
     }
 }
 

@@ -70,7 +70,9 @@ pub fn extract(
         what: "failed to read the tar archive".to_owned(),
         source: Some(Box::new(error)),
     })? {
-        target.entry(&entry, &mut entries).map_err(|error| below(place, error))?;
+        target
+            .entry(&entry, &mut entries)
+            .map_err(|error| below(place, error))?;
     }
     target.finish()
 }
@@ -110,8 +112,8 @@ impl Target<'_> {
         self.options.limits.check_entries(self.count)?;
         self.bytes = self.bytes.saturating_add(entry.size);
         self.options.limits.check_bytes(self.bytes)?;
-        let below = GuestPath::confined(&entry.path)
-            .map_err(|error| refused(entry, &error.to_string()))?;
+        let below =
+            GuestPath::confined(&entry.path).map_err(|error| refused(entry, &error.to_string()))?;
         self.options.limits.check_depth(below.depth(), &below)?;
         let path = self
             .place
@@ -132,7 +134,9 @@ impl Target<'_> {
             EntryKind::Directory => {
                 let dir = parent.open_dir(name).map_err(failed)?;
                 dir.set_own(uid, gid, wanted.mode, None).map_err(failed)?;
-                set_xattrs(entry, |name, value| sys::xattr::set(dir.as_fd(), name, value))?;
+                set_xattrs(entry, |name, value| {
+                    sys::xattr::set(dir.as_fd(), name, value)
+                })?;
                 let inode = dir.metadata().map_err(failed)?.inode;
                 self.pending.push((path, inode, wanted.times));
                 self.keep(parent);
@@ -143,7 +147,9 @@ impl Target<'_> {
                 let mut file = std::fs::File::from(fd);
                 write(entry, &mut file, archive)?;
                 sys::root::set_open(file.as_fd(), uid, gid, wanted.mode, None).map_err(failed)?;
-                set_xattrs(entry, |name, value| sys::xattr::set(file.as_fd(), name, value))?;
+                set_xattrs(entry, |name, value| {
+                    sys::xattr::set(file.as_fd(), name, value)
+                })?;
                 sys::root::set_open_times(file.as_fd(), wanted.times).map_err(failed)?;
                 self.keep(parent);
                 return Ok(());
@@ -154,23 +160,33 @@ impl Target<'_> {
                 return Ok(());
             }
             EntryKind::Symlink(target) => {
-                parent.symlink(OsStr::from_bytes(target), name).map_err(failed)?;
+                parent
+                    .symlink(OsStr::from_bytes(target), name)
+                    .map_err(failed)?;
             }
-            EntryKind::Fifo => parent.mknod(name, Kind::Fifo, Mode::RUSR, 0).map_err(failed)?,
+            EntryKind::Fifo => parent
+                .mknod(name, Kind::Fifo, Mode::RUSR, 0)
+                .map_err(failed)?,
             EntryKind::CharDevice { major, minor } => {
                 let rdev = rustix::fs::makedev(*major, *minor);
-                parent.mknod(name, Kind::CharDevice, Mode::RUSR, rdev).map_err(failed)?;
+                parent
+                    .mknod(name, Kind::CharDevice, Mode::RUSR, rdev)
+                    .map_err(failed)?;
             }
             EntryKind::BlockDevice { major, minor } => {
                 let rdev = rustix::fs::makedev(*major, *minor);
-                parent.mknod(name, Kind::BlockDevice, Mode::RUSR, rdev).map_err(failed)?;
+                parent
+                    .mknod(name, Kind::BlockDevice, Mode::RUSR, rdev)
+                    .map_err(failed)?;
             }
         }
         parent.chown(name, uid, gid).map_err(failed)?;
         if !matches!(entry.kind, EntryKind::Symlink(_)) {
             parent.chmod(name, wanted.mode).map_err(failed)?;
         }
-        set_xattrs(entry, |key, value| sys::xattr::set_at(&parent, name, key, value))?;
+        set_xattrs(entry, |key, value| {
+            sys::xattr::set_at(&parent, name, key, value)
+        })?;
         parent.set_times(name, wanted.times).map_err(failed)?;
         self.keep(parent);
         Ok(())
@@ -204,6 +220,12 @@ impl Target<'_> {
                     String::from_utf8_lossy(&entry.path).trim_end_matches('/'),
                     self.place.relative().display()
                 ),
+                source: None,
+            });
+        }
+        if parent.is_mount(name).map_err(failed(entry))? {
+            return Err(Error::BadArchive {
+                what: format!("RemoveAll {}: device or resource busy", name.display()),
                 source: None,
             });
         }
@@ -324,10 +346,7 @@ fn write(
     Ok(())
 }
 
-fn set_xattrs(
-    entry: &Entry,
-    set: impl Fn(&OsStr, &[u8]) -> sys::Result<()>,
-) -> Result<()> {
+fn set_xattrs(entry: &Entry, set: impl Fn(&OsStr, &[u8]) -> sys::Result<()>) -> Result<()> {
     for (name, value) in attributes::kept_xattrs(entry) {
         attributes::set_xattr(entry, set(name, value))?;
     }
@@ -403,7 +422,13 @@ mod tests {
         assert_eq!((new.uid(), new.gid(), new.mode() & 0o7777), (7, 8, 0o640));
         assert_eq!((new.mtime(), new.nlink()), (1_000_000_000, 2));
         assert_eq!(at("d/old").mtime(), 1_000_000_000);
-        assert_eq!((at("d/deep").uid(), at("d/deep").permissions().mode() & 0o777), (0, 0o755));
+        assert_eq!(
+            (
+                at("d/deep").uid(),
+                at("d/deep").permissions().mode() & 0o777
+            ),
+            (0, 0o755)
+        );
         let owner = Extract {
             owner: Some((1, 2)),
             ..Extract::default()
@@ -447,8 +472,18 @@ mod tests {
             "cannot overwrite directory \"x\" with non-directory \"/\""
         );
         let error = into(dir.path(), "/", &archive(&[("f/", DIR, "")]), &keep).unwrap_err();
-        assert!(error.to_string().starts_with("cannot overwrite non-directory"));
-        into(dir.path(), "/", &archive(&[("x", FILE, "1")]), &Extract::default()).unwrap();
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot overwrite non-directory")
+        );
+        into(
+            dir.path(),
+            "/",
+            &archive(&[("x", FILE, "1")]),
+            &Extract::default(),
+        )
+        .unwrap();
         assert!(dir.path().join("x").is_file());
         let file = into(dir.path(), "/f", &archive(&[]), &keep).unwrap_err();
         assert_eq!(file.to_string(), "extraction point is not a directory");

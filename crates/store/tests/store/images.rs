@@ -200,7 +200,7 @@ fn imports_make_the_config_that_docker_makes() {
         .store
         .import(&lease, &mut &tar[..], &bad, &|_| ())
         .unwrap_err();
-    assert_eq!(error.to_string(), "run is not a valid change command");
+    assert_eq!(error.to_string(), "RUN is not a valid change command");
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
 }
 

@@ -421,6 +421,9 @@ fn a_committed_image_shows_what_the_container_showed() {
     assert_eq!(history.len(), 2);
     assert_eq!(history[0].created_by, "sh -c make");
     assert_eq!(history[0].comment, "a note");
+    assert_eq!([history[0].id, history[1].id], [Some(made), Some(image)]);
+    assert_eq!(committed.parent, Some(image));
+    assert!(place.store.image(image).unwrap().has_children);
     let again = prepare(&place, "again", made);
     // The same but for links: what was linked across the layers is two files.
     assert_eq!(mounted(&again, LOOK), shown);

@@ -183,7 +183,10 @@ fn keys_are_unique_and_safe() {
     let place = Place::new();
     let image = load(&place, &[], "none");
     let lease = place.store.lease("test");
-    let options = PrepareOptions { volatile: true, ..PrepareOptions::default() };
+    let options = PrepareOptions {
+        volatile: true,
+        ..PrepareOptions::default()
+    };
     let prepare = |key: &str| place.store.prepare(&lease, key, image, &options);
     let Rootfs::Overlay { volatile, .. } = prepare("k").unwrap() else {
         panic!()
@@ -213,7 +216,15 @@ fn a_volatile_snapshot_can_be_mounted_again() {
     let lease = place.store.lease("test");
     place
         .store
-        .prepare(&lease, "k", image, &PrepareOptions { volatile: true, ..PrepareOptions::default() })
+        .prepare(
+            &lease,
+            "k",
+            image,
+            &PrepareOptions {
+                volatile: true,
+                ..PrepareOptions::default()
+            },
+        )
         .unwrap();
     // What the kernel leaves after a volatile mount.
     let mark = place.root().join("snapshots/k/work/work/incompat/volatile");

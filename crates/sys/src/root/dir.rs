@@ -338,6 +338,23 @@ impl Dir {
         }
     }
 
+    /// Tells whether something is mounted at a name, in whichever namespace this directory is.
+    ///
+    /// The kernel lets what is mounted only in another namespace be unlinked, and takes the mount
+    /// away with it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel failed.
+    pub fn is_mount(&self, name: &OsStr) -> Result<bool> {
+        use rustix::fs::{StatxAttributes, StatxFlags};
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        check(name)
+            .and_then(|()| rustix::fs::statx(&self.fd, name, flags, StatxFlags::empty()))
+            .map(|known| known.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+            .map_err(failed("statx", name))
+    }
+
     /// Reads what the kernel knows of this directory.
     ///
     /// # Errors

@@ -33,7 +33,10 @@ fn is_name(name: &str) -> bool {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"_.-".contains(&c);
     name.len() <= MAX_NAME
         && name.bytes().all(plain)
-        && name.bytes().next().is_some_and(|c| c.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|c| c.is_ascii_alphanumeric())
 }
 
 /// Where a plugin listens. Sockets come before spec files, as in Docker.
@@ -142,7 +145,11 @@ mod tests {
         std::fs::create_dir(at.join("own")).unwrap();
         let _sockets = [listen("plain.sock"), listen("own/own.sock")];
         spec(at, "remote.spec", "tcp://127.0.0.1:8080\n");
-        spec(at, "j/j.json", r#"{"Name":"other","Addr":"unix:///run/j.sock"}"#);
+        spec(
+            at,
+            "j/j.json",
+            r#"{"Name":"other","Addr":"unix:///run/j.sock"}"#,
+        );
         spec(at, "plain.spec", "tcp://127.0.0.1:1");
         spec(at, "notes.txt", "");
         spec(at, "file.sock", "not a socket");
@@ -152,7 +159,10 @@ mod tests {
         let unix = |path: &str| Address::Unix(at.join(path));
         assert_eq!(find(&dirs, "plain").unwrap(), unix("plain.sock"));
         assert_eq!(find(&dirs, "own").unwrap(), unix("own/own.sock"));
-        assert_eq!(find(&dirs, "j").unwrap(), Address::Unix("/run/j.sock".into()));
+        assert_eq!(
+            find(&dirs, "j").unwrap(),
+            Address::Unix("/run/j.sock".into())
+        );
         assert_eq!(
             find(&dirs, "remote").unwrap(),
             Address::Tcp("127.0.0.1:8080".into())
@@ -179,9 +189,18 @@ mod tests {
             let error = find(&dirs, "p").unwrap_err().to_string();
             assert!(error.contains(want), "{text}: {error}");
         }
-        spec(dir.path(), "q.json", r#"{"Addr":"tcp://h:1","TLSConfig":{"CAFile":"/x"}}"#);
+        spec(
+            dir.path(),
+            "q.json",
+            r#"{"Addr":"tcp://h:1","TLSConfig":{"CAFile":"/x"}}"#,
+        );
         assert!(find(&dirs, "q").unwrap_err().to_string().contains("TLS"));
         spec(dir.path(), "big.spec", &"x".repeat(70_000));
-        assert!(find(&dirs, "big").unwrap_err().to_string().contains("large"));
+        assert!(
+            find(&dirs, "big")
+                .unwrap_err()
+                .to_string()
+                .contains("large")
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -25,6 +26,7 @@ const MAX_VOLUMES: usize = 100_000;
 pub(super) struct Limits {
     pub(super) long: Duration,
     pub(super) short: Duration,
+    pub(super) brief: Duration,
     pub(super) patience: Duration,
 }
 
@@ -60,10 +62,15 @@ pub(crate) struct Driver {
     address: Address,
     limits: Limits,
     scope: OnceLock<Scope>,
+    /// Took the whole time for its last call: the next ones get less, so that one plugin that hangs
+    /// does not hold up a daemon's start once for each of its volumes.
+    hangs: AtomicBool,
 }
 
 /// `null` is the same as nothing in Go.
-fn nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+fn nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
@@ -152,6 +159,7 @@ impl Driver {
             address,
             limits,
             scope: OnceLock::new(),
+            hangs: AtomicBool::new(false),
         })
     }
 
@@ -175,8 +183,15 @@ impl Driver {
             method: method.clone(),
             what: error.to_string(),
         })?;
+        let limit = match self.hangs.load(Ordering::Relaxed) {
+            true => limit.min(self.limits.brief),
+            false => limit,
+        };
         let patience = self.limits.patience.min(limit);
-        let answer = exchange(&self.address, &method, &body, limit, patience)?;
+        let answer = exchange(&self.address, &method, &body, limit, patience);
+        let late = answer.as_ref().is_err_and(PluginFailure::is_late);
+        self.hangs.store(late, Ordering::Relaxed);
+        let answer = answer?;
         let reply: Reply = read(&method, &answer)?;
         if reply.err.is_empty() {
             Ok(reply)
@@ -269,7 +284,11 @@ impl Driver {
                     "global" => Scope::Global,
                     "" | "local" => Scope::Local,
                     other => {
-                        tracing::warn!(plugin = self.name, scope = shortened(other), "the scope of a volume plugin is none: taken as local");
+                        tracing::warn!(
+                            plugin = self.name,
+                            scope = shortened(other),
+                            "the scope of a volume plugin is none: taken as local"
+                        );
                         Scope::Local
                     }
                 };
@@ -346,7 +365,10 @@ mod tests {
         let read = |text: &str| read::<Reply>("m", text.as_bytes());
         let reply = read(r#"{"Err":"","Mountpoint":null,"Volumes":null,"Extra":1}"#).unwrap();
         assert!(reply.err.is_empty() && reply.volumes.is_empty());
-        let reply = read(r#"{"Volume":{"Name":"a","CreatedAt":"2020-01-01T00:00:00Z","Status":{"x":[1]}}}"#).unwrap();
+        let reply = read(
+            r#"{"Volume":{"Name":"a","CreatedAt":"2020-01-01T00:00:00Z","Status":{"x":[1]}}}"#,
+        )
+        .unwrap();
         let told = reply.volume.unwrap().told();
         assert_eq!(told.created.unwrap().unix_seconds(), 1_577_836_800);
         assert_eq!(told.status.unwrap()["x"][0], 1);

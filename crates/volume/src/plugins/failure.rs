@@ -83,6 +83,15 @@ impl PluginFailure {
         }
     }
 
+    /// Tells whether the plugin took all the time it had.
+    pub(crate) fn is_late(&self) -> bool {
+        match self {
+            Self::Lookup { source, .. } | Self::Legacy { source } => source.is_late(),
+            Self::Call { what, .. } => what == super::http::LATE,
+            _ => false,
+        }
+    }
+
     /// Tells whether there is no plugin of the name at all.
     pub(crate) fn is_absent(&self) -> bool {
         self.kind() == ErrorKind::NotFound

@@ -22,7 +22,7 @@ const ACCEPT: &str = "application/vnd.docker.plugins.v1.2+json";
 /// Name that Docker calls all plugins on unix sockets by.
 const HOST: &str = "plugin.moby.localhost";
 /// Go's text for time that is over.
-const LATE: &str = "context deadline exceeded";
+pub(super) const LATE: &str = "context deadline exceeded";
 
 /// Where a plugin listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,8 +132,12 @@ impl Stream {
         }
         let left = Some(left);
         let set = match self {
-            Self::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.set_write_timeout(left)),
-            Self::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.set_write_timeout(left)),
+            Self::Unix(stream) => stream
+                .set_read_timeout(left)
+                .and_then(|()| stream.set_write_timeout(left)),
+            Self::Tcp(stream) => stream
+                .set_read_timeout(left)
+                .and_then(|()| stream.set_write_timeout(left)),
         };
         set.map_err(|error| broken(error.to_string()))
     }
@@ -169,7 +173,10 @@ fn connect(address: &Address, deadline: Instant) -> Result<Stream, String> {
                 .map(Stream::Tcp)
                 .map_err(|error| match error.kind() {
                     ErrorKind::TimedOut => LATE.to_owned(),
-                    _ => failed(format!("connect: {}", in_words(error.raw_os_error(), &error))),
+                    _ => failed(format!(
+                        "connect: {}",
+                        in_words(error.raw_os_error(), &error)
+                    )),
                 })
         }
     }
@@ -270,7 +277,8 @@ impl Incoming {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Ok(false),
                 Ok(count) => {
-                    self.buffer.extend_from_slice(chunk.get(..count).unwrap_or_default());
+                    self.buffer
+                        .extend_from_slice(chunk.get(..count).unwrap_or_default());
                     return Ok(true);
                 }
                 Err(error) => again(&error)?,
@@ -281,12 +289,6 @@ impl Incoming {
     fn head(&mut self) -> Result<String, NoAnswer> {
         let mut begun = false;
         loop {
-            if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
-                let rest = self.buffer.split_off(at + 4);
-                let mut head = std::mem::replace(&mut self.buffer, rest);
-                head.truncate(at);
-                return String::from_utf8(head).map_err(|_| malformed("its head is no text"));
-            }
             // What does not begin like an answer is told as soon as it is seen.
             let start: &[u8] = b"HTTP/1.";
             let seen = self.buffer.len().min(start.len());
@@ -297,6 +299,12 @@ impl Incoming {
                     "malformed HTTP response {:?}",
                     line.chars().take(60).collect::<String>()
                 )));
+            }
+            if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                let rest = self.buffer.split_off(at + 4);
+                let mut head = std::mem::replace(&mut self.buffer, rest);
+                head.truncate(at);
+                return String::from_utf8(head).map_err(|_| malformed("its head is no text"));
             }
             if self.buffer.len() > MAX_HEAD {
                 return Err(malformed("its head is too long"));
@@ -372,7 +380,9 @@ fn bounded(length: usize) -> Result<(), NoAnswer> {
 }
 
 fn malformed(what: &str) -> NoAnswer {
-    broken(format!("net/http: HTTP/1.x transport connection broken: {what}"))
+    broken(format!(
+        "net/http: HTTP/1.x transport connection broken: {what}"
+    ))
 }
 
 /// What the head of an answer says about the rest.
@@ -407,7 +417,9 @@ impl Head {
             let value = value.trim();
             if name.eq_ignore_ascii_case("transfer-encoding") {
                 if !value.eq_ignore_ascii_case("chunked") {
-                    return Err(malformed(&format!("unsupported transfer encoding {value:?}")));
+                    return Err(malformed(&format!(
+                        "unsupported transfer encoding {value:?}"
+                    )));
                 }
                 length = Length::Chunked;
             } else if name.eq_ignore_ascii_case("content-length") && length != Length::Chunked {
@@ -444,8 +456,14 @@ mod tests {
     #[test]
     fn bodies_end_where_the_head_says() {
         let ok = |body: &str| Ok((200, body.to_owned()));
-        assert_eq!(told(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokmore"), ok("ok"));
-        assert_eq!(told(b"HTTP/1.0 200 OK\r\n\r\nuntil the end"), ok("until the end"));
+        assert_eq!(
+            told(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokmore"),
+            ok("ok")
+        );
+        assert_eq!(
+            told(b"HTTP/1.0 200 OK\r\n\r\nuntil the end"),
+            ok("until the end")
+        );
         assert_eq!(
             told(b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\nd\r\n0\r\n\r\n"),
             ok("abcd")
@@ -454,7 +472,10 @@ mod tests {
             told(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
             ok("")
         );
-        assert_eq!(told(b"HTTP/1.1 204 No Content\r\n\r\n"), Ok((204, String::new())));
+        assert_eq!(
+            told(b"HTTP/1.1 204 No Content\r\n\r\n"),
+            Ok((204, String::new()))
+        );
     }
 
     #[test]
@@ -462,14 +483,35 @@ mod tests {
         for (bytes, want) in [
             (&b""[..], "EOF"),
             (b"HTTP/1.1 200", "unexpected EOF"),
-            (b"garbage here\r\n\r\n", "malformed HTTP response \"garbage here\""),
+            (
+                b"garbage here\r\n\r\n",
+                "malformed HTTP response \"garbage here\"",
+            ),
             (b"HTTP/1.1 abc OK\r\n\r\n", "malformed HTTP status code"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "unexpected EOF"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "bad Content-Length"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "too large"),
-            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffff\r\n", "too large"),
-            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\na\r\n", "chunk length"),
-            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "unsupported transfer encoding"),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+                "unexpected EOF",
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+                "bad Content-Length",
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+                "too large",
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffff\r\n",
+                "too large",
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\na\r\n",
+                "chunk length",
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+                "unsupported transfer encoding",
+            ),
             (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "MIME header"),
         ] {
             let error = told(bytes).unwrap_err();

@@ -44,7 +44,9 @@ impl Volumes {
                     told.extend(volumes.filter_map(|one| self.listed(&state, &driver, one, scope)));
                     heard.insert(driver);
                 }
-                Err(error) => warnings.push(format!("list {driver}: {}", spec::error::chain(&error))),
+                Err(error) => {
+                    warnings.push(format!("list {driver}: {}", spec::error::chain(&error)))
+                }
             }
         }
         // What a plugin that answers does not tell of is gone; of the others nobody knows.
@@ -88,7 +90,8 @@ impl Volumes {
             }
         };
         let asked = self.inner.plugins.driver(&volume.driver);
-        let asked = asked.and_then(|driver| Ok(driver.get(name)?.map(|told| (told, driver.scope(None)))));
+        let asked =
+            asked.and_then(|driver| Ok(driver.get(name)?.map(|told| (told, driver.scope(None)))));
         let told = asked.map_err(|source| Error::Plugin {
             action: format!(
                 "get {name}: error while checking if volume \"{name}\" exists in driver \"{}\"",
@@ -108,7 +111,12 @@ impl Volumes {
         };
         let answers = self.inner.plugins.ask_all(question).into_iter();
         answers
-            .filter_map(|(driver, answer)| answer.ok().flatten().map(|(told, scope)| (driver, told, scope)))
+            .filter_map(|(driver, answer)| {
+                answer
+                    .ok()
+                    .flatten()
+                    .map(|(told, scope)| (driver, told, scope))
+            })
             .next()
     }
 
@@ -303,7 +311,12 @@ impl Volumes {
     }
 
     /// Tells a plugin that a user is gone. Whatever it answers, the user is.
-    pub(super) fn unmount_plugged(&self, name: &VolumeName, driver: &str, user: &str) -> Result<()> {
+    pub(super) fn unmount_plugged(
+        &self,
+        name: &VolumeName,
+        driver: &str,
+        user: &str,
+    ) -> Result<()> {
         let _turn = self.turn(name);
         {
             let mut state = self.inner.state();
@@ -354,7 +367,11 @@ fn joined(volume: Volume, told: Told, scope: Scope) -> Volume {
         scope: scope.as_str(),
         status: told.status,
         created: told.created.unwrap_or(volume.created),
-        mountpoint: if is_told { told.mountpoint } else { volume.mountpoint },
+        mountpoint: if is_told {
+            told.mountpoint
+        } else {
+            volume.mountpoint
+        },
         ..volume
     }
 }
@@ -387,7 +404,13 @@ fn located(volume: Volume, driver: &Driver) -> Volume {
 
 /// The id of a user at a plugin, which may make a file of it.
 fn id_of(user: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "_.-".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
     user.chars().map(plain).collect()
 }
 
@@ -401,6 +424,9 @@ fn open(place: &Path) -> std::result::Result<OwnedFd, PluginFailure> {
         return Err(lie(format!("its mountpoint {place:?} is no absolute path")));
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, place, flags, Mode::empty())
-        .map_err(|errno| lie(format!("its mountpoint {place:?} cannot be opened: {errno}")))
+    rustix::fs::openat(CWD, place, flags, Mode::empty()).map_err(|errno| {
+        lie(format!(
+            "its mountpoint {place:?} cannot be opened: {errno}"
+        ))
+    })
 }

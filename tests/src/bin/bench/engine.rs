@@ -103,7 +103,13 @@ impl Engine {
     pub(crate) fn namespace(&self) -> Option<i32> {
         match &self.kind {
             Kind::Started { child, .. } => i32::try_from(child.id()).ok(),
-            Kind::Ours(_) | Kind::Given => None,
+            Kind::Ours(_) => None,
+            // It may have a network namespace of its own: that of whoever serves the socket.
+            Kind::Given => {
+                let socket = std::os::unix::net::UnixStream::connect(&self.socket).ok()?;
+                let peer = rustix::net::sockopt::socket_peercred(&socket).ok()?;
+                Some(peer.pid.as_raw_nonzero().get())
+            }
         }
     }
 

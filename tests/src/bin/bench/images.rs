@@ -29,7 +29,14 @@ pub(crate) const ALL: &[(&str, &str, Measurement)] = &[
     ("save 200 MB", "ms", save),
     ("load 200 MB, 8 layers", "ms", load),
     ("import 200 MB", "ms", import),
-    ("commit of 200 MB", "ms", commit),
+    ("save 200 MB that were loaded", "ms", save_loaded),
+    ("commit of 200 MB in 20 files", "ms", commit),
+    ("commit of 200 MB in 16,000 files", "ms", |engine| {
+        with_files(engine, Step::Commit)
+    }),
+    ("cp in, 200 MB in 16,000 files", "ms", |engine| with_files(engine, Step::In)),
+    ("cp out, 200 MB in 16,000 files", "ms", |engine| with_files(engine, Step::Out)),
+    ("diff of 16,000 files", "ms", |engine| with_files(engine, Step::Diff)),
     ("peak memory over idle, 1 GB pull", "kB", memory),
 ];
 
@@ -282,6 +289,81 @@ fn commit(engine: &Engine) -> Result<Vec<f64>> {
     let time = millis(begin.elapsed());
     calm(engine);
     remove(engine, "bench/committed:one")?;
+    call(&mut connection, "DELETE", &format!("/containers/{id}?force=1"), None)?;
+    Ok(vec![time])
+}
+
+fn save_loaded(engine: &Engine) -> Result<Vec<f64>> {
+    let layers: Vec<Vec<u8>> = (0..LAYERS).map(archive).collect();
+    let file = tests::image::saved("bench/loaded:two", &layers);
+    let mut connection = Connection::open(&engine.socket)?;
+    let answer = connection.upload("POST", "/images/load?quiet=1", file.as_slice())?;
+    ensure!(answer.status == 200, "{}", answer.text());
+    calm(engine);
+    let begin = Instant::now();
+    saved(engine, "bench/loaded:two")?;
+    let time = millis(begin.elapsed());
+    remove(engine, "bench/loaded:two")?;
+    Ok(vec![time])
+}
+
+/// What is measured of a container with many files.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    In,
+    Out,
+    Diff,
+    Commit,
+}
+
+/// Copies many files into a container and times one thing that is done with them.
+fn with_files(engine: &Engine, step: Step) -> Result<Vec<f64>> {
+    let mut all = Tarball::default();
+    for number in 0..LAYERS * FILES {
+        if number % 100 == 0 {
+            all = all.dir(&format!("d{}/", number / 100), 0o755);
+        }
+        let data = content::prose(number, FILE_SIZE);
+        all = all.file(&format!("d{}/f{number}", number / 100), 0o644, &data);
+    }
+    let all = all.finish();
+    let mut connection = Connection::open(&engine.socket)?;
+    let body = json!({"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}});
+    let made = call(&mut connection, "POST", "/containers/create", Some(&body))?;
+    let id = made["Id"].as_str().context("create gave no id")?.to_owned();
+    calm(engine);
+    let timed = |work: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
+        let begin = Instant::now();
+        work()?;
+        Ok(millis(begin.elapsed()))
+    };
+    let put = timed(&mut || {
+        let mut connection = Connection::open(&engine.socket)?;
+        let path = format!("/containers/{id}/archive?path=/tmp");
+        let answer = connection.upload("PUT", &path, all.as_slice())?;
+        ensure!(answer.status == 200, "cp in: {}", answer.text());
+        Ok(())
+    })?;
+    calm(engine);
+    let get = |path: String| -> Result<()> {
+        let answer = Connection::open(&engine.socket)?.request("GET", &path, None)?;
+        ensure!(answer.status == 200, "{path}: {}", answer.text());
+        Ok(())
+    };
+    let time = match step {
+        Step::In => put,
+        Step::Out => timed(&mut || get(format!("/containers/{id}/archive?path=/tmp")))?,
+        Step::Diff => timed(&mut || get(format!("/containers/{id}/changes")))?,
+        Step::Commit => timed(&mut || {
+            let path = format!("/commit?container={id}&repo=bench/committed&tag=many");
+            call(&mut Connection::open(&engine.socket)?, "POST", &path, Some(&json!({})))?;
+            Ok(())
+        })?,
+    };
+    calm(engine);
+    if step == Step::Commit {
+        remove(engine, "bench/committed:many")?;
+    }
     call(&mut connection, "DELETE", &format!("/containers/{id}?force=1"), None)?;
     Ok(vec![time])
 }

@@ -48,9 +48,7 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
             }),
         };
         match (split(from), split(to)) {
-            (("", _), ("", _)) => {
-                Err(Failure::new("must specify at least one container source"))
-            }
+            (("", _), ("", _)) => Err(Failure::new("must specify at least one container source")),
             (("", from), (container, to)) => copy.to(container, from, to).await,
             ((container, from), ("", to)) => copy.from(container, from, to).await,
             _ => Err(Failure::new("copying between containers is not supported")),
@@ -100,7 +98,7 @@ impl Copy<'_> {
         let request = Request::get(archive(container)).query(&query);
         let mut answer = self.app.client.send(request).await?;
         if to_stdout {
-            while let Some(chunk) = answer.chunk().await? {
+            while let Some(chunk) = answer.chunk().await.map_err(cut_off)? {
                 self.app.put(chunk)?;
             }
             return Ok(());
@@ -113,7 +111,9 @@ impl Copy<'_> {
         };
         let placed = arrival(&source, &copy::target(&to)?)?;
         let receive = self.receive(answer, placed);
-        self.progress.watch("Copying from container - ", &to, receive).await
+        self.progress
+            .watch("Copying from container - ", &to, receive)
+            .await
     }
 
     // The disk has a thread of its own, so that the network need not wait for it.
@@ -136,15 +136,19 @@ impl Copy<'_> {
                 }
                 Ok(None) => break None,
                 Err(error) => {
-                    let _ = pieces.send(Err(io::Error::other("the archive is cut off"))).await;
+                    let _ = pieces
+                        .send(Err(io::Error::other("the archive is cut off")))
+                        .await;
                     break Some(error);
                 }
             }
         };
         drop(pieces);
-        let unpacked = unpacking.await.map_err(|error| Failure::new(error.to_string()))?;
+        let unpacked = unpacking
+            .await
+            .map_err(|error| Failure::new(error.to_string()))?;
         match broken {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(cut_off(error)),
             None => Ok(unpacked?),
         }
     }
@@ -180,14 +184,19 @@ impl Copy<'_> {
         let request = Request::new(hyper::Method::PUT, archive(container)).query(&query);
         let place = format!("{container}:{}", target.path);
         let send = self.send(request, source);
-        self.progress.watch("Copying to container - ", &place, send).await
+        self.progress
+            .watch("Copying to container - ", &place, send)
+            .await
     }
 
     async fn send(&self, request: Request, source: Option<Source>) -> Result<(), Failure> {
         let kind = "application/x-tar";
         let Some(source) = source else {
             let counted = Counted(io::stdin(), self.progress.clone());
-            self.app.client.send(request.body(kind, body(counted))).await?;
+            self.app
+                .client
+                .send(request.body(kind, body(counted)))
+                .await?;
             return Ok(());
         };
         let (pieces, taken) = mpsc::channel(PIECES);
@@ -204,8 +213,14 @@ impl Copy<'_> {
             }
             packed
         });
-        let sent = self.app.client.send(request.body(kind, piecewise(taken))).await;
-        let packed = packing.await.map_err(|error| Failure::new(error.to_string()))?;
+        let sent = self
+            .app
+            .client
+            .send(request.body(kind, piecewise(taken)))
+            .await;
+        let packed = packing
+            .await
+            .map_err(|error| Failure::new(error.to_string()))?;
         // What could not be read is the reason, and the broken request only what came of it.
         packed?;
         Ok(sent.map(drop)?)
@@ -246,6 +261,14 @@ fn archive(container: &str) -> String {
     format!("/containers/{}/archive", escape(container))
 }
 
+// The daemon can only break off what it has begun.
+fn cut_off(error: ClientError) -> Failure {
+    match error {
+        ClientError::Transport { .. } => Failure::new("unexpected EOF"),
+        other => other.into(),
+    }
+}
+
 fn told(answer: &Response) -> PathStat {
     let header = answer.headers().get(PathStat::HEADER);
     let header = header.and_then(|value| value.to_str().ok());
@@ -263,7 +286,9 @@ fn beside(path: &str, target: &str) -> String {
 // The archive calls its topmost entry by the path's last name; a followed link keeps its own.
 fn arrival(source: &Place, target: &Place) -> Result<Placed, Failure> {
     let Placed { dir, rename } = copy::place(source, target)?;
-    let to = rename.map(|rename| rename.to).or_else(|| source.name.clone());
+    let to = rename
+        .map(|rename| rename.to)
+        .or_else(|| source.name.clone());
     let from = copy::split(&source.path).1;
     let rename = to.map(|to| Rename { from, to });
     Ok(Placed { dir, rename })
@@ -354,7 +379,12 @@ mod tests {
 
     #[test]
     fn outputs() {
-        assert!(check_output("/dev/null").unwrap_err().message.ends_with("got a device"));
+        assert!(
+            check_output("/dev/null")
+                .unwrap_err()
+                .message
+                .ends_with("got a device")
+        );
         assert_eq!(
             check_output("/nonexistent/x").unwrap_err().message,
             "invalid output path: directory \"/nonexistent\" does not exist"

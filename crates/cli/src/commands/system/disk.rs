@@ -7,9 +7,7 @@ use spec::Reference;
 use crate::app::App;
 use crate::exit::Failure;
 use crate::flags::Parsed;
-use crate::output::disk::{
-    CACHE, CACHE_TABLE, CONTAINERS_TABLE, IMAGES_TABLE, KIND, TABLE, rows,
-};
+use crate::output::disk::{CACHE, CACHE_TABLE, CONTAINERS_TABLE, IMAGES_TABLE, KIND, TABLE, rows};
 use crate::output::{container, image, int, list, render, volume};
 use crate::template::{Template, Val};
 use crate::tree::Run;

@@ -38,8 +38,16 @@ fn body(flags: &Parsed) -> Result<Value, Failure> {
     };
     let (options, labels) = (flags.list("opt"), flags.list("label"));
     put("ClusterVolumeSpec", cluster(flags)?, is_cluster(flags));
-    put("Driver", flags.str("driver").into(), !flags.str("driver").is_empty());
-    put("DriverOpts", kv::object(&options).into(), !options.is_empty());
+    put(
+        "Driver",
+        flags.str("driver").into(),
+        !flags.str("driver").is_empty(),
+    );
+    put(
+        "DriverOpts",
+        kv::object(&options).into(),
+        !options.is_empty(),
+    );
     put("Labels", kv::object(&labels).into(), !labels.is_empty());
     put("Name", name.into(), !name.is_empty());
     Ok(body.into())
@@ -114,7 +122,12 @@ mod tests {
                 "Labels": {"a": "b", "c": ""}, "Name": "v"})
         );
         assert_eq!(read("--name v").unwrap()["Name"], "v");
-        assert!(read("--name v w").unwrap_err().message.starts_with("conflicting options"));
+        assert!(
+            read("--name v w")
+                .unwrap_err()
+                .message
+                .starts_with("conflicting options")
+        );
         let cluster = &read("--type mount --limit-bytes 1k").unwrap()["ClusterVolumeSpec"];
         assert_eq!(cluster["AccessMode"]["MountVolume"], json!({}));
         assert_eq!(cluster["CapacityRange"]["LimitBytes"], 1024);

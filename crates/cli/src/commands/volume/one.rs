@@ -9,6 +9,9 @@ use crate::flags::Parsed;
 use crate::output::text;
 use crate::tree::Run;
 
+/// What Docker's client says of an empty name.
+const NO_NAME: &str = "invalid volume name or ID: value is empty";
+
 /// `volume rm`
 pub(super) fn remove(app: &App, flags: Parsed) -> Run<'_> {
     Box::pin(async move {
@@ -43,6 +46,10 @@ async fn each(
 ) -> Result<(), Failure> {
     let mut errors = Vec::new();
     for name in names {
+        if name.trim().is_empty() {
+            errors.push(NO_NAME.to_owned());
+            continue;
+        }
         match app.client.send(request(name)).await {
             Ok(_) => app.line(name)?,
             Err(error) => errors.push(error.to_string()),

@@ -165,9 +165,9 @@ impl Downloads {
         self.shared.tasks.wait().await;
     }
 
-    /// Whether a layer is in the store, which the lease then holds.
-    pub(super) fn has(&self, lease: &Lease, diff: DiffId) -> bool {
-        self.shared.store.has_layer(lease, diff)
+    /// Whether a layer is in the store in this form; the lease then holds it.
+    pub(super) fn has(&self, lease: &Lease, diff: DiffId, form: Digest) -> bool {
+        self.shared.store.has_form(lease, diff, form)
     }
 
     /// Begins a download, joins the one under way, or finds the layer in the store.
@@ -186,7 +186,7 @@ impl Downloads {
             return Joined::Under(job);
         }
         // Asked under the lock: who publishes a layer drops its job afterwards.
-        if self.shared.store.has_layer(lease, source.diff_id) {
+        if self.has(lease, source.diff_id, source.digest) {
             return Joined::Present;
         }
         let before = entry.map(|entry| entry.ended.clone());

@@ -55,20 +55,22 @@ impl Layers<'_> {
             missing.push((descriptor, *diff));
         }
         let mut joined = Vec::new();
-        let mut bytes = 0;
+        let mut bytes = 0_u64;
         let sources: Vec<LayerSource> = missing
             .iter()
             .map(|(descriptor, diff)| self.source(descriptor, *diff))
             .collect();
         for ((descriptor, _), source) in missing.iter().zip(&sources) {
-            let store_has = self.downloads.has(self.lease, source.diff_id);
+            let store_has = self
+                .downloads
+                .has(self.lease, source.diff_id, source.digest);
             let (id, line) = match store_has {
                 true => (short(descriptor.digest), "Already exists"),
                 false => (short(descriptor.digest), "Pulling fs layer"),
             };
             self.say.step(&id, line).await?;
             if !store_has {
-                bytes += descriptor.size;
+                bytes = bytes.saturating_add(descriptor.size);
                 joined.push((*descriptor, source));
             }
         }
