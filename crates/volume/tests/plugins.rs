@@ -1,6 +1,7 @@
 //! Volumes of a plugin of our own: one that is good, one that hangs, lies, dies, or is gone.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "support/plugin.rs"]
 mod support;
 
 use std::collections::BTreeMap;

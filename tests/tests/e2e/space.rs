@@ -103,10 +103,13 @@ clients! {
         case.cmd(&["run", "--name", &two, &parent, "touch", "/two"]).ok();
         case.cmd(&["commit", &two, &child]).ok();
         case.cmd(&["rm", &one, &two]).ok();
+        let id = case.cmd(&["inspect", "-f", "{{.Id}}", &parent]).ok().text().to_owned();
         let output = case.cmd(&["rmi", &parent]).ok();
         output.shows(&format!("Untagged: {parent}")).hides("Deleted:");
         case.cmd(&["run", "--rm", &child, "ls", "/one", "/two"]).ok().prints("/one\n/two");
-        case.cmd(&["rmi", &child]).ok().shows("Deleted:");
+        // The child takes its parent along, which has no name any more.
+        case.cmd(&["rmi", &child]).ok().shows("Deleted:").shows(&format!("Deleted: {id}"));
+        case.cmd(&["image", "inspect", &id]).exits(1);
     }
 
     fn prune_takes_what_the_filters_leave(case) {

@@ -1,3 +1,5 @@
+//! Cases of hosts files and the endpoints that come of them.
+
 use super::*;
 
 fn write(path: &Path, text: &str) {

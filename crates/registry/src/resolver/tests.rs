@@ -1,3 +1,5 @@
+//! Cases of the resolver.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,3 +1,5 @@
+//! Cases of manifests and indexes.
+
 use super::*;
 
 fn blob(media_type: &str, text: &str) -> Descriptor {
