@@ -119,6 +119,54 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Forgets forms of layers that no manifest of an image names any more: blobs that were kept
+    /// for them are garbage then. The caller holds the writer's lock.
+    pub(crate) fn forget_forms(&self, diffs: &[DiffId]) -> crate::Result<()> {
+        let (layers, manifests) = {
+            let state = self.inner.state();
+            let held = |form: &Digest| state.leases.values().any(|held| held.blobs.contains(form));
+            let kept = |layer: &LayerRecord| -> Vec<Digest> {
+                let blobs = layer.kept_blobs();
+                blobs.filter(|form| state.blobs.contains_key(form) && !held(form)).collect()
+            };
+            let layers: Vec<(LayerRecord, Vec<Digest>)> = diffs
+                .iter()
+                .filter_map(|diff| state.layers.get(diff))
+                .map(|layer| (layer.clone(), kept(layer)))
+                .filter(|(layer, kept)| layer.is_mapped() && !kept.is_empty())
+                .collect();
+            let manifests: Vec<Digest> = state
+                .images
+                .values()
+                .flat_map(|image| image.manifest.iter().chain(&image.manifests))
+                .map(|manifest| manifest.digest)
+                .collect();
+            (layers, manifests)
+        };
+        if layers.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<Vec<u8>> = manifests
+            .into_iter()
+            .filter_map(|digest| std::fs::read(self.layout().blob(digest)).ok())
+            .collect();
+        let named = |form: &Digest| {
+            let hex = form.hex();
+            let text = hex.as_bytes();
+            texts.iter().any(|manifest| manifest.windows(text.len()).any(|part| part == text))
+        };
+        for (mut layer, kept) in layers {
+            let before = layer.forms.len();
+            layer.forms.retain(|form| !kept.contains(&form.digest) || named(&form.digest));
+            if layer.forms.len() < before {
+                self.replace_layer_record(layer)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl State {
     pub(crate) fn forms(&self, layer: &LayerRecord) -> Vec<Form> {
         let diff = layer.diff_id.digest();

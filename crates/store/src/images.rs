@@ -412,6 +412,7 @@ impl Store {
         self.inner.state().images.remove(&id);
         self.sync_dir("names")?;
         self.sync_dir("images")?;
+        self.forget_forms(&image.config.rootfs.diff_ids)?;
         let garbage = self.hide_garbage()?;
         drop(writer);
         let diffs = &image.config.rootfs.diff_ids;
