@@ -128,7 +128,9 @@ impl Store {
             let held = |form: &Digest| state.leases.values().any(|held| held.blobs.contains(form));
             let kept = |layer: &LayerRecord| -> Vec<Digest> {
                 let blobs = layer.kept_blobs();
-                blobs.filter(|form| state.blobs.contains_key(form) && !held(form)).collect()
+                blobs
+                    .filter(|form| state.blobs.contains_key(form) && !held(form))
+                    .collect()
             };
             let layers: Vec<(LayerRecord, Vec<Digest>)> = diffs
                 .iter()
@@ -154,11 +156,15 @@ impl Store {
         let named = |form: &Digest| {
             let hex = form.hex();
             let text = hex.as_bytes();
-            texts.iter().any(|manifest| manifest.windows(text.len()).any(|part| part == text))
+            texts
+                .iter()
+                .any(|manifest| manifest.windows(text.len()).any(|part| part == text))
         };
         for (mut layer, kept) in layers {
             let before = layer.forms.len();
-            layer.forms.retain(|form| !kept.contains(&form.digest) || named(&form.digest));
+            layer
+                .forms
+                .retain(|form| !kept.contains(&form.digest) || named(&form.digest));
             if layer.forms.len() < before {
                 self.replace_layer_record(layer)?;
             }
