@@ -63,6 +63,10 @@ impl Recovery<'_> {
                 self.quarantine(&path, "is not named by a digest");
                 continue;
             };
+            if path.is_dir() {
+                // Its record is replaced when it settles, and that may have been cut short.
+                drop(entries(&path)?);
+            }
             match record::read::<LayerRecord>(&path.join("meta.json")) {
                 Ok(record) if record.diff_id != diff => {
                     self.quarantine(&path, "belongs to another layer");
