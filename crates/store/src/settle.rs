@@ -1,6 +1,6 @@
 //! Making one copy of two: blobs whose bytes can be made again from the unpacked layer are dropped.
 //!
-//! Runs behind everything else, on one thread of lowest priority, and may be stopped at any moment:
+//! Runs behind everything else, on one thread of low priority, and may be stopped at any moment:
 //! what is not settled yet is found again from the records.
 //!
 //! ```text
@@ -23,6 +23,8 @@ use crate::{Result, Store, trash};
 
 /// Raised when `deflate` learns to make more: what was tried in vain is then tried again.
 const GENERATION: u32 = 1;
+/// Gives way to whatever else runs, and still ends some day on a machine that is never idle.
+const NICE: i32 = 10;
 /// Recipes that agree with the prefix and are tried on the whole.
 const MAX_TRIALS: usize = 4;
 
@@ -68,7 +70,7 @@ enum Finding {
 type Stop<'s> = &'s (dyn Fn() -> bool + Sync);
 
 impl Store {
-    /// Settles all layers that are not settled; blocks for long, at the lowest priority.
+    /// Settles all layers that are not settled; blocks for long, at a low priority.
     ///
     /// Call it after a pull and once after the start; `stop` is asked often. Calls at the same time
     /// wait for each other.
@@ -81,7 +83,7 @@ impl Store {
         self.settle_all(policy, stop)
     }
 
-    /// Looks for a recipe at the lowest priority. Records are changed at the usual one: whoever
+    /// Looks for a recipe at a low priority. Records are changed at the usual one: whoever
     /// waits for a lock that is held must not wait for a thread that is never scheduled.
     fn find_recipe_slowly(
         &self,
@@ -90,7 +92,7 @@ impl Store {
         stop: Stop<'_>,
     ) -> Result<Finding> {
         let run = || {
-            if let Err(error) = rustix::process::setpriority_process(None, 19) {
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
                 tracing::debug!(%error, "layers are settled at the usual priority");
             }
             self.find_recipe(diff, form, stop)
