@@ -301,6 +301,12 @@ impl Daemon {
             if let Err(error) = self.remove_containers() {
                 problems.push(format!("removing all containers failed: {error:#}"));
             }
+            // As with Docker, the nameless parent of a committed image outlives the image where a
+            // container was made of it.
+            if let Err(error) = crate::http::request(&self.socket(), "POST", "/images/prune", None)
+            {
+                problems.push(format!("pruning nameless images failed: {error:#}"));
+            }
             problems.extend(audit::settled_within(LATE, || audit::of_idle_daemon(self)));
             if !self.stop() {
                 problems.push("the daemon did not end within the time, or not with 0".into());

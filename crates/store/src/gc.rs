@@ -93,15 +93,6 @@ impl Garbage {
 }
 
 impl Store {
-    /// Whether a layer is no garbage: something refers to it, or it is not there.
-    pub(crate) fn is_needed(&self, diff: DiffId) -> bool {
-        let state = self.inner.state();
-        let garbage = unreferenced(&state);
-        !garbage
-            .iter()
-            .any(|piece| matches!(piece, Piece::Layer(found) if *found == diff))
-    }
-
     /// Removes every blob and layer that neither an image, a snapshot nor a lease refers to.
     ///
     /// # Errors

@@ -113,16 +113,21 @@ impl Store {
     fn settle_all(&self, policy: BlobPolicy, stop: Stop<'_>) -> Result<Settled> {
         let mut settled = Settled::default();
         for (diff, form) in self.unsettled(policy) {
-            let lease = self.lease("settle");
             if stop() {
                 settled.stopped = true;
                 break;
             }
-            // It may have been removed since the list was made.
-            if !self.has_layer(&lease, diff) {
+            // No lease: who removes an image must not wait for this. A layer that goes meanwhile
+            // cannot be read, which is then no damage.
+            let is_here = || self.inner.state().layers.contains_key(&diff);
+            let found = match is_here() {
+                true => self.find_recipe_slowly(diff, &form, &|| stop() || !is_here()),
+                false => continue,
+            };
+            if !is_here() {
                 continue;
             }
-            match self.find_recipe_slowly(diff, &form, stop)? {
+            match found? {
                 Finding::Stopped => settled.stopped = true,
                 Finding::Recipe(recipe) => {
                     settled.rebuilt += 1;
@@ -145,11 +150,6 @@ impl Store {
                     tracing::error!(layer = %diff, %error, "a layer is damaged: its blob stays");
                     self.note(diff, form.digest, |form| form.tried = GENERATION)?;
                 }
-            }
-            drop(lease);
-            // Its image may have been removed meanwhile, which this lease then outlived.
-            if !self.is_needed(diff) {
-                self.gc()?;
             }
             if settled.stopped {
                 break;
