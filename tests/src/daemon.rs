@@ -140,6 +140,7 @@ impl Daemon {
             .arg(self.roots.path().join("pid"))
             .arg("--certs-dir")
             .arg(&self.certificates)
+            .args(self.own_plugins())
             .args(&self.flags)
             .env(name, value)
             .stdin(Stdio::null())
@@ -151,6 +152,16 @@ impl Daemon {
         })?;
         self.child = Some(child);
         Ok(())
+    }
+
+    /// An empty directory of plugins, so that those of this host are not ours; a test may name its own.
+    fn own_plugins(&self) -> Vec<String> {
+        const FLAG: &str = "--volume-plugin-dir";
+        if self.flags.iter().any(|flag| flag.starts_with(FLAG)) {
+            return Vec::new();
+        }
+        let dir = self.roots.path().join("plugins");
+        vec![FLAG.to_owned(), dir.display().to_string()]
     }
 
     /// Whether `/_ping` is answered.

@@ -52,6 +52,7 @@ impl Daemon {
         let mut config = EngineConfig::new(dir.path().join("data"), dir.path().join("exec"));
         config.bridge = Some("none".to_owned());
         config.firewall = false;
+        config.volume_plugin_dirs = vec![dir.path().join("plugins")];
         // Holds its end of the spawner's socket and does nothing.
         let shim = dir.path().join("shim");
         std::fs::write(&shim, "#!/bin/sh\nexec cat <&3 >/dev/null 2>&1\n").unwrap();
