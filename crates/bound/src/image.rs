@@ -107,14 +107,14 @@ pub(crate) fn mount(place: &Path) -> Result<()> {
     sys::mount::attach(mounted.as_fd(), target.as_fd()).map_err(failed("mount at"))
 }
 
-fn is_mounted(place: &Path) -> bool {
+pub(crate) fn is_mounted(place: &Path) -> bool {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     rustix::fs::statx(CWD, place, flags, StatxFlags::empty())
         .is_ok_and(|known| known.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-pub(crate) fn remove(place: &Path) -> Result<()> {
+pub(crate) fn unmount(place: &Path) -> Result<()> {
     while is_mounted(place) {
         rustix::mount::unmount(place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(
             |errno| Error::Sys {
@@ -124,6 +124,11 @@ pub(crate) fn remove(place: &Path) -> Result<()> {
             },
         )?;
     }
+    Ok(())
+}
+
+pub(crate) fn remove(place: &Path) -> Result<()> {
+    unmount(place)?;
     let path = file(place);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

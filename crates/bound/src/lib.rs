@@ -3,7 +3,8 @@
 //! Exists because store and volumes both bound directories (C). Where the file system keeps project
 //! quotas (xfs and ext4 mounted with `prjquota`), it keeps the bound itself. Elsewhere the directory
 //! becomes the root of a file system of its own, in a sparse file beside it: it has a size, so it
-//! cannot be exceeded, and the host loses no more than what is really written.
+//! cannot be exceeded, and the host loses no more than what is really written. Or it is in memory,
+//! where that was asked for.
 //!
 //! ```text
 //! <place>/            bounded: project quota, or mount point of
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod image;
+mod memory;
 
 use std::path::{Path, PathBuf};
 
@@ -38,6 +40,12 @@ pub enum Bound {
     Image {
         /// Bytes.
         bytes: u64,
+    },
+    /// By a tmpfs: what it holds is gone when that is unmounted.
+    Memory {
+        /// Bytes; without a number the kernel's own bound, half of the memory.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
     },
 }
 
@@ -115,6 +123,7 @@ impl Bound {
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Project { bytes, .. } | Self::Image { bytes } => *bytes,
+            Self::Memory { bytes } => bytes.unwrap_or(u64::MAX),
         }
     }
 }
@@ -135,6 +144,16 @@ pub fn set(place: &Path, bytes: u64, purpose: Purpose) -> Result<Bound> {
             Ok(Bound::Image { bytes })
         }
     }
+}
+
+/// Puts a directory into memory, bounded by a number of bytes or by the kernel.
+///
+/// # Errors
+///
+/// The kernel has no tmpfs.
+pub fn in_memory(place: &Path, bytes: Option<u64>) -> Result<Bound> {
+    memory::mount(place, bytes)?;
+    Ok(Bound::Memory { bytes })
 }
 
 /// Bounds by the file system itself; `None` where it cannot.
@@ -174,6 +193,7 @@ pub fn resume(place: &Path, bound: &Bound) -> Result<()> {
     match bound {
         Bound::Project { .. } => Ok(()),
         Bound::Image { .. } => image::mount(place),
+        Bound::Memory { bytes } => memory::mount(place, *bytes),
     }
 }
 
@@ -185,6 +205,7 @@ pub fn resume(place: &Path, bound: &Bound) -> Result<()> {
 pub fn remove(place: &Path, bound: &Bound) -> Result<()> {
     match bound {
         Bound::Image { .. } => image::remove(place),
+        Bound::Memory { .. } => image::unmount(place),
         Bound::Project { id, .. } => {
             let above = place.parent().unwrap_or(place);
             match sys::quota::release(above, *id) {
@@ -203,7 +224,7 @@ pub fn remove(place: &Path, bound: &Bound) -> Result<()> {
 pub fn allocated(place: &Path, bound: &Bound) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     match bound {
-        Bound::Project { .. } => None,
+        Bound::Project { .. } | Bound::Memory { .. } => None,
         Bound::Image { .. } => std::fs::metadata(image::file(place))
             .ok()
             .map(|metadata| metadata.blocks() * 512),

@@ -94,7 +94,7 @@ impl Collector {
             let bytes = match &piece {
                 Piece::Layer(diff) => state.layers.get(diff).map_or(0, |layer| layer.size),
                 Piece::Blob(digest) => state.blobs.get(digest).copied().unwrap_or(0),
-                Piece::Init(_) => 0,
+                Piece::Init(_) | Piece::Base(_) => 0,
             };
             self.idle_since.insert(piece.clone(), since);
             candidates.push(Candidate {

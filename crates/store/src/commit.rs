@@ -15,6 +15,7 @@ use spec::{DiffId, Digest, ImageId, Platform, Reference, Timestamp};
 use sys::root::{Dir, GuestPath, Root};
 
 use crate::diff::{FeedWriter, Packer, Way, Xattrs, feed, pack};
+use crate::drivers::whole;
 use crate::load::{layer_record, unpack_into};
 use crate::merged::MergedDir;
 use crate::publish::{StagedImage, StagedLayer};
@@ -115,20 +116,26 @@ impl Store {
     }
 
     fn pack_layer(&self, snapshot: &SnapshotRecord, out: FeedWriter) -> Result<()> {
-        let layers = self.stack_of(&snapshot.key)?;
+        let stack = self.stack_of(&snapshot.key)?;
         let failed = |source| Error::Sys {
             action: format!("open the layers of `{}`", snapshot.key),
             source,
         };
-        let root = MergedDir::root(&layers).map_err(failed)?;
+        let root = MergedDir::root(&stack.layers).map_err(failed)?;
         let mut packer = Packer::new(out, Xattrs::Layer);
-        let upper = Root::open(&layers[0]).and_then(|root| root.open_dir(&GuestPath::root()));
+        let upper = Root::open(&stack.layers[0]).and_then(|root| root.open_dir(&GuestPath::root()));
         let upper: Dir = upper.map_err(failed)?;
         let now = upper.metadata().map_err(failed)?;
         if (now.uid, now.gid, now.mode) != self.root_attributes(&snapshot.layers) {
             packer.directory(&upper, b"./")?;
         }
-        pack(&mut packer, root, Way::Upper)?;
+        match stack.since {
+            None => pack(&mut packer, root, Way::Upper)?,
+            Some(since) => {
+                let image = MergedDir::root(&stack.below).map_err(failed)?;
+                whole::pack(&mut packer, root, image, since)?;
+            }
+        }
         let done = packer.finish()?.finish();
         // A reader that is gone has an error of its own to tell.
         done.map_err(|_| Error::Cancelled)

@@ -5,6 +5,7 @@
 //! root by the kernel, and what is done in it is done by its descriptor and one name.
 
 mod extract;
+mod filler;
 
 use std::ffi::OsStr;
 use std::io::Write;

@@ -20,7 +20,7 @@ pub(crate) use walk::{Way, pack, pack_below};
 
 use crate::merged::{Found, MergedDir, Object};
 use crate::{Error, Result, Store};
-use pack::{is_gone, unread};
+pub(crate) use pack::{is_gone, unread};
 
 /// How an object differs from the image's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,11 +49,20 @@ impl Store {
     ///
     /// [`crate::Error::NoSuchSnapshot`], or the disk failed.
     pub fn changes(&self, key: &str) -> Result<Vec<Change>> {
-        let layers = self.stack_of(key)?;
-        let new = MergedDir::root(&layers).map_err(unread(b""))?;
-        let old = MergedDir::root(&layers[1..]).map_err(unread(b""))?;
-        compare(new, old)
+        let stack = self.stack_of(key)?;
+        let new = MergedDir::root(&stack.layers).map_err(unread(b""))?;
+        let old = MergedDir::root(&stack.below).map_err(unread(b""))?;
+        compare(new, old, stack.extent())
     }
+}
+
+/// How much of the container's directories has to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What the writable layer has: the rest is the image's.
+    Upper,
+    /// All: the container has a whole tree.
+    Whole,
 }
 
 /// Directories in directories that are compared; each holds descriptors.
@@ -75,8 +84,8 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(new: MergedDir, old: Option<MergedDir>, path: PathBuf) -> Result<Self> {
-        let mut names = names(&new, old.as_ref()).map_err(failed(&path))?;
+    fn new(new: MergedDir, old: Option<MergedDir>, path: PathBuf, extent: Extent) -> Result<Self> {
+        let mut names = names(&new, old.as_ref(), extent).map_err(failed(&path))?;
         names.reverse();
         Ok(Self {
             new,
@@ -91,9 +100,9 @@ impl Frame {
 }
 
 /// Lists what differs below two roots.
-fn compare(new: MergedDir, old: MergedDir) -> Result<Vec<Change>> {
+fn compare(new: MergedDir, old: MergedDir, extent: Extent) -> Result<Vec<Change>> {
     let mut changes: Vec<Change> = Vec::new();
-    let mut stack = vec![Frame::new(new, Some(old), PathBuf::from("/"))?];
+    let mut stack = vec![Frame::new(new, Some(old), PathBuf::from("/"), extent)?];
     while let Some(frame) = stack.last_mut() {
         let Some(name) = frame.names.pop() else {
             let done = stack.pop().expect("it was there a moment ago");
@@ -131,7 +140,7 @@ fn compare(new: MergedDir, old: MergedDir) -> Result<Vec<Change>> {
             Found::Directory(before) => Some(before),
             Found::Nothing | Found::Other(_) => None,
         };
-        let below = Frame::new(now, old, path)?;
+        let below = Frame::new(now, old, path, extent)?;
         stack.push(Frame {
             at,
             listed: kind.is_some(),
@@ -158,11 +167,12 @@ fn close(frame: Frame, changes: &mut Vec<Change>) {
 }
 
 /// Names that may differ, sorted.
-fn names(new: &MergedDir, old: Option<&MergedDir>) -> sys::Result<Vec<OsString>> {
+fn names(new: &MergedDir, old: Option<&MergedDir>, extent: Extent) -> sys::Result<Vec<OsString>> {
+    let is_upper = extent == Extent::Upper;
     let listed = match (old, new.upper()) {
         // What the writable layer does not have is the same as before.
-        (Some(_), Some(upper)) if new.is_plain() => upper.names(),
-        (Some(_), None) => Ok(Vec::new()),
+        (Some(_), Some(upper)) if is_upper && new.is_plain() => upper.names(),
+        (Some(_), None) if is_upper => Ok(Vec::new()),
         (old, _) => new.names().and_then(|mut names| {
             if let Some(old) = old {
                 names.extend(old.names()?);

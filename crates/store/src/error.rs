@@ -156,6 +156,20 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// The image of a layer could not be made.
+    #[error("failed to make the image of layer {diff}")]
+    LayerImage {
+        /// The layer.
+        diff: spec::DiffId,
+        /// The cause.
+        source: erofs::Error,
+    },
+    /// An image to try the kernel with could not be made.
+    #[error("failed to make an image")]
+    Erofs {
+        /// The cause.
+        source: erofs::Error,
+    },
     /// A writable layer could not be bounded.
     #[error(transparent)]
     Bound(#[from] bound::Error),
@@ -207,13 +221,22 @@ impl Classify for Error {
             Self::Bound(error) => error.kind(),
             Self::Damaged { .. } | Self::DamagedContent { .. } => ErrorKind::Internal,
             Self::Layer { source, .. } => source.kind,
-            Self::Io { source, .. } => match source.raw_os_error() {
-                Some(code) => exhausted(rustix::io::Errno::from_raw_os_error(code)),
-                None => ErrorKind::Internal,
+            Self::LayerImage { source, .. } | Self::Erofs { source } => match source {
+                erofs::Error::Write { source } => exhausted_io(source),
+                erofs::Error::Copy { source, .. } => exhausted(source.errno()),
+                _ => ErrorKind::Internal,
             },
+            Self::Io { source, .. } => exhausted_io(source),
             Self::Sys { source, .. } => exhausted(source.errno()),
         }
     }
+}
+
+fn exhausted_io(error: &std::io::Error) -> ErrorKind {
+    let code = error.raw_os_error();
+    code.map_or(ErrorKind::Internal, |code| {
+        exhausted(rustix::io::Errno::from_raw_os_error(code))
+    })
 }
 
 fn exhausted(errno: rustix::io::Errno) -> ErrorKind {

@@ -17,8 +17,8 @@ impl Store {
     /// [`crate::Error::NoSuchSnapshot`], [`Error::Cancelled`] where the reader is gone, or the disk
     /// failed.
     pub fn export(&self, key: &str, out: &mut dyn Write) -> Result<()> {
-        let layers = self.stack_of(key)?;
-        let root = MergedDir::root(&layers).map_err(|source| Error::Sys {
+        let stack = self.stack_of(key)?;
+        let root = MergedDir::root(&stack.layers).map_err(|source| Error::Sys {
             action: format!("open the layers of `{key}`"),
             source,
         })?;

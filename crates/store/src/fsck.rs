@@ -223,7 +223,11 @@ impl Check<'_> {
                 Some(_) => path.join(crate::snapshots::BOUNDED),
                 None => path.clone(),
             };
-            for part in ["upper", "work"] {
+            let parts: &[&str] = match found.driver.has_whole_trees() {
+                true => &[crate::drivers::TREE],
+                false => &["upper", "work"],
+            };
+            for part in parts {
                 if !writable.join(part).is_dir() {
                     self.report(writable.join(part), "is missing");
                 }

@@ -47,6 +47,7 @@ pub(crate) enum Piece {
     Layer(DiffId),
     Blob(Digest),
     Init(String),
+    Base(String),
 }
 
 /// Garbage that is out of sight but still takes space.
@@ -71,6 +72,7 @@ impl Garbage {
             Piece::Layer(diff) => layout.layer(*diff),
             Piece::Blob(digest) => layout.blob(*digest),
             Piece::Init(name) => layout.init(name),
+            Piece::Base(name) => layout.base(name),
         };
         self.hidden.push(trash::hide(layout, &path)?);
         match piece {
@@ -86,6 +88,9 @@ impl Garbage {
             }
             Piece::Init(name) => {
                 state.inits.remove(name);
+            }
+            Piece::Base(name) => {
+                state.bases.remove(name);
             }
         }
         Ok(())
@@ -272,7 +277,9 @@ pub(crate) fn unreferenced(state: &State) -> Vec<Piece> {
     pieces.extend(layers.map(|diff| Piece::Layer(*diff)));
     let blobs = state.blobs.keys().filter(|blob| !blobs.contains(blob));
     pieces.extend(blobs.map(|blob| Piece::Blob(*blob)));
-    let inits = state.inits.iter().filter(|init| !inits.contains(*init));
-    pieces.extend(inits.map(|init| Piece::Init(init.clone())));
+    let unused = state.inits.iter().filter(|init| !inits.contains(*init));
+    pieces.extend(unused.map(|init| Piece::Init(init.clone())));
+    let bases = state.bases.iter().filter(|base| !inits.contains(*base));
+    pieces.extend(bases.map(|base| Piece::Base(base.clone())));
     pieces
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use spec::ImageId;
 
-use crate::{Result, Store};
+use crate::{Driver, Result, Store};
 
 /// Directories that a file system is made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Directories {
     pub lowers: Vec<PathBuf>,
     /// The work directory of a container's overlay.
     pub work: Option<PathBuf>,
+    /// Images that directories of `lowers` are covered with, topmost first.
+    pub images: Vec<PathBuf>,
 }
 
 impl Store {
@@ -30,7 +32,7 @@ impl Store {
         Directories {
             upper: layers.next(),
             lowers: layers.collect(),
-            work: None,
+            ..Directories::default()
         }
     }
 
@@ -40,12 +42,26 @@ impl Store {
     ///
     /// [`crate::Error::NoSuchSnapshot`].
     pub fn snapshot_directories(&self, key: &str) -> Result<Directories> {
-        let mut stack = self.stack_of(key)?.into_iter();
+        let record = self.snapshot_record(key)?;
+        let stack = self.stack_of(key)?;
+        if stack.since.is_some() {
+            // A whole tree is made of nothing that could be told.
+            return Ok(Directories::default());
+        }
+        let images = match record.driver {
+            Driver::Erofs => self.visible(&self.inner.state(), &record.layers),
+            _ => Vec::new(),
+        };
+        let mut stack = stack.layers.into_iter();
         let upper = stack.next();
         Ok(Directories {
             work: upper.as_ref().map(|path| path.with_file_name("work")),
             upper,
             lowers: stack.collect(),
+            images: images
+                .into_iter()
+                .map(|diff| self.layout().layer_image(diff))
+                .collect(),
         })
     }
 }

@@ -9,12 +9,15 @@
 //! │   ├── diff/                 the unpacked layer, with overlayfs's whiteouts
 //! │   ├── tar-map               what its archive has beside the files' content
 //! │   ├── kept/                 files that the archive itself replaces later
+//! │   ├── layer.erofs           an image of diff/, where a container of driver erofs has needed it
 //! │   └── meta.json             LayerRecord
 //! ├── images/<hex of id>.json   ImageRecord
 //! ├── names/<hex>.json          NameRecord; named by the digest of the reference
 //! ├── init/<hex of chain id>/   mount points that an image lacks, as one more layer
+//! ├── btrfs/<hex of chain id>/  subvolume: an image with its init layer, for driver btrfs
 //! ├── snapshots/<key>/
 //! │   ├── upper/ work/          the container's writable layer
+//! │   ├── rootfs/               or all that it sees (drivers vfs and btrfs)
 //! │   └── meta.json             SnapshotRecord, written last
 //! ├── partial/<hex>             blobs of layers that are on their way; kept for the next attempt
 //! ├── ingest/                   being written; swept when the store is opened
@@ -37,6 +40,7 @@ pub(crate) const DIRECTORIES: &[&str] = &[
     "images",
     "names",
     "init",
+    "btrfs",
     "snapshots",
     "partial",
     "ingest",
@@ -80,6 +84,11 @@ impl Layout {
         self.layer(diff).join("diff")
     }
 
+    /// The EROFS image of an unpacked layer.
+    pub(crate) fn layer_image(&self, diff: DiffId) -> PathBuf {
+        self.layer(diff).join("layer.erofs")
+    }
+
     pub(crate) fn image(&self, id: ImageId) -> PathBuf {
         self.root
             .join("images")
@@ -94,6 +103,11 @@ impl Layout {
 
     pub(crate) fn init(&self, name: &str) -> PathBuf {
         self.root.join("init").join(name)
+    }
+
+    /// The subvolume of an image.
+    pub(crate) fn base(&self, name: &str) -> PathBuf {
+        self.root.join("btrfs").join(name)
     }
 
     pub(crate) fn snapshot(&self, key: &str) -> PathBuf {

@@ -15,7 +15,7 @@ use spec::{DiffId, Digest, ImageId, Reference, Timestamp};
 use crate::forms::FormRecord;
 use crate::layout::VERSION;
 use crate::unpack::{RootEntry, Tree};
-use crate::{Error, Result};
+use crate::{Driver, Error, Result};
 
 /// Largest record that is read; real ones have a few hundred bytes.
 const MAX_RECORD: u64 = 1024 * 1024;
@@ -132,7 +132,26 @@ pub(crate) struct SnapshotRecord {
     /// What bounds its writable layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bound: Option<bound::Bound>,
+    /// How its root file system is put together.
+    #[serde(default, skip_serializing_if = "Driver::is_first")]
+    pub(crate) driver: Driver,
+    /// When its whole tree was made: what was changed later is the container's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<Moment>,
     pub(crate) created: Timestamp,
+}
+
+/// A moment of a file system's clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    pub(crate) seconds: i64,
+    pub(crate) nanos: u32,
+}
+
+impl From<(i64, u32)> for Moment {
+    fn from((seconds, nanos): (i64, u32)) -> Self {
+        Self { seconds, nanos }
+    }
 }
 
 /// A record that knows its format version.
@@ -277,6 +296,19 @@ mod tests {
         assert_eq!(String::from_utf8(encode(&record)).unwrap(), image);
         let record: NameRecord = serde_json::from_str(&name).unwrap();
         assert_eq!(String::from_utf8(encode(&record)).unwrap(), name);
+        for more in [
+            r#""driver":"erofs","#,
+            r#""driver":"vfs","since":{"seconds":1700000000,"nanos":7},"#,
+            r#""driver":"btrfs","since":{"seconds":1700000000,"nanos":7},"#,
+            r#""bound":{"kind":"memory","bytes":1048576},"#,
+            r#""bound":{"kind":"memory"},"#,
+        ] {
+            let snapshot = format!(
+                r#"{{"version":1,"key":"k","image":"{id}","layers":["{id}"],"init":"scratch","volatile":false,{more}"created":"2023-11-14T22:13:20Z"}}"#
+            );
+            let record: SnapshotRecord = serde_json::from_str(&snapshot).unwrap();
+            assert_eq!(String::from_utf8(encode(&record)).unwrap(), snapshot);
+        }
         // A recipe of a later build costs that form, not the layer.
         let later =
             format!(r#"{{"media_type":"a/b","digest":"{id}","size":3,"recipe":"brotli-11 00"}}"#);

@@ -39,6 +39,7 @@ pub(crate) fn recover(layout: &Layout) -> Result<(State, Vec<Problem>)> {
     recovery.partials()?;
     recovery.snapshots()?;
     recovery.inits()?;
+    recovery.bases()?;
     Ok((recovery.state, recovery.problems))
 }
 
@@ -270,6 +271,15 @@ impl Recovery<'_> {
         for (_, name) in entries(&self.layout.dir("init"))? {
             if let Some(name) = name.to_str() {
                 self.state.inits.insert(name.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn bases(&mut self) -> Result<()> {
+        for (_, name) in entries(&self.layout.dir("btrfs"))? {
+            if let Some(name) = name.to_str() {
+                self.state.bases.insert(name.to_owned());
             }
         }
         Ok(())

@@ -14,20 +14,26 @@ use spec::{ChainId, DiffId, Digest, ImageId, Rootfs, Timestamp};
 use sys::fs::Durability;
 use sys::root::{Dir, GuestPath, Kind, Root};
 
+use crate::diff::Extent;
+use crate::drivers::TREE;
 use crate::gc::Piece;
 use crate::images::no_such;
 use crate::layout::VERSION;
-use crate::record::{self, SnapshotRecord};
+use crate::record::{self, Moment, SnapshotRecord};
 use crate::store::{State, io};
-use crate::{Error, Lease, Result, Store, init, trash};
+use crate::{Driver, Error, Lease, Result, Store, init, trash};
 
 /// How a snapshot is made.
 #[derive(Debug, Clone, Default)]
 pub struct PrepareOptions {
     /// Sync nothing, now or on unmount: for containers that are removed when they end (`--rm`).
     pub volatile: bool,
-    /// Most bytes that the writable layer may hold.
+    /// Most bytes that the writable layer may hold; with whole trees (vfs), that all of it may.
     pub size: Option<u64>,
+    /// Keep the writable layer in memory: what it holds is gone when the container ends.
+    pub memory: bool,
+    /// Nothing will be written: only the image is looked at, without what containers need besides.
+    pub view: bool,
 }
 
 /// A writable layer and what lies below it.
@@ -75,6 +81,12 @@ impl Store {
             }
             let record = SnapshotRecord {
                 bound: None,
+                driver: match state.driver {
+                    // The layers' directories show what an image has, where overlayfs works.
+                    Driver::Btrfs | Driver::Erofs if options.view => Driver::Overlay2,
+                    driver => driver,
+                },
+                since: None,
                 version: VERSION,
                 key: key.to_owned(),
                 image,
@@ -98,22 +110,30 @@ impl Store {
             drop(trash::delete(&self.layout().snapshot(key)));
         }
         made?;
-        if record.bound.is_some() {
+        if record.bound.is_some() || record.since.is_some() {
             let mut state = self.inner.state();
             state.snapshots.insert(key.to_owned(), record.clone());
         }
-        Ok(self.rootfs(&record))
+        self.rootfs(&record)
     }
 
     fn make_snapshot(&self, record: &mut SnapshotRecord, options: &PrepareOptions) -> Result<()> {
         let path = self.layout().snapshot(&record.key);
-        let make = |path: &Path| {
-            std::fs::DirBuilder::new()
-                .mode(0o755)
-                .create(path)
-                .map_err(io("make", path))
-        };
+        if options.memory && record.driver.has_whole_trees() {
+            let what = format!(
+                "a writable layer in memory (tmpfs) needs storage driver overlay2 or erofs: \
+                 {} has none",
+                record.driver
+            );
+            return Err(Error::InvalidOption { what });
+        }
         self.ensure_init(record)?;
+        let lowers = self.shown(record, options.view);
+        match record.driver {
+            Driver::Btrfs => self.ensure_base(record, &lowers)?,
+            Driver::Erofs => drop(self.ensure_images(&record.layers)?),
+            Driver::Overlay2 | Driver::Vfs => {}
+        }
         match std::fs::DirBuilder::new().mode(0o710).create(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 return Err(Error::SnapshotExists {
@@ -122,29 +142,103 @@ impl Store {
             }
             done => done.map_err(io("make", &path))?,
         }
-        if let Some(bytes) = options.size {
-            let bounded = self.bounded(&record.key);
-            make(&bounded)?;
-            let purpose = match record.volatile {
-                true => bound::Purpose::Discard,
-                false => bound::Purpose::Keep,
-            };
-            record.bound = Some(bound::set(&bounded, bytes, purpose)?);
+        if record.driver != Driver::Btrfs {
+            self.bind(record, options)?;
+        }
+        let writable = self.writable(record);
+        match record.driver.has_whole_trees() {
+            true => self.make_tree(record, &writable, options.size, &lowers)?,
+            false => self.make_layer(record)?,
         }
         let record = &*record;
-        let writable = self.writable(record);
-        let upper = writable.join("upper");
-        make(&upper)?;
-        make(&writable.join("work"))?;
-        self.dress_root(record, &upper)?;
         let meta = path.join("meta.json");
         if record.volatile {
             let mark = path.join(VOLATILE);
             std::fs::File::create(&mark).map_err(io("make", &mark))?;
             return std::fs::write(&meta, record::encode(record)).map_err(io("write", &meta));
         }
+        if record.driver == Driver::Vfs {
+            // A record that outlives a power cut must not stand for half of a copy.
+            sys::fs::sync_file_system(&writable).map_err(|source| Error::Sys {
+                action: format!("sync `{}`", writable.display()),
+                source,
+            })?;
+        }
         record::write(&meta, record, Durability::Synced)?;
         self.sync_dir("snapshots")
+    }
+
+    /// Bounds the writable layer, where that is asked for.
+    fn bind(&self, record: &mut SnapshotRecord, options: &PrepareOptions) -> Result<()> {
+        let bounded = self.bounded(&record.key);
+        let purpose = match record.volatile {
+            true => bound::Purpose::Discard,
+            false => bound::Purpose::Keep,
+        };
+        record.bound = match options.size {
+            None if !options.memory => return Ok(()),
+            size => {
+                make_dir(&bounded)?;
+                Some(match size {
+                    Some(bytes) if !options.memory => bound::set(&bounded, bytes, purpose)?,
+                    bytes => bound::in_memory(&bounded, bytes)?,
+                })
+            }
+        };
+        Ok(())
+    }
+
+    /// Makes an empty writable layer.
+    fn make_layer(&self, record: &SnapshotRecord) -> Result<()> {
+        let writable = self.writable(record);
+        let upper = writable.join("upper");
+        make_dir(&upper)?;
+        make_dir(&writable.join("work"))?;
+        self.dress_root(&record.layers, &upper)
+    }
+
+    /// What a container shows before it wrote anything, topmost first.
+    fn shown(&self, record: &SnapshotRecord, view: bool) -> Vec<PathBuf> {
+        let layers = self.lowers(&self.inner.state(), &record.layers);
+        match view && !layers.is_empty() {
+            true => layers,
+            false => std::iter::once(self.layout().init(&record.init))
+                .chain(layers)
+                .collect(),
+        }
+    }
+
+    /// Throws away what a container wrote into memory: to be called when it has ended. What is on
+    /// a disk stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchSnapshot`], or the kernel failed.
+    pub fn forget_memory(&self, key: &str) -> Result<()> {
+        let record = self.snapshot_record(key)?;
+        let Some(bound @ bound::Bound::Memory { .. }) = &record.bound else {
+            return Ok(());
+        };
+        let place = self.bounded(key);
+        bound::remove(&place, bound)?;
+        bound::resume(&place, bound)?;
+        self.make_layer(&record)
+    }
+
+    /// Makes writable layers in memory anew that went with the host.
+    pub(crate) fn refresh_memory(&self) {
+        let records: Vec<SnapshotRecord> = {
+            let state = self.inner.state();
+            state.snapshots.values().cloned().collect()
+        };
+        for record in records {
+            let is_memory = matches!(record.bound, Some(bound::Bound::Memory { .. }));
+            let lost = is_memory && !self.writable(&record).join("upper").is_dir();
+            if lost && let Err(error) = self.make_layer(&record) {
+                let error = spec::error::chain(&error);
+                tracing::warn!(key = record.key, error, "a writable layer cannot be made");
+            }
+        }
     }
 
     /// The directory of a snapshot that is bounded.
@@ -153,7 +247,7 @@ impl Store {
     }
 
     /// Where a snapshot's writable layer is.
-    fn writable(&self, record: &SnapshotRecord) -> PathBuf {
+    pub(crate) fn writable(&self, record: &SnapshotRecord) -> PathBuf {
         match record.bound {
             Some(_) => self.bounded(&record.key),
             None => self.layout().snapshot(&record.key),
@@ -167,8 +261,8 @@ impl Store {
     }
 
     /// Gives the writable layer's root the attributes of the image's: overlayfs shows the topmost.
-    fn dress_root(&self, record: &SnapshotRecord, upper: &Path) -> Result<()> {
-        let (uid, gid, mode) = self.root_attributes(&record.layers);
+    pub(crate) fn dress_root(&self, layers: &[DiffId], upper: &Path) -> Result<()> {
+        let (uid, gid, mode) = self.root_attributes(layers);
         let failed = |source| Error::Sys {
             action: "set up the writable layer".into(),
             source,
@@ -210,6 +304,14 @@ impl Store {
 
     /// Directories of layers, topmost first, without those that cannot be seen.
     pub(crate) fn lowers(&self, state: &State, layers: &[DiffId]) -> Vec<PathBuf> {
+        self.visible(state, layers)
+            .into_iter()
+            .map(|diff| self.layout().layer_diff(diff))
+            .collect()
+    }
+
+    /// Layers, topmost first, without those that cannot be seen.
+    pub(crate) fn visible(&self, state: &State, layers: &[DiffId]) -> Vec<DiffId> {
         let mut seen: Vec<DiffId> = Vec::new();
         for diff in layers.iter().rev() {
             // The kernel refuses a directory given twice; the upper one hides the lower anyway.
@@ -225,32 +327,46 @@ impl Store {
                 break;
             }
         }
-        seen.into_iter()
-            .map(|diff| self.layout().layer_diff(diff))
-            .collect()
+        seen
     }
 
-    fn rootfs(&self, record: &SnapshotRecord) -> Rootfs {
+    fn rootfs(&self, record: &SnapshotRecord) -> Result<Rootfs> {
         let path = self.writable(record);
-        let mut lowers = vec![self.layout().init(&record.init)];
-        lowers.extend(self.lowers(&self.inner.state(), &record.layers));
-        Rootfs::Overlay {
-            lowers,
+        if record.driver.has_whole_trees() {
+            return Ok(Rootfs::Directory {
+                path: path.join(TREE),
+            });
+        }
+        Ok(Rootfs::Overlay {
+            lowers: self.shown(record, false),
             upper: path.join("upper"),
             work: path.join("work"),
             volatile: record.volatile,
-        }
+            images: match record.driver {
+                Driver::Erofs => self.ensure_images(&record.layers)?,
+                _ => Vec::new(),
+            },
+        })
     }
 
-    /// Directories that a container's root file system consists of, topmost first.
-    pub(crate) fn stack_of(&self, key: &str) -> Result<Vec<PathBuf>> {
+    /// Directories that a container's root file system consists of.
+    pub(crate) fn stack_of(&self, key: &str) -> Result<Stack> {
         let record = self.snapshot_record(key)?;
-        let mut stack = vec![
-            self.writable(&record).join("upper"),
-            self.layout().init(&record.init),
-        ];
-        stack.extend(self.lowers(&self.inner.state(), &record.layers));
-        Ok(stack)
+        let below = self.shown(&record, false);
+        let path = self.writable(&record);
+        if record.driver.has_whole_trees() {
+            return Ok(Stack {
+                layers: vec![path.join(TREE)],
+                below,
+                since: Some(record.since.unwrap_or_default()),
+            });
+        }
+        let upper = std::iter::once(path.join("upper"));
+        Ok(Stack {
+            layers: upper.chain(below.iter().cloned()).collect(),
+            below,
+            since: None,
+        })
     }
 
     /// Directories of the image below a snapshot, topmost first, without what containers need
@@ -261,6 +377,9 @@ impl Store {
     /// [`Error::NoSuchSnapshot`].
     pub fn image_layers(&self, key: &str) -> Result<Vec<PathBuf>> {
         let record = self.snapshot_record(key)?;
+        if record.driver.has_whole_trees() {
+            return Ok(vec![self.writable(&record).join(TREE)]);
+        }
         let layers = self.lowers(&self.inner.state(), &record.layers);
         Ok(match layers.is_empty() {
             true => vec![self.layout().init(&record.init)],
@@ -278,11 +397,11 @@ impl Store {
     /// [`Error::NoSuchSnapshot`], or the disk failed.
     pub fn snapshot(&self, key: &str) -> Result<Snapshot> {
         let record = self.snapshot_record(key)?;
-        if record.volatile {
+        if record.volatile && !record.driver.has_whole_trees() {
             trash::delete_below(&self.writable(&record).join("work/work"), "incompat")?;
         }
         Ok(Snapshot {
-            rootfs: self.rootfs(&record),
+            rootfs: self.rootfs(&record)?,
             key: record.key,
             image: record.image,
             created: record.created,
@@ -354,7 +473,7 @@ impl Store {
             self.hide_garbage_if(|piece| match piece {
                 Piece::Layer(diff) => record.layers.contains(diff),
                 Piece::Blob(digest) => blobs.contains(digest),
-                Piece::Init(name) => *name == record.init,
+                Piece::Init(name) | Piece::Base(name) => *name == record.init,
             })?
         };
         garbage.delete().map(drop)
@@ -366,7 +485,11 @@ impl Store {
     ///
     /// [`Error::NoSuchSnapshot`], or the disk failed.
     pub fn usage(&self, key: &str) -> Result<u64> {
-        let upper = self.writable(&self.snapshot_record(key)?).join("upper");
+        let record = self.snapshot_record(key)?;
+        if record.driver.has_whole_trees() {
+            return self.written(&record).map(|written| written.bytes);
+        }
+        let upper = self.writable(&record).join("upper");
         tree_size(&upper)
             .map(|size| size.bytes)
             .map_err(|source| Error::Sys {
@@ -374,6 +497,33 @@ impl Store {
                 source,
             })
     }
+}
+
+/// What a container sees, and what of it is not its own.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    /// All of it, topmost first; the first one is the container's.
+    pub(crate) layers: Vec<PathBuf>,
+    /// What its image shows, topmost first.
+    pub(crate) below: Vec<PathBuf>,
+    /// When the container's own tree was made, where that is a whole one.
+    pub(crate) since: Option<Moment>,
+}
+
+impl Stack {
+    pub(crate) fn extent(&self) -> Extent {
+        match self.since {
+            Some(_) => Extent::Whole,
+            None => Extent::Upper,
+        }
+    }
+}
+
+fn make_dir(path: &Path) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .mode(0o755)
+        .create(path)
+        .map_err(io("make", path))
 }
 
 /// Name of the init layer of a stack of layers.

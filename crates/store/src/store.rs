@@ -39,6 +39,7 @@ pub(crate) struct Inner {
     writer: Mutex<()>,
     state: Mutex<State>,
     settling: Mutex<()>,
+    making: Mutex<()>,
     /// How often receiving a layer failed for want of space.
     pub(crate) full: AtomicU64,
     problems: Vec<Problem>,
@@ -57,6 +58,10 @@ pub(crate) struct State {
     pub(crate) blobs: BTreeMap<Digest, u64>,
     pub(crate) snapshots: BTreeMap<String, SnapshotRecord>,
     pub(crate) inits: BTreeSet<String>,
+    /// Subvolumes of images.
+    pub(crate) bases: BTreeSet<String>,
+    /// What new snapshots have.
+    pub(crate) driver: crate::Driver,
     pub(crate) leases: BTreeMap<u64, Held>,
     /// Blobs that are being received: their partial files belong to somebody.
     pub(crate) receiving: BTreeSet<Digest>,
@@ -104,6 +109,14 @@ impl Inner {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Held by the one who makes what containers of an image share: images and subvolumes, which
+    /// take long and are best made once. No other lock is taken before it.
+    pub(crate) fn making(&self) -> MutexGuard<'_, ()> {
+        self.making
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     pub(crate) fn writer(&self) -> MutexGuard<'_, ()> {
         // The guarded value is nothing: a panic of another writer leaves whole files behind.
         self.writer
@@ -136,12 +149,14 @@ impl Store {
             writer: Mutex::new(()),
             state: Mutex::new(state),
             settling: Mutex::new(()),
+            making: Mutex::new(()),
             full: AtomicU64::new(0),
             problems,
             measured: crate::usage::Measured::default(),
             _lock: lock,
         });
         let store = Self { inner };
+        store.refresh_memory();
         // A damaged image may still need what looks like garbage now.
         if clean {
             store.gc()?;

@@ -34,6 +34,7 @@ pub(crate) fn delete(path: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Ok(());
     };
+    crate::drivers::drop_subvolumes(path).map_err(failed)?;
     let parent = Root::open(parent).map_err(failed)?;
     let dir = parent.open_dir(&GuestPath::root()).map_err(failed)?;
     dir.remove_all(name).map_err(failed)
@@ -56,7 +57,7 @@ pub(crate) fn empty(directory: &Path) -> Result<()> {
     let root = Root::open(directory).map_err(failed)?;
     let dir = root.open_dir(&GuestPath::root()).map_err(failed)?;
     for name in dir.names().map_err(failed)? {
-        dir.remove_all(&name).map_err(failed)?;
+        delete(&directory.join(name))?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use spec::{DiffId, Digest, ImageId};
 
 use crate::snapshots::tree_size;
 use crate::store::State;
-use crate::{Error, Result, Store};
+use crate::{Driver, Error, Result, Store};
 
 /// What `system df` says about images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +58,14 @@ pub struct Allocated {
 /// What layers take, measured once each.
 #[derive(Debug, Default)]
 pub(crate) struct Measured(Mutex<HashMap<DiffId, u64>>);
+
+impl Measured {
+    /// A layer got something more.
+    pub(crate) fn forget(&self, diff: DiffId) {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.remove(&diff);
+    }
+}
 
 /// How many images have something.
 #[derive(Default)]
@@ -137,8 +145,12 @@ impl Store {
     ///
     /// [`Error::NoSuchSnapshot`], or the disk failed.
     pub fn usage_on_disk(&self, key: &str) -> Result<u64> {
-        self.snapshot_record(key)?;
-        self.measure(&self.layout().snapshot(key))
+        let record = self.snapshot_record(key)?;
+        match record.driver {
+            // The rest is the image's: it is on the disk once.
+            Driver::Btrfs => self.written(&record).map(|written| written.allocated),
+            _ => self.measure(&self.layout().snapshot(key)),
+        }
     }
 
     fn measure_layers(&self, diffs: impl Iterator<Item = DiffId>) -> Result<BTreeMap<DiffId, u64>> {

@@ -5,6 +5,8 @@
 mod archive;
 #[path = "store/collect.rs"]
 mod collect;
+#[path = "store/drivers.rs"]
+mod drivers;
 #[path = "store/foreign.rs"]
 mod foreign;
 #[path = "store/hostile.rs"]

@@ -11,9 +11,11 @@ use rustix::io::Errno;
 use sys::root::{Dir, GuestPath, Kind, Metadata, Root, Times};
 
 use super::CopyPath;
+use super::filler::{self, Filler, Job};
 use crate::stream::{self, CHUNK};
 use crate::tar::{Entries, Entry, EntryKind};
-use crate::unpack::{Limits, attributes};
+use crate::unpack::Limits;
+use crate::unpack::attributes::{self, Attributes};
 use crate::{Error, Result};
 
 /// Mode of directories that an archive takes for granted.
@@ -57,24 +59,41 @@ pub fn extract(
     let head = stream::read_head(&mut source).map_err(unreadable)?;
     let decoded = stream::decoder(head, source)?;
     let mut entries = Entries::new(BufReader::with_capacity(CHUNK, decoded));
-    let mut target = Target {
-        root,
-        place: &place.path,
-        options,
-        parent: None,
-        pending: Vec::new(),
-        count: 0,
-        bytes: 0,
-    };
-    while let Some(entry) = entries.next().map_err(|error| Error::BadArchive {
-        what: "failed to read the tar archive".to_owned(),
-        source: Some(Box::new(error)),
-    })? {
-        target
-            .entry(&entry, &mut entries)
-            .map_err(|error| below(place, error))?;
-    }
-    target.finish()
+    std::thread::scope(|scope| {
+        let mut target = Target {
+            root,
+            place: &place.path,
+            options,
+            filler: Filler::start(scope)?,
+            parent: None,
+            pending: Vec::new(),
+            count: 0,
+            bytes: 0,
+        };
+        let mut all = || -> Result<()> {
+            while let Some(entry) = entries.next().map_err(|error| bad_tar(Box::new(error)))? {
+                if target.entry(entry, &mut entries)? == Next::Stop {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let made = all();
+        // What is under way ends first: a failure there was earlier in the archive.
+        let filled = target.filler.finish();
+        filled
+            .and(made)
+            .and_then(|()| finish(root, target.pending))
+            .map_err(|error| below(place, error))
+    })
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Entry,
+    /// Something failed that somebody else tells.
+    Stop,
 }
 
 /// Names of an archive are told as paths of the tree.
@@ -84,6 +103,13 @@ fn below(place: &CopyPath, error: Error) -> Error {
             path: format!("/{}/{path}", place.path.relative().display()),
         },
         other => other,
+    }
+}
+
+fn bad_tar(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::BadArchive {
+        what: "failed to read the tar archive".to_owned(),
+        source: Some(source),
     }
 }
 
@@ -98,6 +124,7 @@ struct Target<'t> {
     root: &'t Root,
     place: &'t GuestPath,
     options: &'t Extract,
+    filler: Filler<'t>,
     /// The directory of the last entry: the next one is mostly in it too.
     parent: Option<(GuestPath, Dir)>,
     /// Times of directories, set when everything is in them.
@@ -107,88 +134,115 @@ struct Target<'t> {
 }
 
 impl Target<'_> {
-    fn entry(&mut self, entry: &Entry, archive: &mut Entries<impl std::io::BufRead>) -> Result<()> {
+    fn entry(
+        &mut self,
+        entry: Entry,
+        archive: &mut Entries<impl std::io::BufRead>,
+    ) -> Result<Next> {
         self.count += 1;
         self.options.limits.check_entries(self.count)?;
         self.bytes = self.bytes.saturating_add(entry.size);
         self.options.limits.check_bytes(self.bytes)?;
-        let below =
-            GuestPath::confined(&entry.path).map_err(|error| refused(entry, &error.to_string()))?;
+        let below = GuestPath::confined(&entry.path)
+            .map_err(|error| refused(&entry, &error.to_string()))?;
         self.options.limits.check_depth(below.depth(), &below)?;
         let path = self
             .place
             .join(below.relative())
-            .map_err(|error| refused(entry, &error.to_string()))?;
-        let wanted = attributes::attributes(entry)?;
-        let (uid, gid) = self.options.owner.unwrap_or((wanted.uid, wanted.gid));
+            .map_err(|error| refused(&entry, &error.to_string()))?;
+        let mut wanted = attributes::attributes(&entry)?;
+        (wanted.uid, wanted.gid) = self.options.owner.unwrap_or((wanted.uid, wanted.gid));
         let Some((parent_path, name)) = path.split().filter(|_| !below.is_root()) else {
-            return self.place_itself(entry, wanted.mode, (uid, gid), wanted.times);
+            self.place_itself(&entry, &wanted)?;
+            return Ok(Next::Entry);
         };
-        let parent = self.parent(entry, parent_path)?;
-        let there = parent.find(name).map_err(failed(entry))?;
-        if !self.make_way(entry, &parent, name, there.as_ref())? {
-            parent.mkdir(name, Mode::RWXU).map_err(failed(entry))?;
-        }
-        let failed = |source| failed(entry)(source);
-        match &entry.kind {
-            EntryKind::Directory => {
-                let dir = parent.open_dir(name).map_err(failed)?;
-                dir.set_own(uid, gid, wanted.mode, None).map_err(failed)?;
-                set_xattrs(entry, |name, value| {
-                    sys::xattr::set(dir.as_fd(), name, value)
-                })?;
-                let inode = dir.metadata().map_err(failed)?.inode;
-                self.pending.push((path, inode, wanted.times));
-                self.keep(parent);
-                return Ok(());
+        let parent = self.parent(&entry, parent_path)?;
+        let next = match entry.kind {
+            EntryKind::File => self.file(entry, &parent, name, wanted, archive)?,
+            _ => {
+                let there = parent.find(name).map_err(failed(&entry))?;
+                if !self.make_way(&entry, &parent, name, there.as_ref())? {
+                    parent.mkdir(name, Mode::RWXU).map_err(failed(&entry))?;
+                }
+                match &entry.kind {
+                    EntryKind::Directory => {
+                        self.directory(&entry, &parent, name, &wanted, &path)?;
+                    }
+                    EntryKind::HardLink(target) => self.hard_link(&entry, &parent, name, target)?,
+                    _ => special(&entry, &parent, name, &wanted)?,
+                }
+                Next::Entry
             }
-            EntryKind::File => {
-                let fd = parent.create_file(name, Mode::RUSR).map_err(failed)?;
-                let mut file = std::fs::File::from(fd);
-                write(entry, &mut file, archive)?;
-                sys::root::set_open(file.as_fd(), uid, gid, wanted.mode, None).map_err(failed)?;
-                set_xattrs(entry, |name, value| {
-                    sys::xattr::set(file.as_fd(), name, value)
-                })?;
-                sys::root::set_open_times(file.as_fd(), wanted.times).map_err(failed)?;
-                self.keep(parent);
-                return Ok(());
-            }
-            EntryKind::HardLink(target) => {
-                self.hard_link(entry, &parent, name, target)?;
-                self.keep(parent);
-                return Ok(());
-            }
-            EntryKind::Symlink(target) => {
-                parent
-                    .symlink(OsStr::from_bytes(target), name)
-                    .map_err(failed)?;
-            }
-            EntryKind::Fifo => parent
-                .mknod(name, Kind::Fifo, Mode::RUSR, 0)
-                .map_err(failed)?,
-            EntryKind::CharDevice { major, minor } => {
-                let rdev = rustix::fs::makedev(*major, *minor);
-                parent
-                    .mknod(name, Kind::CharDevice, Mode::RUSR, rdev)
-                    .map_err(failed)?;
-            }
-            EntryKind::BlockDevice { major, minor } => {
-                let rdev = rustix::fs::makedev(*major, *minor);
-                parent
-                    .mknod(name, Kind::BlockDevice, Mode::RUSR, rdev)
-                    .map_err(failed)?;
-            }
-        }
-        parent.chown(name, uid, gid).map_err(failed)?;
-        if !matches!(entry.kind, EntryKind::Symlink(_)) {
-            parent.chmod(name, wanted.mode).map_err(failed)?;
-        }
-        set_xattrs(entry, |key, value| {
-            sys::xattr::set_at(&parent, name, key, value)
-        })?;
-        parent.set_times(name, wanted.times).map_err(failed)?;
+        };
         self.keep(parent);
+        Ok(next)
+    }
+
+    fn file(
+        &mut self,
+        entry: Entry,
+        parent: &Dir,
+        name: &OsStr,
+        wanted: Attributes,
+        archive: &mut Entries<impl std::io::BufRead>,
+    ) -> Result<Next> {
+        // Special bits come last, when the owner is the right one.
+        let mode = wanted.mode & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
+        let fd = match parent.create_file(name, mode) {
+            // Mostly there is nothing of this name: asking first would cost each file a call.
+            Err(error) if error.errno() == Errno::EXIST => {
+                let there = parent.find(name).map_err(failed(&entry))?;
+                self.make_way(&entry, parent, name, there.as_ref())?;
+                parent.create_file(name, mode).map_err(failed(&entry))?
+            }
+            done => done.map_err(failed(&entry))?,
+        };
+        let mut file = std::fs::File::from(fd);
+        if entry.size > filler::MAX_SIZE || entry.sparse.is_some() {
+            write(&entry, &mut file, archive)?;
+            filler::finish(&entry, &file, &wanted)?;
+            return Ok(Next::Entry);
+        }
+        let mut data = self.filler.buffer();
+        loop {
+            let chunk = archive
+                .payload()
+                .map_err(|error| bad_tar(Box::new(error)))?;
+            if chunk.is_empty() {
+                break;
+            }
+            let len = chunk.len();
+            data.extend_from_slice(chunk);
+            archive.consume(len);
+        }
+        let job = Job {
+            entry,
+            file,
+            data,
+            attributes: wanted,
+        };
+        match self.filler.fill(job) {
+            true => Ok(Next::Entry),
+            false => Ok(Next::Stop),
+        }
+    }
+
+    fn directory(
+        &mut self,
+        entry: &Entry,
+        parent: &Dir,
+        name: &OsStr,
+        wanted: &Attributes,
+        path: &GuestPath,
+    ) -> Result<()> {
+        let dir = parent.open_dir(name).map_err(failed(entry))?;
+        dir.set_own(wanted.uid, wanted.gid, wanted.mode, None)
+            .map_err(failed(entry))?;
+        set_xattrs(entry, |name, value| {
+            sys::xattr::set(dir.as_fd(), name, value)
+        })?;
+        let inode = dir.metadata().map_err(failed(entry))?.inode;
+        self.pending.push((path.clone(), inode, wanted.times));
         Ok(())
     }
 
@@ -250,20 +304,15 @@ impl Target<'_> {
     }
 
     /// The entry for the place itself: its attributes alone.
-    fn place_itself(
-        &mut self,
-        entry: &Entry,
-        mode: Mode,
-        (uid, gid): (u32, u32),
-        times: Times,
-    ) -> Result<()> {
+    fn place_itself(&mut self, entry: &Entry, wanted: &Attributes) -> Result<()> {
         if entry.kind != EntryKind::Directory {
             return Err(refused(entry, "the place itself can only be a directory"));
         }
         let dir = self.root.open_dir(self.place).map_err(failed(entry))?;
-        dir.set_own(uid, gid, mode, None).map_err(failed(entry))?;
+        dir.set_own(wanted.uid, wanted.gid, wanted.mode, None)
+            .map_err(failed(entry))?;
         let inode = dir.metadata().map_err(failed(entry))?.inode;
-        self.pending.push((self.place.clone(), inode, times));
+        self.pending.push((self.place.clone(), inode, wanted.times));
         Ok(())
     }
 
@@ -281,22 +330,52 @@ impl Target<'_> {
     fn keep(&mut self, parent: Parent) {
         self.parent = Some((parent.path, parent.dir));
     }
+}
 
-    fn finish(self) -> Result<()> {
-        for (path, inode, times) in self.pending.into_iter().rev() {
-            // Whoever uses the tree may have put something else there.
-            let Ok(dir) = self.root.open_dir(&path) else {
-                continue;
-            };
-            if dir.metadata().is_ok_and(|metadata| metadata.inode == inode) {
-                sys::root::set_open_times(dir.as_fd(), times).map_err(|source| Error::Sys {
-                    action: format!("set the times of `{path}`"),
-                    source,
-                })?;
-            }
+/// Sets the times of directories, now that everything is in them.
+fn finish(root: &Root, pending: Vec<(GuestPath, u64, Times)>) -> Result<()> {
+    for (path, inode, times) in pending.into_iter().rev() {
+        // Whoever uses the tree may have put something else there.
+        let Ok(dir) = root.open_dir(&path) else {
+            continue;
+        };
+        if dir.metadata().is_ok_and(|metadata| metadata.inode == inode) {
+            sys::root::set_open_times(dir.as_fd(), times).map_err(|source| Error::Sys {
+                action: format!("set the times of `{path}`"),
+                source,
+            })?;
         }
-        Ok(())
     }
+    Ok(())
+}
+
+/// Links, pipes and devices.
+fn special(entry: &Entry, parent: &Dir, name: &OsStr, wanted: &Attributes) -> Result<()> {
+    let device = |kind, rdev| parent.mknod(name, kind, Mode::RUSR, rdev);
+    match &entry.kind {
+        EntryKind::Symlink(target) => parent.symlink(OsStr::from_bytes(target), name),
+        EntryKind::CharDevice { major, minor } => {
+            device(Kind::CharDevice, rustix::fs::makedev(*major, *minor))
+        }
+        EntryKind::BlockDevice { major, minor } => {
+            device(Kind::BlockDevice, rustix::fs::makedev(*major, *minor))
+        }
+        EntryKind::Fifo => device(Kind::Fifo, 0),
+        EntryKind::File | EntryKind::Directory | EntryKind::HardLink(_) => {
+            return Err(refused(entry, "it is nothing special"));
+        }
+    }
+    .map_err(failed(entry))?;
+    parent
+        .chown(name, wanted.uid, wanted.gid)
+        .map_err(failed(entry))?;
+    if !matches!(entry.kind, EntryKind::Symlink(_)) {
+        parent.chmod(name, wanted.mode).map_err(failed(entry))?;
+    }
+    set_xattrs(entry, |key, value| {
+        sys::xattr::set_at(parent, name, key, value)
+    })?;
+    parent.set_times(name, wanted.times).map_err(failed(entry))
 }
 
 struct Parent {
@@ -317,11 +396,7 @@ fn write(
     file: &mut std::fs::File,
     archive: &mut Entries<impl std::io::BufRead>,
 ) -> Result<()> {
-    let unwritten = |source: std::io::Error| Error::Io {
-        action: "write",
-        path: Path::new(OsStr::from_bytes(&entry.path)).to_owned(),
-        source,
-    };
+    let unwritten = |source| unwritten(entry, source);
     let whole = [(0, entry.size)];
     if entry.sparse.is_some() {
         file.set_len(entry.size).map_err(unwritten)?;
@@ -330,10 +405,9 @@ fn write(
         std::io::Seek::seek(file, std::io::SeekFrom::Start(*offset)).map_err(unwritten)?;
         let mut left = *length;
         while left > 0 {
-            let chunk = archive.payload().map_err(|error| Error::BadArchive {
-                what: "failed to read the tar archive".to_owned(),
-                source: Some(Box::new(error)),
-            })?;
+            let chunk = archive
+                .payload()
+                .map_err(|error| bad_tar(Box::new(error)))?;
             if chunk.is_empty() {
                 break;
             }
@@ -346,7 +420,18 @@ fn write(
     Ok(())
 }
 
-fn set_xattrs(entry: &Entry, set: impl Fn(&OsStr, &[u8]) -> sys::Result<()>) -> Result<()> {
+pub(super) fn unwritten(entry: &Entry, source: std::io::Error) -> Error {
+    Error::Io {
+        action: "write",
+        path: Path::new(OsStr::from_bytes(&entry.path)).to_owned(),
+        source,
+    }
+}
+
+pub(super) fn set_xattrs(
+    entry: &Entry,
+    set: impl Fn(&OsStr, &[u8]) -> sys::Result<()>,
+) -> Result<()> {
     for (name, value) in attributes::kept_xattrs(entry) {
         attributes::set_xattr(entry, set(name, value))?;
     }
@@ -357,7 +442,7 @@ fn refused(entry: &Entry, why: &str) -> Error {
     attributes::refused(entry, why)
 }
 
-fn failed(entry: &Entry) -> impl FnOnce(sys::Error) -> Error + '_ {
+pub(super) fn failed(entry: &Entry) -> impl FnOnce(sys::Error) -> Error + '_ {
     move |source| match source.errno() {
         Errno::ROFS => Error::ReadOnly {
             path: String::from_utf8_lossy(&entry.path).into_owned(),

@@ -1,0 +1,113 @@
+//! Fills files beside the thread that makes them.
+//!
+//! ```text
+//! archive ─► make_way, create_file ══ bounded channel ══► bytes, owner, mode, times, close
+//!            └──── one thread ───┘                        └────────── another ──────────┘
+//! ```
+//!
+//! What a name stands for is decided by the first thread alone, in the archive's order; the second
+//! has descriptors only. So hard links to a file and later entries of its name need not wait.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
+
+use super::extract::{failed, set_xattrs, unwritten};
+use crate::tar::Entry;
+use crate::unpack::attributes::Attributes;
+use crate::{Error, Result};
+
+/// Largest file that is handed over; larger ones are written as they are read.
+pub(super) const MAX_SIZE: u64 = 128 * 1024;
+/// Files on the way: with [`MAX_SIZE`], at most 8 MiB.
+const IN_FLIGHT: usize = 64;
+
+/// A file that was made and lacks its content.
+pub(super) struct Job {
+    pub(super) entry: Entry,
+    pub(super) file: File,
+    pub(super) data: Vec<u8>,
+    pub(super) attributes: Attributes,
+}
+
+/// The other thread.
+pub(super) struct Filler<'scope> {
+    jobs: SyncSender<Job>,
+    spent: Receiver<Vec<u8>>,
+    thread: ScopedJoinHandle<'scope, Result<()>>,
+}
+
+impl<'scope> Filler<'scope> {
+    pub(super) fn start<'env>(scope: &'scope Scope<'scope, 'env>) -> Result<Self> {
+        let (jobs, incoming) = sync_channel(IN_FLIGHT);
+        let (returned, spent) = channel();
+        let thread = std::thread::Builder::new()
+            .name("fill".to_owned())
+            .spawn_scoped(scope, move || fill_all(&incoming, &returned))
+            .map_err(|source| Error::Io {
+                action: "start a thread for",
+                path: "files of an archive".into(),
+                source,
+            })?;
+        Ok(Self {
+            jobs,
+            spent,
+            thread,
+        })
+    }
+
+    /// An empty buffer.
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        let mut buffer = self.spent.try_recv().unwrap_or_default();
+        buffer.clear();
+        buffer
+    }
+
+    /// Hands a file over; `false` when the other thread has failed, which [`Filler::finish`] tells.
+    pub(super) fn fill(&self, job: Job) -> bool {
+        self.jobs.send(job).is_ok()
+    }
+
+    /// Waits until everything is written.
+    pub(super) fn finish(self) -> Result<()> {
+        drop(self.jobs);
+        match self.thread.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn fill_all(jobs: &Receiver<Job>, returned: &Sender<Vec<u8>>) -> Result<()> {
+    for job in jobs {
+        let data = fill(job)?;
+        // Whoever would use it again is gone only at the end.
+        let _unwanted = returned.send(data);
+    }
+    Ok(())
+}
+
+fn fill(job: Job) -> Result<Vec<u8>> {
+    let Job {
+        entry,
+        mut file,
+        data,
+        attributes,
+    } = job;
+    file.write_all(&data)
+        .map_err(|source| unwritten(&entry, source))?;
+    finish(&entry, &file, &attributes)?;
+    Ok(data)
+}
+
+/// Gives a written file its attributes.
+pub(super) fn finish(entry: &Entry, file: &File, attributes: &Attributes) -> Result<()> {
+    let (uid, gid) = (attributes.uid, attributes.gid);
+    sys::root::set_open(file.as_fd(), uid, gid, attributes.mode, None).map_err(failed(entry))?;
+    set_xattrs(entry, |name, value| {
+        sys::xattr::set(file.as_fd(), name, value)
+    })?;
+    sys::root::set_open_times(file.as_fd(), attributes.times).map_err(failed(entry))
+}
