@@ -2,7 +2,8 @@
 
 use sys::netlink::{Link, Protocol, Socket};
 
-use crate::{Error, Result, sandbox};
+use crate::legacy::sandbox;
+use crate::{Error, Result};
 
 /// Names of the kernel objects that Corten made in the calling thread's network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,16 +1,18 @@
-//! An endpoint: one container's place in one network, and what a caller may ask of it.
+//! An endpoint: one container's place in one network.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use spec::id::{ContainerId, NetworkId};
 
-use crate::Error;
+use crate::{Error, Ipv4Net, Ipv6Net};
 
 /// An Ethernet address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
@@ -20,6 +22,13 @@ impl MacAddress {
     pub fn of(address: Ipv4Addr) -> Self {
         let [a, b, c, d] = address.octets();
         Self([0x02, 0x42, a, b, c, d])
+    }
+
+    /// Derives the address of an endpoint without IPv4: `02:43:` and the end of a digest.
+    pub fn of_ipv6(address: Ipv6Addr) -> Self {
+        use sha2::Digest as _;
+        let digest = sha2::Sha256::digest(address.octets());
+        Self([0x02, 0x43, digest[0], digest[1], digest[2], digest[3]])
     }
 }
 
@@ -52,16 +61,56 @@ impl FromStr for MacAddress {
     }
 }
 
+impl TryFrom<String> for MacAddress {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<MacAddress> for String {
+    fn from(mac: MacAddress) -> Self {
+        mac.to_string()
+    }
+}
+
 /// Identity of an endpoint: 64 hex digits, the same as long as container and address are.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct EndpointId(pub(crate) [u8; 32]);
 
 impl EndpointId {
     /// Derives the id, so that it needs no record of its own to survive a restart of the daemon.
-    pub fn of(network: &NetworkId, container: &ContainerId, address: Ipv4Addr) -> Self {
+    pub fn of(network: &NetworkId, container: &ContainerId, address: impl Into<IpAddr>) -> Self {
         use sha2::Digest as _;
-        let text = format!("{network}/{container}/{address}");
+        let text = format!("{network}/{container}/{}", address.into());
         Self(sha2::Sha256::digest(text.as_bytes()).into())
+    }
+}
+
+impl TryFrom<String> for EndpointId {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self, Error> {
+        let mut id = [0; 32];
+        let plain = text.len() == 64 && text.bytes().all(|c| c.is_ascii_hexdigit());
+        let filled = plain
+            && id.iter_mut().enumerate().all(|(i, byte)| {
+                u8::from_str_radix(&text[2 * i..2 * i + 2], 16)
+                    .map(|value| *byte = value)
+                    .is_ok()
+            });
+        if filled {
+            return Ok(Self(id));
+        }
+        Err(Error::InvalidConfig {
+            rule: "no id of an endpoint".to_owned(),
+        })
+    }
+}
+
+impl From<EndpointId> for String {
+    fn from(id: EndpointId) -> Self {
+        id.to_string()
     }
 }
 
@@ -77,39 +126,43 @@ impl fmt::Debug for EndpointId {
     }
 }
 
-/// What a container may ask of its endpoint; everything is optional.
-#[derive(Debug, Clone, Default)]
-pub struct AttachOptions {
-    /// A certain address (`--ip`) instead of the next free one.
-    pub address: Option<Ipv4Addr>,
-    /// A certain Ethernet address (`--mac-address`) instead of the derived one.
-    pub mac: Option<MacAddress>,
-}
-
-/// A container's place in the network, and the namespace that holds its end.
-///
-/// Dropping `netns` without a process in it destroys the interface; the address stays reserved
-/// until [`Network::detach`](crate::Network::detach).
-#[derive(Debug)]
+/// A container's place in one network; kept with the running container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// The sandbox: `lo` and `interface` are up, addressed and routed.
-    pub netns: OwnedFd,
-    /// Name of the interface inside (`eth0`).
-    pub interface: String,
-    /// Name of the other end in the host's namespace.
-    pub host_interface: String,
-    /// The IPv4 address.
-    pub address: Ipv4Addr,
-    /// Prefix length of the subnet.
-    pub prefix: u8,
-    /// The bridge's address, which is the default route.
-    pub gateway: Ipv4Addr,
-    /// The Ethernet address.
-    pub mac: MacAddress,
-    /// Id of the endpoint.
-    pub endpoint_id: EndpointId,
     /// Id of the network.
     pub network_id: NetworkId,
+    /// Name of the network.
+    pub network: String,
+    /// Driver of the network.
+    pub driver: String,
+    /// Id of the endpoint.
+    pub endpoint_id: EndpointId,
+    /// Name of the interface inside (`eth0`); empty where the driver makes none.
+    pub interface: String,
+    /// Name of the other end in the host's namespace; empty where there is none.
+    pub host_interface: String,
+    /// The Ethernet address, if it has one of its own.
+    pub mac: Option<MacAddress>,
+    /// The IPv4 address with the subnet's prefix length.
+    pub ipv4: Option<Ipv4Net>,
+    /// The IPv6 address with the subnet's prefix length.
+    pub ipv6: Option<Ipv6Net>,
+    /// Further addresses (`--link-local-ip`).
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
+    /// Gateway of the network, whether or not it is the container's default route.
+    pub gateway4: Option<Ipv4Addr>,
+    /// Gateway of the network, IPv6.
+    pub gateway6: Option<Ipv6Addr>,
+    /// The default route leaves through the interface itself, without a gateway.
+    #[serde(default)]
+    pub default_on_link: bool,
+    /// Whose gateway becomes the default route: the highest.
+    #[serde(default)]
+    pub gateway_priority: i64,
+    /// Options as they were asked for.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
 }
 
 #[cfg(test)]

@@ -16,26 +16,41 @@
 
 mod addresses;
 mod audit;
-mod bridge;
-mod config;
-mod describe;
+mod definition;
+mod driver;
 mod endpoint;
 mod error;
+#[allow(dead_code)]
 mod firewall;
-mod kernel;
-mod network;
+mod ipam;
+mod legacy;
+mod nets;
+mod networks;
+mod pools;
+#[allow(dead_code)]
+mod ports;
 mod record;
+mod request;
 mod sandbox;
-mod settle;
-mod spares;
+mod settings;
 mod stats;
 
 pub use audit::{Audit, audit};
-pub use config::{AddressPool, Ipv4Net, NetworkConfig};
-pub use describe::{Description, EndpointDescription};
-pub use endpoint::{AttachOptions, Endpoint, EndpointId, MacAddress};
+pub use definition::{
+    Created, Description, EndpointDescription, IpamSpec, NetworkSpec, PoolSpec, PoolText,
+};
+pub use driver::DriverFailure;
+pub use endpoint::{Endpoint, EndpointId, MacAddress};
 pub use error::Error;
-pub use network::Network;
+pub use legacy::{AttachOptions, Endpoint as LegacyEndpoint, Network, NetworkConfig};
+pub use nets::{IpNet, Ipv4Net, Ipv6Net};
+pub use networks::{Networks, check_endpoint_options};
+pub use pools::AddressPool;
+pub use request::{
+    EndpointRequest, LiveSandbox, Lost, PortRequest, Protocol, PublishedPort, Sandbox,
+    SandboxRequest,
+};
+pub use settings::{DEFAULT_SPARES, DefaultBridge, FirewallMode, Settings};
 pub use stats::{InterfaceCounters, parse_counters, read_counters};
 
 /// Result of this crate.

@@ -9,10 +9,14 @@
 pub mod activation;
 #[allow(unsafe_code)]
 pub mod bpf;
+#[allow(unsafe_code)]
+pub mod btrfs;
 pub mod caps;
 pub mod cgroup;
 #[allow(unsafe_code)]
 pub mod command;
+pub mod conntrack;
+pub mod copy;
 pub mod error;
 pub mod fdpass;
 pub mod fs;
@@ -43,6 +47,8 @@ pub mod root;
 pub mod seccomp;
 #[allow(unsafe_code)]
 pub mod signal;
+#[allow(unsafe_code)]
+pub mod userns;
 pub mod xattr;
 
 #[allow(unsafe_code)]

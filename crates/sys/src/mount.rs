@@ -112,6 +112,32 @@ pub fn change(mount: BorrowedFd<'_>, change: Change, reach: Reach) -> Result<()>
         },
         userns_fd: 0,
     };
+    set_attr(mount, &attr, reach, || format!("{change:?}"))
+}
+
+/// Maps the owners of what a mount shows by the tables of a user namespace.
+///
+/// The mount must be attached nowhere yet.
+///
+/// # Errors
+///
+/// `EINVAL` for a file system that cannot be mapped, `EPERM` for a mount that is mapped already.
+pub fn map_ids(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, reach: Reach) -> Result<()> {
+    let attr = MountAttr {
+        attr_set: u64::from(Attributes::MOUNT_ATTR_IDMAP.bits()),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::from(userns.as_raw_fd().unsigned_abs()),
+    };
+    set_attr(mount, &attr, reach, || "IDMAP".to_owned())
+}
+
+fn set_attr(
+    mount: BorrowedFd<'_>,
+    attr: &MountAttr,
+    reach: Reach,
+    what: impl FnOnce() -> String,
+) -> Result<()> {
     let mut flags = libc::AT_EMPTY_PATH;
     if reach == Reach::Tree {
         flags |= libc::AT_RECURSIVE;
@@ -124,15 +150,16 @@ pub fn change(mount: BorrowedFd<'_>, change: Change, reach: Reach) -> Result<()>
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     };
     if status != 0 {
         let errno = Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO);
         let call = format!(
-            "mount_setattr({}, {change:?}, {reach:?})",
-            mount.as_raw_fd()
+            "mount_setattr({}, {}, {reach:?})",
+            mount.as_raw_fd(),
+            what()
         );
         return Err(Error::new(call, errno));
     }
@@ -309,6 +336,70 @@ fn old_overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
     )
     .map_err(|e| Error::new(format!("mount(overlay, `{}`)", layers.upper.display()), e))?;
     open_path(layers.upper)
+}
+
+/// Mounts an EROFS image over a directory, read-only.
+///
+/// To be called in a mount namespace of its own. Mounted from its file (Linux 6.12); where the
+/// kernel cannot, through a loop device, which goes with the mount.
+///
+/// # Errors
+///
+/// The kernel has no EROFS, or the file is no image of it.
+pub fn cover_with_erofs(image: &Path, place: &Path) -> Result<()> {
+    let target = open_path(place)?;
+    let mounted = match erofs_from_file(image) {
+        // "Block device required": the kernel takes no files; or none of this file system, as of
+        // tmpfs. What is no image is none on a device either.
+        Err(error) if matches!(error.errno(), Errno::NOTBLK | Errno::INVAL) => {
+            erofs_from_device(image).map_err(|_| error)?
+        }
+        mounted => mounted?,
+    };
+    attach(mounted.as_fd(), target.as_fd())
+}
+
+fn erofs_from_file(image: &Path) -> Result<OwnedFd> {
+    let (source, _holder) = match image.to_str() {
+        Some(text) if text.len() < MAX_VALUE => (text.to_owned(), None),
+        _ => {
+            let file = open_image(image)?;
+            (format!("/proc/self/fd/{}", file.as_raw_fd()), Some(file))
+        }
+    };
+    erofs(source)
+}
+
+/// Mounts an EROFS image through a loop device, mounted nowhere.
+///
+/// # Errors
+///
+/// No loop devices, or the file is no image.
+pub fn erofs_from_device(image: &Path) -> Result<OwnedFd> {
+    let device = crate::loopdev::attach(&open_image(image)?)?;
+    erofs(device.path.to_string_lossy().into_owned())
+}
+
+fn open_image(image: &Path) -> Result<std::fs::File> {
+    rustix::fs::open(image, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map(Into::into)
+        .map_err(|e| Error::new(format!("open(`{}`)", image.display()), e))
+}
+
+fn erofs(source: String) -> Result<OwnedFd> {
+    let options = [("source".to_owned(), Some(source)), ("ro".to_owned(), None)];
+    create("erofs", &options, Attributes::MOUNT_ATTR_RDONLY)
+}
+
+/// Takes away what was mounted over a directory last.
+///
+/// # Errors
+///
+/// Nothing is mounted there.
+pub fn uncover(place: &Path) -> Result<()> {
+    let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+    rustix::mount::unmount(place, flags)
+        .map_err(|e| Error::new(format!("umount2(`{}`)", place.display()), e))
 }
 
 /// Makes a read-only overlay of directories, topmost first, mounted nowhere.

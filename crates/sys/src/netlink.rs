@@ -10,11 +10,18 @@
 //!  attribute = length:u16 type:u16 value, padded to 4 bytes; values nest
 //! ```
 
+mod around;
+mod interface;
 mod listing;
 mod route;
+mod stacked;
+mod traffic;
 mod wire;
 
 pub use route::{Address, Link, Neighbour, NewVeth, Route, SetLink};
+pub use stacked::{Endless, IpvlanFlag, IpvlanMode, MacvlanMode, NewStacked, Stacked};
+pub use traffic::Bucket;
+pub(crate) use wire::{Reader, Received};
 pub use wire::{Attribute, Attributes, Messages};
 pub(crate) use wire::{NLM_F_APPEND as FLAG_APPEND, NLM_F_CREATE as FLAG_CREATE};
 
@@ -28,7 +35,7 @@ use rustix::net::{
 };
 
 use crate::{Error, Result};
-use wire::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Reader};
+use wire::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR};
 
 /// Which part of the kernel a socket talks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +48,8 @@ pub enum Protocol {
 
 /// Room for one answer: the kernel fills at most 32 KiB of a dump into one read.
 const READ_BYTES: usize = 32 * 1024;
+/// Messages so small fit into every socket.
+const SMALL_BYTES: usize = 64 * 1024;
 /// The kernel answers at once; only a lock held by others (seconds, on a bad day) delays it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A dump that changed under way is begun anew this often before it is taken as it is.
@@ -88,6 +97,24 @@ impl Socket {
             sequence: 0,
             buffer: vec![0; READ_BYTES],
         })
+    }
+
+    /// The number by which the kernel knows the socket.
+    pub(crate) fn port(&self) -> Result<u32> {
+        let call = |errno| Error::new("getsockname(AF_NETLINK)", errno);
+        let address = rustix::net::getsockname(&self.fd).map_err(call)?;
+        let address = netlink::SocketAddrNetlink::try_from(address).map_err(call)?;
+        Ok(address.pid())
+    }
+
+    /// Lets messages of so many bytes be sent at once.
+    pub(crate) fn make_room(&self, bytes: usize) -> Result<()> {
+        if bytes <= SMALL_BYTES {
+            return Ok(());
+        }
+        let call = |errno| Error::new(format!("setsockopt(SO_SNDBUFFORCE, {bytes})"), errno);
+        // The kernel doubles the number, and takes its own bookkeeping off it.
+        rustix::net::sockopt::set_socket_send_buffer_size_force(&self.fd, bytes).map_err(call)
     }
 
     /// Sends all requests in one go and waits for each verdict; the first refusal is the error.

@@ -1,29 +1,30 @@
-//! nf_tables: a table as a value, applied in one atomic batch over nfnetlink.
+//! nf_tables: tables as values, changed in atomic batches over nfnetlink.
 //!
-//! Owns the encoding of tables, base chains, chains and rules
+//! Owns the encoding of tables, sets, base chains, chains and rules
 //! ([nft(8)](https://www.netfilter.org/projects/nftables/manpage.html),
-//! `linux/netfilter/nf_tables.h`). The expressions of a rule are in [`expression`]. A [`Ruleset`]
-//! is compared and printed as a value; [`replace`] makes the kernel's table equal to it, all at
-//! once or not at all, and touches no other table.
+//! `linux/netfilter/nf_tables.h`). The expressions of a rule are in [`expression`], sets and maps in
+//! [`set`], the rules of other programs in [`foreign`], news of changes in [`monitor`]. A [`Ruleset`]
+//! is compared and printed as a value; a [`Batch`] takes effect all at once or not at all.
 
-mod expression;
+pub mod batch;
+pub mod expression;
+pub mod foreign;
+pub mod monitor;
+pub mod redirect;
+pub mod set;
 
-pub use expression::{Compare, ConntrackKey, Expression, Match, MetaKey, Verdict};
+pub use batch::{Batch, Connection};
+pub use expression::{Compare, ConntrackKey, Expression, Load, Match, MetaKey, Verdict};
+pub use set::{Element, Field, Filling, Part, Set, Values};
 
-use rustix::io::Errno;
+use std::fmt;
 
 use crate::Result;
 use crate::netlink::{Answer, Attribute, Messages, Protocol, Socket};
 
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
-const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
-const NFNL_MSG_BATCH_END: u16 = 0x11;
-const NFT_MSG_NEWTABLE: u16 = 0;
 const NFT_MSG_GETTABLE: u16 = 1;
-const NFT_MSG_DELTABLE: u16 = 2;
-const NFT_MSG_NEWCHAIN: u16 = 3;
 const NFT_MSG_GETCHAIN: u16 = 4;
-const NFT_MSG_NEWRULE: u16 = 6;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
@@ -31,18 +32,9 @@ const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_CHAIN_TYPE: u16 = 7;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
-const NFTA_HOOK_PRIORITY: u16 = 2;
-const NFTA_RULE_TABLE: u16 = 1;
-const NFTA_RULE_CHAIN: u16 = 2;
-const NFTA_RULE_EXPRESSIONS: u16 = 4;
-const NFTA_RULE_USERDATA: u16 = 7;
-/// Kind of a rule's user data that `nft` prints as its comment.
-const UDATA_COMMENT: u8 = 0;
-/// User data carries its length in one byte, the terminating zero included.
-const COMMENT_BYTES: usize = 127;
 
 /// Which packets a table sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
     /// IPv4.
     Ip,
@@ -55,7 +47,7 @@ pub enum Family {
 }
 
 impl Family {
-    fn number(self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         match self {
             Self::Inet => 1,
             Self::Ip => 2,
@@ -152,6 +144,35 @@ pub struct Chain {
     pub rules: Vec<Rule>,
 }
 
+/// The family and name of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Table {
+    /// Family.
+    pub family: Family,
+    /// Name.
+    pub name: String,
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = match self.family {
+            Family::Ip => "ip",
+            Family::Ip6 => "ip6",
+            Family::Inet => "inet",
+            Family::Other(number) => return write!(f, "{number} {}", self.name),
+        };
+        write!(f, "{family} {}", self.name)
+    }
+}
+
+impl Table {
+    /// Names a table.
+    pub fn new(family: Family, name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { family, name }
+    }
+}
+
 /// A whole table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ruleset {
@@ -159,7 +180,9 @@ pub struct Ruleset {
     pub family: Family,
     /// Name of the table.
     pub table: String,
-    /// Chains; one that is jumped to comes before the jump.
+    /// Sets and maps.
+    pub sets: Vec<Set>,
+    /// Chains.
     pub chains: Vec<Chain>,
 }
 
@@ -184,142 +207,40 @@ fn header(family: u8, resource: u16) -> [u8; 4] {
     [family, 0, high, low]
 }
 
-const CREATE: u16 = crate::netlink::FLAG_CREATE;
-const APPEND: u16 = crate::netlink::FLAG_APPEND;
-
 fn kind(message: u16) -> u16 {
     NFNL_SUBSYS_NFTABLES << 8 | message
 }
 
 impl Ruleset {
+    /// The table's family and name.
+    pub fn id(&self) -> Table {
+        Table::new(self.family, self.table.clone())
+    }
+
     /// The batch that makes the kernel's table equal to this one.
     ///
     /// Adding the table before deleting it lets one batch serve whether or not it exists.
-    pub fn replacement(&self) -> Messages {
-        let mut batch = Messages::new();
-        begin(&mut batch);
-        self.table_message(&mut batch, NFT_MSG_NEWTABLE, CREATE);
-        self.table_message(&mut batch, NFT_MSG_DELTABLE, 0);
-        self.table_message(&mut batch, NFT_MSG_NEWTABLE, CREATE);
-        for chain in &self.chains {
-            self.chain_message(&mut batch, chain);
-        }
-        for chain in &self.chains {
-            for rule in &chain.rules {
-                self.rule_message(&mut batch, &chain.name, rule);
-            }
-        }
-        end(&mut batch);
+    pub fn replacement(&self) -> Batch {
+        let mut batch = Batch::new();
+        batch.replace(self, false);
         batch
     }
-
-    fn table_message(&self, batch: &mut Messages, message: u16, flags: u16) {
-        table_message(batch, (message, flags), self.family, &self.table);
-    }
-
-    fn chain_message(&self, batch: &mut Messages, chain: &Chain) {
-        let label = format!("NFT_MSG_NEWCHAIN(`{}`, `{}`)", self.table, chain.name);
-        let header = header(self.family.number(), 0);
-        let kind = (kind(NFT_MSG_NEWCHAIN), CREATE);
-        batch.push(label, kind, &header, |m| {
-            m.text(NFTA_CHAIN_TABLE, &self.table);
-            m.text(NFTA_CHAIN_NAME, &chain.name);
-            let Some(hook) = chain.hook else { return };
-            m.nest(NFTA_CHAIN_HOOK, |m| {
-                m.be32(NFTA_HOOK_HOOKNUM, hook.point as u32);
-                m.be32(NFTA_HOOK_PRIORITY, hook.priority.cast_unsigned());
-            });
-            m.be32(NFTA_CHAIN_POLICY, u32::from(hook.policy == Policy::Accept));
-            let kind = match hook.kind {
-                Kind::Filter => "filter",
-                Kind::Nat => "nat",
-            };
-            m.text(NFTA_CHAIN_TYPE, kind);
-        });
-    }
-
-    fn rule_message(&self, batch: &mut Messages, chain: &str, rule: &Rule) {
-        let label = format!(
-            "NFT_MSG_NEWRULE(`{}`, `{chain}`, `{}`)",
-            self.table, rule.comment
-        );
-        let header = header(self.family.number(), 0);
-        let kind = (kind(NFT_MSG_NEWRULE), CREATE | APPEND);
-        batch.push(label, kind, &header, |m| {
-            m.text(NFTA_RULE_TABLE, &self.table);
-            m.text(NFTA_RULE_CHAIN, chain);
-            m.nest(NFTA_RULE_EXPRESSIONS, |m| {
-                for expression in &rule.expressions {
-                    expression.encode(m);
-                }
-            });
-            if let Some(data) = comment(&rule.comment) {
-                m.put(NFTA_RULE_USERDATA, &data);
-            }
-        });
-    }
-}
-
-/// Encodes a comment the way `nft` does, cut at a character's boundary.
-fn comment(text: &str) -> Option<Vec<u8>> {
-    let end = text.floor_char_boundary(COMMENT_BYTES - 1);
-    let text = text.get(..end).filter(|text| !text.is_empty())?;
-    let mut data = vec![UDATA_COMMENT, u8::try_from(text.len() + 1).ok()?];
-    data.extend_from_slice(text.as_bytes());
-    data.push(0);
-    Some(data)
-}
-
-fn begin(batch: &mut Messages) {
-    let header = header(0, NFNL_SUBSYS_NFTABLES);
-    batch.push(
-        "nf_tables batch",
-        (NFNL_MSG_BATCH_BEGIN, 0),
-        &header,
-        |_| {},
-    );
-}
-
-fn end(batch: &mut Messages) {
-    let header = header(0, NFNL_SUBSYS_NFTABLES);
-    batch.push("nf_tables batch", (NFNL_MSG_BATCH_END, 0), &header, |_| {});
-}
-
-fn table_message(batch: &mut Messages, (message, flags): (u16, u16), family: Family, table: &str) {
-    let verb = match message {
-        NFT_MSG_NEWTABLE => "NEWTABLE",
-        NFT_MSG_GETTABLE => "GETTABLE",
-        _ => "DELTABLE",
-    };
-    let label = format!("NFT_MSG_{verb}(`{table}`)");
-    let header = header(family.number(), 0);
-    batch.push(label, (kind(message), flags), &header, |m| {
-        m.text(NFTA_TABLE_NAME, table);
-    });
 }
 
 /// Makes the kernel's table equal to the ruleset, in one step.
 pub fn replace(ruleset: &Ruleset) -> Result<()> {
-    Socket::open(Protocol::Netfilter)?.transact(ruleset.replacement())
+    Connection::open()?.commit(ruleset.replacement())
 }
 
 /// Removes a table with all it holds; it is no error when there is none.
 pub fn delete_table(family: Family, table: &str) -> Result<()> {
-    let mut batch = Messages::new();
-    begin(&mut batch);
-    table_message(&mut batch, (NFT_MSG_DELTABLE, 0), family, table);
-    end(&mut batch);
-    match Socket::open(Protocol::Netfilter)?.transact(batch) {
-        Err(e) if e.errno() == Errno::NOENT => Ok(()),
-        other => other,
-    }
+    Connection::open()?.delete_table(&Table::new(family, table))
 }
 
 /// Tells whether a table exists.
 pub fn has_table(family: Family, table: &str) -> Result<bool> {
-    let mut request = Messages::new();
-    table_message(&mut request, (NFT_MSG_GETTABLE, 0), family, table);
-    let answer = Socket::open(Protocol::Netfilter)?.get(request)?;
+    let table = Table::new(family, table);
+    let answer = Socket::open(Protocol::Netfilter)?.get(batch::get_table(&table))?;
     Ok(answer.is_some())
 }
 

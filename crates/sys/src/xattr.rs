@@ -16,6 +16,25 @@ use crate::{Error, Result};
 
 /// The kernel's own bound on a value and on a list of names.
 const MAX: usize = 64 * 1024;
+/// Enough for nearly all; a larger buffer costs each file the time to clear it.
+const USUAL: usize = 1024;
+
+/// Fills a buffer that is as large as has to be.
+fn fill(
+    mut read: impl FnMut(&mut [u8]) -> std::result::Result<usize, Errno>,
+) -> std::result::Result<Vec<u8>, Errno> {
+    let mut usual = [0; USUAL];
+    match read(&mut usual) {
+        Ok(len) => Ok(usual[..len].to_vec()),
+        Err(Errno::RANGE) => {
+            let mut value = vec![0; MAX];
+            let len = read(&mut value)?;
+            value.truncate(len);
+            Ok(value)
+        }
+        Err(errno) => Err(errno),
+    }
+}
 
 /// Sets an attribute of an open file or directory.
 ///
@@ -43,12 +62,8 @@ pub fn set_at(dir: &Dir, name: &OsStr, attribute: &OsStr, value: &[u8]) -> Resul
 ///
 /// `EPERM`; the kernel failed.
 pub fn get(fd: BorrowedFd<'_>, attribute: &OsStr) -> Result<Option<Vec<u8>>> {
-    let mut value = vec![0; MAX];
-    match rustix::fs::fgetxattr(fd, attribute, &mut value[..]) {
-        Ok(len) => {
-            value.truncate(len);
-            Ok(Some(value))
-        }
+    match fill(|buffer| rustix::fs::fgetxattr(fd, attribute, buffer)) {
+        Ok(value) => Ok(Some(value)),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Err(errno) => Err(failed("fgetxattr", attribute)(errno)),
     }
@@ -60,12 +75,9 @@ pub fn get(fd: BorrowedFd<'_>, attribute: &OsStr) -> Result<Option<Vec<u8>>> {
 ///
 /// `ENOENT`, `EPERM`.
 pub fn get_at(dir: &Dir, name: &OsStr, attribute: &OsStr) -> Result<Option<Vec<u8>>> {
-    let mut value = vec![0; MAX];
-    match rustix::fs::lgetxattr(path(dir, name)?, attribute, &mut value[..]) {
-        Ok(len) => {
-            value.truncate(len);
-            Ok(Some(value))
-        }
+    let path = path(dir, name)?;
+    match fill(|buffer| rustix::fs::lgetxattr(&path, attribute, buffer)) {
+        Ok(value) => Ok(Some(value)),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Err(errno) => Err(failed("lgetxattr", attribute)(errno)),
     }
@@ -77,9 +89,8 @@ pub fn get_at(dir: &Dir, name: &OsStr, attribute: &OsStr) -> Result<Option<Vec<u
 ///
 /// The kernel failed.
 pub fn list(fd: BorrowedFd<'_>) -> Result<Vec<OsString>> {
-    let mut list = vec![0; MAX];
-    match rustix::fs::flistxattr(fd, &mut list[..]) {
-        Ok(len) => Ok(split(&list[..len])),
+    match fill(|buffer| rustix::fs::flistxattr(fd, buffer)) {
+        Ok(list) => Ok(split(&list)),
         Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
         Err(errno) => Err(Error::new("flistxattr", errno)),
     }
@@ -98,9 +109,9 @@ fn split(list: &[u8]) -> Vec<OsString> {
 ///
 /// `ENOENT`.
 pub fn list_at(dir: &Dir, name: &OsStr) -> Result<Vec<OsString>> {
-    let mut list = vec![0; MAX];
-    match rustix::fs::llistxattr(path(dir, name)?, &mut list[..]) {
-        Ok(len) => Ok(split(&list[..len])),
+    let path = path(dir, name)?;
+    match fill(|buffer| rustix::fs::llistxattr(&path, buffer)) {
+        Ok(list) => Ok(split(&list)),
         Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
         Err(errno) => Err(failed("llistxattr", name)(errno)),
     }

@@ -3,23 +3,28 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use network::{AttachOptions, EndpointId, Error, MacAddress, Network, NetworkConfig};
+use network::{EndpointId, EndpointRequest, Error, MacAddress, Settings};
 use spec::error::{Classify as _, ErrorKind};
 use sys::netlink::{Protocol, Socket};
 
-use super::{attach, config, container, in_host, links, read_in, wait_for};
+use super::{
+    attach, bridge, container, gateway, in_host, links, open, read_in, request, settings, try_open,
+    wait_for, with_bip,
+};
 
 #[test]
 fn an_endpoint_is_addressed_routed_and_free_of_ipv6() {
     in_host(|state| {
-        let network = Network::open(config(state)).unwrap();
-        let endpoint = attach(&network, 1);
-        assert_eq!(endpoint.address, Ipv4Addr::new(172, 17, 0, 2));
-        assert_eq!(endpoint.gateway, Ipv4Addr::new(172, 17, 0, 1));
-        assert_eq!((endpoint.prefix, endpoint.interface.as_str()), (16, "eth0"));
-        assert_eq!(endpoint.mac.to_string(), "02:42:ac:11:00:02");
+        let network = open(settings(state));
+        let attached = attach(&network, 1);
+        let endpoint = &attached.endpoint;
+        assert_eq!(endpoint.ipv4, Some("172.17.0.2/16".parse().unwrap()));
+        assert_eq!(endpoint.gateway4, Some(Ipv4Addr::new(172, 17, 0, 1)));
+        assert_eq!(endpoint.interface, "eth0");
+        let mac = endpoint.mac.unwrap();
+        assert_eq!(mac.to_string(), "02:42:ac:11:00:02");
         assert!(links().contains(&endpoint.host_interface));
-        let (links, addresses, routes) = sys::netns::with(&endpoint.netns, || {
+        let (links, addresses, routes) = sys::netns::with(&attached.netns, || {
             let mut socket = Socket::open(Protocol::Route)?;
             Ok::<_, sys::Error>((socket.links()?, socket.addresses()?, socket.routes()?))
         })
@@ -27,7 +32,7 @@ fn an_endpoint_is_addressed_routed_and_free_of_ipv6() {
         let eth0 = links.iter().find(|link| link.name == "eth0").unwrap();
         assert!(links.iter().any(|link| link.name == "lo" && link.up));
         assert!(eth0.up && eth0.mtu == 1500 && eth0.kind == "veth");
-        assert_eq!(eth0.address, endpoint.mac.0);
+        assert_eq!(eth0.address, mac.0);
         let mut texts: Vec<String> = addresses
             .iter()
             .map(|a| format!("{}/{}", a.address, a.prefix))
@@ -37,25 +42,24 @@ fn an_endpoint_is_addressed_routed_and_free_of_ipv6() {
         let default = routes.iter().find(|r| r.destination.is_none() && r.unicast);
         assert_eq!(
             default.and_then(|r| r.gateway),
-            Some(endpoint.gateway.into())
+            endpoint.gateway4.map(std::net::IpAddr::from)
         );
         let disabled = |of: &str| {
             let path = format!("/proc/sys/net/ipv6/conf/{of}/disable_ipv6");
-            read_in(&endpoint.netns, &path).trim().to_owned()
+            read_in(&attached.netns, &path).trim().to_owned()
         };
-        assert_eq!(
-            (disabled("eth0"), disabled("all")),
-            ("1".to_owned(), "0".to_owned())
-        );
+        let values = ["eth0", "all", "default"].map(disabled);
+        assert_eq!(values, ["1", "0", "0"]);
     });
 }
 
 #[test]
 fn none_is_loopback_alone() {
     in_host(|state| {
-        let network = Network::open(config(state)).unwrap();
+        let network = open(settings(state));
         let before = links();
-        let netns = network.none().unwrap();
+        let sandbox = network.open_sandbox(&container(1), &request(Vec::new()));
+        let netns = sandbox.unwrap().netns;
         let inside = sys::netns::with(&netns, || Socket::open(Protocol::Route)?.links()).unwrap();
         let lo = inside.iter().find(|link| link.name == "lo").unwrap();
         assert!(lo.up);
@@ -67,62 +71,53 @@ fn none_is_loopback_alone() {
 #[test]
 fn addresses_are_exhausted_with_dockers_text_and_come_back() {
     in_host(|state| {
-        let network = Network::open(NetworkConfig {
-            bip: Some("10.9.0.1/29".parse().unwrap()),
-            ..config(state)
-        })
-        .unwrap();
+        let network = open(with_bip(state, "10.9.0.1/29"));
+        let plain = || EndpointRequest::new(bridge(&network));
         let endpoints: Vec<_> = (1..=5).map(|number| attach(&network, number)).collect();
-        let error = network
-            .attach(&container(6), &AttachOptions::default())
-            .unwrap_err();
+        let error = try_open(&network, 6, plain()).unwrap_err();
         let text = "no available IPv4 addresses on this network's address pools: bridge";
-        assert_eq!(error.to_string(), format!("{text} ({})", network.id()));
+        assert_eq!(error.to_string(), format!("{text} ({})", bridge(&network)));
         assert_eq!(error.kind(), ErrorKind::Exhausted);
-        network.detach(&container(3));
+        network.close_sandbox(&container(3));
         assert_eq!(attach(&network, 6).address, endpoints[2].address);
         // Once more for the same container is a conflict and takes nothing.
-        let error = network
-            .attach(&container(6), &AttachOptions::default())
-            .unwrap_err();
+        let error = try_open(&network, 6, plain()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
-        assert_eq!(network.describe().endpoints.len(), 5);
+        assert_eq!(network.describe(&bridge(&network)).unwrap().endpoints.len(), 5);
     });
 }
 
 #[test]
 fn certain_addresses_can_be_asked_for() {
     in_host(|state| {
-        let network = Network::open(config(state)).unwrap();
-        let wanted = |address| AttachOptions {
-            address: Some(address),
+        let network = open(settings(state));
+        let wanted = |address| EndpointRequest {
+            ipv4: Some(address),
             mac: Some(MacAddress([2, 1, 1, 1, 1, 1])),
+            ..EndpointRequest::new(bridge(&network))
         };
         let address = Ipv4Addr::new(172, 17, 9, 9);
-        let endpoint = network.attach(&container(1), &wanted(address)).unwrap();
-        assert_eq!(endpoint.address, address);
-        assert_eq!(endpoint.mac.to_string(), "02:01:01:01:01:01");
-        let refused = |address| {
-            let result = network.attach(&container(2), &wanted(address));
-            result.unwrap_err()
-        };
+        let attached = try_open(&network, 1, wanted(address)).unwrap();
+        assert_eq!(attached.address, address);
+        let mac = attached.endpoint.mac.unwrap();
+        assert_eq!(mac.to_string(), "02:01:01:01:01:01");
+        let refused = |address| try_open(&network, 2, wanted(address)).unwrap_err();
         assert!(matches!(refused(address), Error::AddressInUse { .. }));
-        let gateway = refused(network.gateway());
-        assert!(matches!(gateway, Error::AddressInUse { .. }), "{gateway}");
+        let taken = refused(gateway(&network));
+        assert!(matches!(taken, Error::AddressInUse { .. }), "{taken}");
         let outside = refused(Ipv4Addr::new(10, 0, 0, 1));
         assert_eq!(outside.kind(), ErrorKind::InvalidArgument);
-        assert_eq!(network.describe().endpoints.len(), 1);
+        assert_eq!(network.describe(&bridge(&network)).unwrap().endpoints.len(), 1);
     });
 }
 
 #[test]
 fn many_at_once_get_different_addresses() {
     in_host(|state| {
-        let network = Network::open(NetworkConfig {
+        let network = open(Settings {
             spares: 3,
-            ..config(state)
-        })
-        .unwrap();
+            ..settings(state)
+        });
         let endpoints: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|thread| {
@@ -140,14 +135,14 @@ fn many_at_once_get_different_addresses() {
                 .collect()
         });
         let addresses: BTreeSet<_> = endpoints.iter().map(|e| e.address).collect();
-        let ids: BTreeSet<EndpointId> = endpoints.iter().map(|e| e.endpoint_id).collect();
+        let ids: BTreeSet<EndpointId> = endpoints.iter().map(|e| e.endpoint.endpoint_id).collect();
         assert_eq!((addresses.len(), ids.len()), (48, 48));
-        let described = network.describe().endpoints;
+        let described = network.describe(&bridge(&network)).unwrap().endpoints;
         assert_eq!(described.len(), 48);
         assert!(
             described
                 .iter()
-                .all(|e| addresses.contains(&e.address.address()))
+                .all(|e| addresses.contains(&e.ipv4.unwrap().address()))
         );
     });
 }
@@ -155,11 +150,11 @@ fn many_at_once_get_different_addresses() {
 #[test]
 fn a_dropped_sandbox_takes_its_interface_along() {
     in_host(|state| {
-        let network = Network::open(config(state)).unwrap();
+        let network = open(settings(state));
         let endpoint = attach(&network, 1);
         assert!(network.strays().unwrap().is_empty());
-        network.detach(&container(1));
-        assert_eq!(network.strays().unwrap(), [endpoint.host_interface]);
+        network.close_sandbox(&container(1));
+        assert_eq!(network.strays().unwrap(), [endpoint.endpoint.host_interface.clone()]);
         drop(endpoint.netns);
         wait_for("the end of the interface", || {
             network.strays().unwrap().is_empty()

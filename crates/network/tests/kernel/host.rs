@@ -3,16 +3,20 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use network::{Audit, Error, Network, NetworkConfig, audit};
+use network::{Audit, Error, Networks, Settings, audit};
 use spec::error::{Classify as _, ErrorKind};
 use sys::netlink::{Protocol, Socket};
 
-use super::{accepted_from, attach, config, connect_from, in_host, is_cut_off, listen};
+use super::{
+    accepted_from, attach, connect_from, gateway, in_host, is_cut_off, listen, open, settings, subnet,
+    with_bip,
+};
 
-fn other(state: &Path) -> NetworkConfig {
-    NetworkConfig {
+fn other(state: &Path) -> Settings {
+    let dir = state.join("other");
+    Settings {
         spares: 0,
-        ..NetworkConfig::new(state.join("other"), "cr-0011aaff", "corten-0011aaff")
+        ..Settings::new(&dir, &dir, "cr-0011aaff", "corten-0011aaff")
     }
 }
 
@@ -40,8 +44,8 @@ fn taken_subnets_are_skipped() {
                 m.add_route(Some((net.into(), 24)), Ipv4Addr::new(192, 0, 2, 1).into());
             })
             .unwrap();
-        let network = Network::open(config(state)).unwrap();
-        assert_eq!(network.subnet().to_string(), "172.19.0.0/16");
+        let networks = open(settings(state));
+        assert_eq!(subnet(&networks).to_string(), "172.19.0.0/16");
     });
 }
 
@@ -50,11 +54,8 @@ fn a_configured_address_that_is_taken_is_refused_and_nothing_is_made() {
     in_host(|state| {
         occupy("lan", Ipv4Addr::new(10, 1, 2, 3), 24);
         let before = audit().unwrap();
-        let bip = |text: &str| NetworkConfig {
-            bip: Some(text.parse().unwrap()),
-            ..config(state)
-        };
-        let error = Network::open(bip("10.1.0.1/16")).unwrap_err();
+        let bip = |text: &str| with_bip(state, text);
+        let error = Networks::open(bip("10.1.0.1/16")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.to_string().contains("of lan"), "{error}");
         for unusable in [
@@ -63,7 +64,7 @@ fn a_configured_address_that_is_taken_is_refused_and_nothing_is_made() {
             "10.2.0.1/31",
             "100.0.0.1/4",
         ] {
-            let error = Network::open(bip(unusable)).unwrap_err();
+            let error = Networks::open(bip(unusable)).unwrap_err();
             assert_eq!(
                 error.kind(),
                 ErrorKind::InvalidArgument,
@@ -73,7 +74,7 @@ fn a_configured_address_that_is_taken_is_refused_and_nothing_is_made() {
         assert_eq!(audit().unwrap(), before);
         assert_eq!(before, Audit::default());
         assert_eq!(
-            Network::open(bip("10.2.0.9/24")).unwrap().gateway(),
+            gateway(&open(bip("10.2.0.9/24"))),
             Ipv4Addr::new(10, 2, 0, 9)
         );
     });
@@ -82,9 +83,9 @@ fn a_configured_address_that_is_taken_is_refused_and_nothing_is_made() {
 #[test]
 fn two_daemons_side_by_side() {
     in_host(|state| {
-        let first = Network::open(config(state)).unwrap();
-        let second = Network::open(other(state)).unwrap();
-        assert!(!first.subnet().overlaps(&second.subnet()));
+        let first = open(settings(state));
+        let second = open(other(state));
+        assert!(!subnet(&first).overlaps(&subnet(&second)));
         let (a, b) = (attach(&first, 1), attach(&second, 1));
         let server = listen(&a.netns, 80);
         // Different networks are apart.
@@ -109,10 +110,12 @@ fn daemons_that_start_at_once_choose_differently() {
                     scope.spawn(move || {
                         let dir = state.join(i.to_string());
                         let (bridge, table) = (format!("b{i}"), format!("t{i}"));
-                        Network::open(NetworkConfig {
+                        open(Settings {
                             spares: 0,
-                            ..NetworkConfig::new(dir, bridge, table)
+                            ..Settings::new(&dir, &dir, bridge, table)
                         })
+                    })
+                    })
                         .unwrap()
                     })
                 })
@@ -121,7 +124,7 @@ fn daemons_that_start_at_once_choose_differently() {
         });
         for (i, one) in networks.iter().enumerate() {
             for two in &networks[..i] {
-                assert!(!one.subnet().overlaps(&two.subnet()));
+                assert!(!subnet(one).overlaps(&subnet(two)));
             }
         }
     });
@@ -132,7 +135,8 @@ fn no_pool_left() {
     in_host(|state| {
         occupy("lan", Ipv4Addr::new(172, 16, 0, 1), 12);
         occupy("lan2", Ipv4Addr::new(192, 168, 0, 1), 16);
-        let error = Network::open(config(state)).unwrap_err();
+        occupy("lan3", Ipv4Addr::new(10, 0, 0, 1), 8);
+        let error = Networks::open(settings(state)).unwrap_err();
         assert!(matches!(error, Error::PoolsExhausted));
         assert_eq!(audit().unwrap(), Audit::default());
     });
@@ -142,18 +146,14 @@ fn no_pool_left() {
 fn a_name_that_is_taken_or_unusable_is_refused() {
     in_host(|state| {
         for name in ["", "a/b", "this-name-is-too-long", "cvac110002f1234", ".."] {
-            let config = NetworkConfig {
-                bridge: name.to_owned(),
-                ..config(state)
-            };
-            let error = Network::open(config).unwrap_err();
+            let mut settings = settings(state);
+            settings.default_bridge.name = name.to_owned();
+            let error = Networks::open(settings).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{name}");
         }
-        let config = NetworkConfig {
-            bridge: "lo".to_owned(),
-            ..config(state)
-        };
-        let error = Network::open(config).unwrap_err();
+        let mut settings = settings(state);
+        settings.default_bridge.name = "lo".to_owned();
+        let error = Networks::open(settings).unwrap_err();
         assert!(matches!(error, Error::NotABridge { .. }), "{error}");
     });
 }

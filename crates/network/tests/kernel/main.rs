@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod attaching;
+mod bridges;
+mod connecting;
 mod host;
+mod ipv6;
 mod restarting;
 mod spares;
 mod traffic;
@@ -14,8 +17,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use network::{AttachOptions, Endpoint, Network, NetworkConfig};
-use spec::id::ContainerId;
+use network::{
+    Endpoint, EndpointRequest, FirewallMode, LiveSandbox, NetworkSpec, Networks, SandboxRequest,
+    Settings,
+};
+use spec::id::{ContainerId, NetworkId};
 use sys::netlink::{Messages, NewVeth, Protocol, SetLink, Socket};
 
 /// Longer than anything here takes on a loaded machine.
@@ -42,22 +48,104 @@ fn up() -> SetLink {
     }
 }
 
-/// A configuration without spares: most tests count links.
-fn config(state: &Path) -> NetworkConfig {
-    NetworkConfig {
+/// Settings without spares, for most tests count links, and without the gate's pair of links.
+fn settings(state: &Path) -> Settings {
+    Settings {
         spares: 0,
-        ..NetworkConfig::new(state, "corten0", "corten")
+        firewall: FirewallMode::Docker,
+        ..Settings::new(state, state, "corten0", "corten")
     }
+}
+
+fn with_bip(state: &Path, bip: &str) -> Settings {
+    let mut settings = settings(state);
+    settings.default_bridge.bip = Some(bip.parse().unwrap());
+    settings
+}
+
+fn open(settings: Settings) -> Networks {
+    let networks = Networks::open(settings).unwrap();
+    assert!(networks.reconcile(Vec::new()).is_empty());
+    networks
 }
 
 fn container(number: u8) -> ContainerId {
     ContainerId::from_bytes([number; 32])
 }
 
-fn attach(network: &Network, number: u8) -> Endpoint {
-    network
-        .attach(&container(number), &AttachOptions::default())
-        .unwrap()
+/// A container's place in a network, and its namespace.
+#[derive(Debug)]
+struct Attached {
+    netns: OwnedFd,
+    endpoint: Endpoint,
+    address: Ipv4Addr,
+}
+
+impl Attached {
+    fn new(netns: OwnedFd, endpoint: Endpoint) -> Self {
+        let address = endpoint.ipv4.map_or(Ipv4Addr::UNSPECIFIED, |net| net.address());
+        Self {
+            netns,
+            endpoint,
+            address,
+        }
+    }
+}
+
+fn bridge(networks: &Networks) -> NetworkId {
+    networks.find("bridge").unwrap()
+}
+
+fn gateway(networks: &Networks) -> Ipv4Addr {
+    let about = networks.describe(&bridge(networks)).unwrap();
+    match about.pools[0].gateway {
+        Some(IpAddr::V4(address)) => address,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn subnet(networks: &Networks) -> network::Ipv4Net {
+    let about = networks.describe(&bridge(networks)).unwrap();
+    about.pools[0].subnet.unwrap().v4().unwrap()
+}
+
+fn request(endpoints: Vec<EndpointRequest>) -> SandboxRequest {
+    SandboxRequest {
+        endpoints,
+        name: "test".to_owned(),
+        ..SandboxRequest::default()
+    }
+}
+
+fn try_open(
+    networks: &Networks,
+    number: u8,
+    endpoint: EndpointRequest,
+) -> network::Result<Attached> {
+    let mut sandbox = networks.open_sandbox(&container(number), &request(vec![endpoint]))?;
+    Ok(Attached::new(sandbox.netns, sandbox.endpoints.remove(0)))
+}
+
+fn attach_to(networks: &Networks, number: u8, network: NetworkId) -> Attached {
+    try_open(networks, number, EndpointRequest::new(network)).unwrap()
+}
+
+fn attach(networks: &Networks, number: u8) -> Attached {
+    attach_to(networks, number, bridge(networks))
+}
+
+fn create(networks: &Networks, name: &str) -> NetworkId {
+    networks.create(NetworkSpec::new(name)).unwrap().id
+}
+
+fn live(number: u8, endpoints: Vec<Endpoint>) -> LiveSandbox {
+    LiveSandbox {
+        container: container(number),
+        name: format!("live{number}"),
+        netns: None,
+        endpoints,
+        ports: Vec::new(),
+    }
 }
 
 /// Polls a condition.

@@ -1,10 +1,10 @@
 //! Spare sandboxes: they are used, refilled, given up when addresses are short, and never left.
 
-use network::{AttachOptions, Network, NetworkConfig};
+use network::{EndpointRequest, Networks, Settings};
 
 use super::{
-    accepted_from, attach, config, connect, connect_from, container, in_host, links, listen,
-    output, wait_for,
+    accepted_from, attach, attach_to, bridge, connect, connect_from, create, gateway, in_host, links,
+    listen, output, settings, try_open, wait_for, with_bip,
 };
 
 fn interfaces() -> usize {
@@ -15,9 +15,9 @@ fn interfaces() -> usize {
 #[test]
 fn spares_are_used_and_refilled_and_die_with_the_daemon() {
     in_host(|state| {
-        let network = Network::open(NetworkConfig {
+        let network = Networks::open(Settings {
             spares: 3,
-            ..config(state)
+            ..settings(state)
         })
         .unwrap();
         assert_eq!(
@@ -25,16 +25,16 @@ fn spares_are_used_and_refilled_and_die_with_the_daemon() {
             0,
             "not before it is known which addresses are free"
         );
-        network.reconcile(&[]);
+        assert!(network.reconcile(Vec::new()).is_empty());
         wait_for("three spares", || interfaces() == 3);
-        assert!(network.describe().endpoints.is_empty());
+        assert!(network.describe(&bridge(&network)).unwrap().endpoints.is_empty());
         let ready = links();
         let endpoint = attach(&network, 1);
-        assert!(ready.contains(&endpoint.host_interface));
+        assert!(ready.contains(&endpoint.endpoint.host_interface));
         assert_eq!(endpoint.address.octets()[3], 2);
         let server = listen(&endpoint.netns, 80);
         let _stream = connect(endpoint.address, 80).expect("a spare works");
-        assert_eq!(accepted_from(&server), network.gateway());
+        assert_eq!(accepted_from(&server), gateway(&network));
         wait_for("a refill", || interfaces() == 4);
         drop(network);
         wait_for("the end of the spares", || interfaces() == 1);
@@ -48,45 +48,68 @@ fn spares_are_used_and_refilled_and_die_with_the_daemon() {
 #[test]
 fn spares_give_way_when_addresses_are_short() {
     in_host(|state| {
-        let network = Network::open(NetworkConfig {
+        let network = Networks::open(Settings {
             spares: 4,
-            bip: Some("10.9.0.1/29".parse().unwrap()),
-            ..config(state)
+            ..with_bip(state, "10.9.0.1/29")
         })
         .unwrap();
-        network.reconcile(&[]);
+        assert!(network.reconcile(Vec::new()).is_empty());
         wait_for("four spares", || interfaces() == 4);
         // Every address but one is a spare's.
-        let wanted = |last: u8| AttachOptions {
-            address: Some(std::net::Ipv4Addr::new(10, 9, 0, last)),
-            mac: None,
+        let wanted = |last: u8| EndpointRequest {
+            ipv4: Some(std::net::Ipv4Addr::new(10, 9, 0, last)),
+            ..EndpointRequest::new(bridge(&network))
         };
         for last in 2..=6 {
-            network.attach(&container(last), &wanted(last)).unwrap();
+            try_open(&network, last, wanted(last)).unwrap();
         }
-        assert!(
-            network
-                .attach(&container(9), &AttachOptions::default())
-                .is_err()
-        );
-        assert_eq!(network.describe().endpoints.len(), 5);
+        assert!(try_open(&network, 9, EndpointRequest::new(bridge(&network))).is_err());
+        assert_eq!(network.describe(&bridge(&network)).unwrap().endpoints.len(), 5);
     });
 }
 
 #[test]
 fn a_spare_without_its_bridge_is_not_handed_out() {
     in_host(|state| {
-        let network = Network::open(NetworkConfig {
+        let network = Networks::open(Settings {
             spares: 2,
-            ..config(state)
+            ..settings(state)
         })
         .unwrap();
-        network.reconcile(&[]);
+        assert!(network.reconcile(Vec::new()).is_empty());
         wait_for("two spares", || interfaces() == 2);
         output("ip", &["link", "delete", "corten0"]);
         let (a, b) = (attach(&network, 1), attach(&network, 2));
         let server = listen(&a.netns, 80);
         let _stream = connect_from(&b.netns, a.address, 80).expect("both are connected");
         assert_eq!(accepted_from(&server), b.address);
+    });
+}
+
+#[test]
+fn a_network_of_a_users_gets_spares_once_it_is_used_and_goes_with_them() {
+    in_host(|state| {
+        let network = Networks::open(Settings {
+            spares: 1,
+            ..settings(state)
+        })
+        .unwrap();
+        assert!(network.reconcile(Vec::new()).is_empty());
+        let web = create(&network, "web");
+        wait_for("the spare of the default network", || interfaces() == 1);
+        let first = attach_to(&network, 1, web);
+        wait_for("two spares", || interfaces() == 4);
+        let ready = links();
+        let second = attach_to(&network, 2, web);
+        assert!(ready.contains(&second.endpoint.host_interface));
+        assert_ne!(first.endpoint.endpoint_id, second.endpoint.endpoint_id);
+        let server = listen(&second.netns, 80);
+        let _stream = connect_from(&first.netns, second.address, 80).expect("a spare works");
+        assert_eq!(accepted_from(&server), first.address);
+        network.close_sandbox(&super::container(1));
+        network.close_sandbox(&super::container(2));
+        network.remove(&web).expect("spares are no endpoints");
+        drop((first, second));
+        wait_for("the end of the spares", || interfaces() == 1);
     });
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::interface::IFLA_IFALIAS;
 use super::route::{
     IF_OPER_UP, IFA_ADDRESS, IFA_LOCAL, IFF_UP, IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_KIND,
     IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE, NDA_DST, NDA_LLADDR, RTA_DST,
@@ -15,13 +16,18 @@ use crate::Result;
 impl Socket {
     /// Finds a link by its name.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>> {
+        Ok(self.link_answer(name)?.as_ref().and_then(parse_link))
+    }
+
+    /// What the kernel says of a link of a name.
+    pub(super) fn link_answer(&mut self, name: &str) -> Result<Option<Answer>> {
         let mut request = Messages::new();
         let label = format!("RTM_GETLINK(`{name}`)");
         let header = link_header(0, 0, 0);
         request.push(label, (RTM_GETLINK, 0), &header, |m| {
             m.text(IFLA_IFNAME, name);
         });
-        Ok(self.get(request)?.as_ref().and_then(parse_link))
+        self.get(request)
     }
 
     /// Finds a link by its index.
@@ -82,6 +88,7 @@ pub(super) fn parse_link(answer: &Answer) -> Option<Link> {
             IFLA_MTU => link.mtu = attribute.as_u32()?,
             IFLA_MASTER => link.master = attribute.as_u32()?,
             IFLA_OPERSTATE => link.operational = attribute.value == [IF_OPER_UP],
+            IFLA_IFALIAS => link.alias = attribute.as_text()?,
             IFLA_ADDRESS => link.address = attribute.value.to_vec(),
             IFLA_LINKINFO => {
                 link.kind = Attribute::all(attribute.value)

@@ -21,9 +21,9 @@ pub(super) const IFLA_MTU: u16 = 4;
 pub(super) const IFLA_MASTER: u16 = 10;
 pub(super) const IFLA_OPERSTATE: u16 = 16;
 pub(super) const IFLA_LINKINFO: u16 = 18;
-const IFLA_NET_NS_FD: u16 = 28;
+pub(super) const IFLA_NET_NS_FD: u16 = 28;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
+pub(super) const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_MODE: u16 = 4;
@@ -31,7 +31,7 @@ const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
 pub(super) const IFA_ADDRESS: u16 = 1;
 pub(super) const IFA_LOCAL: u16 = 2;
-const IFA_BROADCAST: u16 = 4;
+pub(super) const IFA_BROADCAST: u16 = 4;
 pub(super) const RTA_DST: u16 = 1;
 pub(super) const RTA_OIF: u16 = 4;
 pub(super) const RTA_GATEWAY: u16 = 5;
@@ -42,12 +42,12 @@ pub(super) const NDA_LLADDR: u16 = 2;
 pub(super) const IFF_UP: u32 = 1;
 /// Operational state of a link that passes packets.
 pub(super) const IF_OPER_UP: u8 = 6;
-const RT_TABLE_MAIN: u8 = 254;
-const RTPROT_BOOT: u8 = 3;
-const RT_SCOPE_UNIVERSE: u8 = 0;
+pub(super) const RT_TABLE_MAIN: u8 = 254;
+pub(super) const RTPROT_BOOT: u8 = 3;
+pub(super) const RT_SCOPE_UNIVERSE: u8 = 0;
 pub(super) const RTN_UNICAST: u8 = 1;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
+pub(super) const AF_INET: u8 = 2;
+pub(super) const AF_INET6: u8 = 10;
 
 /// A veth pair whose far end is born in another namespace.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +98,8 @@ pub struct Link {
     pub operational: bool,
     /// Ethernet address, empty for links without one.
     pub address: Vec<u8>,
+    /// A text that somebody gave it, empty if nobody did.
+    pub alias: String,
 }
 
 /// An address of an interface.
@@ -148,21 +150,21 @@ pub(super) fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
     header
 }
 
-fn family(address: IpAddr) -> u8 {
+pub(super) fn family(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => AF_INET,
         IpAddr::V6(_) => AF_INET6,
     }
 }
 
-fn put_ip(m: &mut Attributes<'_>, kind: u16, address: IpAddr) {
+pub(super) fn put_ip(m: &mut Attributes<'_>, kind: u16, address: IpAddr) {
     match address {
         IpAddr::V4(v4) => m.put(kind, &v4.octets()),
         IpAddr::V6(v6) => m.put(kind, &v6.octets()),
     }
 }
 
-const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
+pub(super) const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 impl Messages {
     /// Adds a bridge, up.

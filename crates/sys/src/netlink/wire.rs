@@ -7,10 +7,13 @@ use rustix::io::Errno;
 pub(crate) const NLM_F_REQUEST: u16 = 0x001;
 pub(crate) const NLM_F_ACK: u16 = 0x004;
 pub(crate) const NLM_F_DUMP_INTR: u16 = 0x010;
+pub(crate) const NLM_F_REPLACE: u16 = 0x100;
 pub(crate) const NLM_F_EXCL: u16 = 0x200;
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
 pub(crate) const NLM_F_CREATE: u16 = 0x400;
 pub(crate) const NLM_F_APPEND: u16 = 0x800;
+/// Create it, or make the one that is there so.
+pub(crate) const FLAG_REPLACE: u16 = NLM_F_CREATE | 0x100;
 pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
 
@@ -172,6 +175,8 @@ pub(crate) struct Received<'a> {
     pub kind: u16,
     pub flags: u16,
     pub sequence: u32,
+    /// The socket whose request caused it; 0 is the kernel itself.
+    pub port: u32,
     pub body: &'a [u8],
 }
 
@@ -208,6 +213,7 @@ impl<'a> Iterator for Reader<'a> {
             kind: u16_at(self.rest, 4)?,
             flags: u16_at(self.rest, 6)?,
             sequence: u32_at(self.rest, 8)?,
+            port: u32_at(self.rest, 12)?,
             body,
         };
         self.rest = self
@@ -339,6 +345,7 @@ mod tests {
                 kind: NLMSG_ERROR,
                 flags: 0,
                 sequence: 1,
+                port: 0,
                 body: &body,
             }
             .errno()

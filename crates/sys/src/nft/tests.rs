@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::batch::{comment, read_comment};
 use super::*;
 
 fn hex(bytes: &[u8]) -> String {
@@ -20,6 +21,7 @@ fn masquerade() -> Ruleset {
     Ruleset {
         family: Family::Ip,
         table: "t".to_owned(),
+        sets: Vec::new(),
         chains: vec![Chain {
             name: "post".to_owned(),
             hook: Some(Hook {
@@ -35,7 +37,7 @@ fn masquerade() -> Ruleset {
 
 #[test]
 fn a_batch_has_these_bytes() {
-    let mut batch = masquerade().replacement();
+    let mut batch = masquerade().replacement().finish();
     batch.number_from(1, 0);
     let want = include_str!("../../testdata/nft/masquerade.hex");
     let got = hex(batch.bytes());
@@ -57,17 +59,14 @@ fn conditions_become_loads_masks_and_comparisons() {
     assert_eq!(
         Match::Input("corten0".to_owned()).expressions(),
         [
-            Expression::Meta(MetaKey::InputName),
+            Expression::Load(Load::INPUT, 0),
             Expression::Compare(Compare::Equal, name("corten0")),
         ]
     );
     assert_eq!(
         Match::Destination(Ipv4Addr::new(192, 168, 77, 9), 20).expressions(),
         [
-            Expression::NetworkHeader {
-                offset: 16,
-                length: 4
-            },
+            Expression::Load(Load::Network(16, 4), 0),
             Expression::Mask(vec![255, 255, 240, 0]),
             Expression::Compare(Compare::Equal, vec![192, 168, 64, 0]),
         ]
@@ -84,4 +83,8 @@ fn comments_are_cut_at_a_character() {
     assert_eq!(long.len(), 2 + 126 + 1);
     assert_eq!(usize::from(long[1]), 127);
     assert!(std::str::from_utf8(&long[2..]).is_ok());
+    assert_eq!(read_comment(&long).unwrap(), "ü".repeat(63));
+    for cut in 0..long.len() - 1 {
+        assert_eq!(read_comment(&long[..cut]), None, "{cut}");
+    }
 }

@@ -64,6 +64,8 @@ pub struct Metadata {
     pub mtime: i64,
     /// Nanoseconds of it.
     pub mtime_nanos: u32,
+    /// When it was last changed in any way, its attributes too: Unix seconds and nanoseconds.
+    pub changed: (i64, u32),
 }
 
 /// Access and modification time, each as Unix seconds and nanoseconds.
@@ -114,6 +116,10 @@ impl Metadata {
             rdev: stat.st_rdev,
             mtime: stat.st_mtime,
             mtime_nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+            changed: (
+                stat.st_ctime,
+                u32::try_from(stat.st_ctime_nsec).unwrap_or(0),
+            ),
         }
     }
 
@@ -520,11 +526,19 @@ pub fn set_open(
     mode: Mode,
     times: Option<Times>,
 ) -> Result<()> {
-    owner(uid, gid)
-        .and_then(|(uid, gid)| rustix::fs::fchown(fd, Some(uid), Some(gid)))
-        .map_err(|errno| Error::new(format!("fchown({uid}, {gid})"), errno))?;
-    rustix::fs::fchmod(fd, mode)
-        .map_err(|errno| Error::new(format!("fchmod({:o})", mode.as_raw_mode()), errno))?;
+    // Looking is several times cheaper than a change that changes nothing.
+    let now = metadata(fd)?;
+    if (now.uid, now.gid) != (uid, gid) {
+        owner(uid, gid)
+            .and_then(|(uid, gid)| rustix::fs::fchown(fd, Some(uid), Some(gid)))
+            .map_err(|errno| Error::new(format!("fchown({uid}, {gid})"), errno))?;
+    }
+    // A change of owner takes special bits away.
+    let special = mode.as_raw_mode() & 0o7000 != 0;
+    if now.mode != mode.as_raw_mode() & 0o7777 || special {
+        rustix::fs::fchmod(fd, mode)
+            .map_err(|errno| Error::new(format!("fchmod({:o})", mode.as_raw_mode()), errno))?;
+    }
     match times {
         Some(times) => set_open_times(fd, times),
         None => Ok(()),

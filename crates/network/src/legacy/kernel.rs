@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 use sys::netlink::{Messages, SetLink};
 
-use crate::bridge;
-use crate::network::Shared;
-use crate::sandbox::{self, Plan};
-use crate::spares::Spare;
-use crate::{Error, MacAddress, Result, firewall};
+use crate::legacy::bridge;
+use crate::legacy::network::Shared;
+use crate::legacy::sandbox::{self, Plan};
+use crate::legacy::spares::Spare;
+use crate::legacy::firewall;
+use crate::{Error, MacAddress, Result};
 
 /// A name that is taken and a bridge that is gone can each cost one attempt.
 const BUILD_ATTEMPTS: usize = 3;

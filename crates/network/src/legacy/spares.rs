@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use crate::MacAddress;
-use crate::network::Shared;
+use crate::legacy::network::Shared;
 
 /// A sandbox that belongs to no container yet.
 #[derive(Debug)]

@@ -12,17 +12,16 @@ use std::thread::JoinHandle;
 
 use spec::id::{ContainerId, NetworkId};
 
-use crate::addresses::{Addresses, Refusal};
-use crate::bridge::{self, Bridge};
-use crate::firewall::Firewall;
-use crate::record::Record;
-use crate::sandbox;
-use crate::settle::{check, enable_forwarding, settle};
-use crate::spares::{self, Spare};
-use crate::{
-    AttachOptions, Description, Endpoint, EndpointDescription, EndpointId, Error, Ipv4Net,
-    MacAddress, NetworkConfig, Result,
-};
+use crate::legacy::addresses::{Addresses, Refusal};
+use crate::legacy::bridge::{self, Bridge};
+use crate::legacy::firewall::Firewall;
+use crate::legacy::record::Record;
+use crate::legacy::sandbox;
+use crate::legacy::settle::{check, enable_forwarding, settle};
+use crate::legacy::spares::{self, Spare};
+use crate::legacy::describe::{Description, EndpointDescription};
+use crate::legacy::{AttachOptions, Endpoint, NetworkConfig};
+use crate::{EndpointId, Error, Ipv4Net, MacAddress, Result};
 
 /// Name of the default network.
 const NAME: &str = "bridge";
@@ -420,9 +419,10 @@ impl Shared {
     }
 
     fn refusal(&self, refusal: Refusal, wanted: Option<Ipv4Addr>) -> Error {
-        let address = wanted.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let address = wanted.unwrap_or(Ipv4Addr::UNSPECIFIED).into();
         match refusal {
             Refusal::Exhausted => Error::AddressesExhausted {
+                family: "IPv4",
                 name: NAME.to_owned(),
                 id: self.record.id.to_string(),
             },

@@ -140,7 +140,7 @@ pub(crate) fn choose(pools: &[AddressPool], claims: &[Claim]) -> Result<Ipv4Net>
     };
     let all: Vec<&Claim> = claims.iter().collect();
     let near: Vec<&Claim> = claims.iter().filter(|claim| !claim.remote).collect();
-    let subnets = || pools.iter().flat_map(|pool| pool.subnets());
+    let subnets = || pools.iter().flat_map(|pool| pool.subnets()).filter_map(|net| net.v4());
     let subnet = subnets()
         .find(|subnet| free(subnet, &all))
         .or_else(|| subnets().find(|subnet| free(subnet, &near)))
@@ -222,8 +222,7 @@ mod tests {
         ];
         assert_eq!(
             chosen(&all),
-            "could not find an available, non-overlapping IPv4 address pool among the defaults to \
-             assign to the network"
+"all predefined address pools have been fully subnetted"
         );
     }
 }

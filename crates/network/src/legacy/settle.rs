@@ -2,10 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use crate::addresses::Addresses;
-use crate::bridge::{self, Bridge, ChoiceLock};
-use crate::record::Record;
-use crate::{Error, Ipv4Net, NetworkConfig, Result, sandbox};
+use crate::legacy::addresses::Addresses;
+use crate::legacy::bridge::{self, Bridge, ChoiceLock};
+use crate::legacy::record::Record;
+use crate::legacy::{NetworkConfig, sandbox};
+use crate::{Error, Ipv4Net, Result};
 
 /// Longest interface name.
 const NAME_BYTES: usize = 15;
@@ -61,7 +62,7 @@ pub(crate) fn settle(
                 let link = socket.link_at(claim.index).ok().flatten();
                 return Err(Error::Overlap {
                     bridge: config.bridge.clone(),
-                    other: claim.net,
+                    other: claim.net.into(),
                     interface: link.map_or_else(|| claim.index.to_string(), |link| link.name),
                 });
             }

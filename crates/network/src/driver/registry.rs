@@ -1,0 +1,55 @@
+//! Drivers by their names.
+
+use std::sync::Arc;
+
+use super::bridge::Bridge;
+use super::cni::Cni;
+use super::ipvlan::Ipvlan;
+use super::macvlan::Macvlan;
+use super::plain::Plain;
+use super::remote::Remotes;
+use super::Driver;
+use crate::firewall::Firewall;
+use crate::{Result, Settings};
+
+/// All drivers of a daemon.
+#[derive(Debug)]
+pub(crate) struct Drivers {
+    /// The driver of bridges, whose links others have to know of.
+    pub bridge: Arc<Bridge>,
+    macvlan: Arc<Macvlan>,
+    ipvlan: Arc<Ipvlan>,
+    cni: Arc<Cni>,
+    host: Arc<Plain>,
+    null: Arc<Plain>,
+    /// Plugins, for networks and for addresses.
+    pub remotes: Remotes,
+}
+
+impl Drivers {
+    /// Makes them; touches nothing.
+    pub(crate) fn open(settings: &Settings, firewall: Arc<Firewall>) -> Self {
+        Self {
+            bridge: Arc::new(Bridge::open(settings, firewall)),
+            macvlan: Arc::new(Macvlan::open(settings)),
+            ipvlan: Arc::new(Ipvlan::open(settings)),
+            cni: Arc::new(Cni::open(settings)),
+            host: Arc::new(Plain { name: "host" }),
+            null: Arc::new(Plain { name: "null" }),
+            remotes: Remotes::open(settings),
+        }
+    }
+
+    /// Finds a driver; an unknown name is that of a plugin.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<dyn Driver>> {
+        Ok(match name {
+            "bridge" => self.bridge.clone(),
+            "macvlan" => self.macvlan.clone(),
+            "ipvlan" => self.ipvlan.clone(),
+            "cni" => self.cni.clone(),
+            "host" => self.host.clone(),
+            "null" => self.null.clone(),
+            plugin => self.remotes.network(plugin),
+        })
+    }
+}

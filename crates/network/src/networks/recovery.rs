@@ -1,0 +1,294 @@
+//! After the daemon: what living containers have is taken over, what dead ones left goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use spec::id::{ContainerId, NetworkId};
+
+use super::Inner;
+use super::sandbox::Place;
+use super::state::{Held, Member};
+use crate::driver::bridge::{self, veth};
+use crate::ports::Owner;
+use crate::{EndpointId, Error, LiveSandbox, Lost, PortRequest, Result};
+
+impl Inner {
+    /// See [`Networks::reconcile`](crate::Networks::reconcile).
+    pub(crate) fn reconcile(&self, live: Vec<LiveSandbox>) -> Vec<Lost> {
+        let mut lost = Vec::new();
+        let mut namespaces = BTreeMap::new();
+        for mut sandbox in live {
+            if let Some(netns) = sandbox.netns.take() {
+                namespaces.insert(sandbox.container, netns);
+            }
+            self.take_over_sandbox(sandbox, &mut lost);
+        }
+        self.sweep();
+        if let Err(error) = self.firewall.start() {
+            let error = spec::error::chain(&error);
+            tracing::error!(error, "the firewall could not be set up");
+        }
+        self.settle_drivers(&namespaces);
+        lost
+    }
+
+    fn take_over_sandbox(&self, sandbox: LiveSandbox, lost: &mut Vec<Lost>) {
+        let container = sandbox.container;
+        let mut complain = |reason: String| lost.push(Lost { container, reason });
+        {
+            let mut state = self.lock();
+            if state.sandboxes.contains_key(&container) {
+                complain("it is there twice".to_owned());
+                return;
+            }
+            let requests = sandbox.ports.iter().map(|port| PortRequest {
+                container_port: port.container_port,
+                protocol: port.protocol,
+                host_ip: Some(port.host_ip),
+                host_ports: Some((port.host_port, port.host_port)),
+            });
+            let held = Held {
+                name: sandbox.name.clone(),
+                requests: requests.collect(),
+                ports: sandbox.ports.clone(),
+                next: next_numbers(sandbox.endpoints.iter().map(|e| e.interface.as_str())),
+                ..Held::default()
+            };
+            state.sandboxes.insert(container, held);
+        }
+        for endpoint in sandbox.endpoints {
+            let member = Member {
+                ipv4: endpoint.ipv4,
+                ipv6: endpoint.ipv6,
+                mac: endpoint.mac,
+            };
+            {
+                let mut state = self.lock();
+                let Ok(net) = state.net_mut(&endpoint.network_id) else {
+                    complain(format!("network {} is gone", endpoint.network));
+                    continue;
+                };
+                if net.ipam.is_none()
+                    && let Err(address) = net.adopt(&member)
+                {
+                    complain(format!(
+                        "address {address} in network {} could not be kept",
+                        endpoint.network
+                    ));
+                    continue;
+                }
+                net.members.insert(container, member);
+            }
+            self.note(&container, endpoint);
+        }
+        let owner = Owner {
+            container,
+            name: sandbox.name,
+        };
+        for text in self.ports.adopt(&owner, &sandbox.ports) {
+            complain(text);
+        }
+        if let Err(error) = self.publish(&container) {
+            complain(spec::error::chain(&error));
+        }
+    }
+
+    /// Lets drivers forget endpoints of containers that are no more.
+    fn settle_drivers(&self, namespaces: &BTreeMap<ContainerId, OwnedFd>) {
+        let places: Vec<(Place, Vec<(EndpointId, ContainerId)>)> = {
+            let state = self.lock();
+            let live = |id: &NetworkId| {
+                let all = state.sandboxes.iter();
+                all.flat_map(|(container, held)| held.endpoints.iter().map(|e| (*container, e)))
+                    .filter(|(_, endpoint)| endpoint.network_id == *id)
+                    .map(|(container, endpoint)| (endpoint.endpoint_id, container))
+                    .collect()
+            };
+            let nets = state.networks.values();
+            nets.filter(|net| !net.shown.config_only)
+                .map(|net| (Place::of(net), live(&net.about.id)))
+                .collect()
+        };
+        for (place, live) in places {
+            let live: Vec<_> = live
+                .into_iter()
+                .map(|(id, container)| (id, namespaces.get(&container).map(AsFd::as_fd)))
+                .collect();
+            place.driver.settle(&place.about, &live);
+        }
+    }
+
+    /// Marks the addresses of interfaces that a previous daemon left.
+    pub(super) fn adopt_links(&self) -> Result<()> {
+        for (id, address, link) in self.links()? {
+            let (Some(id), Some(address)) = (id, address) else {
+                continue;
+            };
+            let mut state = self.lock();
+            let net = state.net_mut(&id)?;
+            let taken = net
+                .addresses
+                .iter_mut()
+                .any(|pool| pool.take_this(address.into()).is_ok());
+            if taken {
+                net.leftovers.push((address, link));
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees the addresses of left interfaces that are gone.
+    pub(super) fn sweep(&self) {
+        if self.lock().networks.values().all(|net| net.leftovers.is_empty()) {
+            return;
+        }
+        let links = match self.links() {
+            Ok(links) => links,
+            Err(error) => {
+                let error = spec::error::chain(&error);
+                tracing::warn!(error, "could not look for left interfaces");
+                return;
+            }
+        };
+        let names: BTreeSet<&String> = links.iter().map(|(_, _, name)| name).collect();
+        let mut state = self.lock();
+        for net in state.networks.values_mut() {
+            let (kept, gone) = std::mem::take(&mut net.leftovers)
+                .into_iter()
+                .partition(|(_, name)| names.contains(name));
+            net.leftovers = kept;
+            let gone: Vec<(Ipv4Addr, String)> = gone;
+            for (address, _) in gone {
+                net.free_address(address.into());
+            }
+        }
+    }
+
+    /// Lists near ends of ours: in a bridge of ours, or in none and named after an address of ours.
+    fn links(&self) -> Result<Vec<(Option<NetworkId>, Option<Ipv4Addr>, String)>> {
+        let links = bridge::route_socket()?
+            .links()
+            .map_err(Error::kernel("list the host's interfaces"))?;
+        let state = self.lock();
+        let bridges: Vec<(NetworkId, u32)> = state
+            .networks
+            .keys()
+            .filter_map(|id| Some((*id, self.drivers.bridge.index_of(id)?)))
+            .collect();
+        let of_address = |address: Ipv4Addr| {
+            let has = |id: &&NetworkId| {
+                let net = state.networks.get(id);
+                net.is_some_and(|net| {
+                    let mut pools = net.addresses.iter();
+                    pools.any(|pool| pool.subnet().contains(address.into()))
+                })
+            };
+            bridges.iter().map(|(id, _)| id).find(has).copied()
+        };
+        let mut own = Vec::new();
+        for link in links.into_iter().filter(|link| veth::is_ours(&link.name)) {
+            let address = veth::address_of(&link.name);
+            let master = bridges.iter().find(|(_, index)| *index == link.master);
+            let network = match master {
+                Some((id, _)) => Some(*id),
+                None if link.master == 0 => address.and_then(of_address),
+                None => None,
+            };
+            if network.is_some() {
+                own.push((network, address, link.name));
+            }
+        }
+        Ok(own)
+    }
+
+    /// Near ends that belong into the bridge of a network.
+    pub(super) fn near_ends(&self, network: &NetworkId) -> Vec<String> {
+        let mut names: BTreeSet<String> = match self.links() {
+            Ok(links) => links
+                .into_iter()
+                .filter(|(id, _, _)| *id == Some(*network))
+                .map(|(_, _, name)| name)
+                .collect(),
+            Err(_) => BTreeSet::new(),
+        };
+        let state = self.lock();
+        let held = state.sandboxes.values().flat_map(|held| &held.endpoints);
+        let spares = state.networks.values().flat_map(|net| &net.spares);
+        let all = held.chain(spares.map(|spare| &spare.endpoint));
+        let own = all.filter(|endpoint| endpoint.network_id == *network);
+        names.extend(own.map(|endpoint| endpoint.host_interface.clone()));
+        names.into_iter().collect()
+    }
+
+    /// Puts interfaces that lost their bridge into the one there is now.
+    pub(super) fn rejoin_all(&self) -> Result<()> {
+        self.drivers.bridge.rejoin_all(&|id| self.near_ends(id))
+    }
+
+    /// See [`Networks::strays`](crate::Networks::strays).
+    pub(crate) fn strays(&self) -> Result<Vec<String>> {
+        let links = self.links()?;
+        let state = self.lock();
+        let held = state.sandboxes.values().flat_map(|held| &held.endpoints);
+        let spares = state.networks.values().flat_map(|net| &net.spares);
+        let known: BTreeSet<&str> = held
+            .chain(spares.map(|spare| &spare.endpoint))
+            .map(|endpoint| endpoint.host_interface.as_str())
+            .collect();
+        let mut strays: Vec<String> = links
+            .into_iter()
+            .map(|(_, _, name)| name)
+            .filter(|name| !known.contains(name.as_str()))
+            .collect();
+        let networks: Vec<NetworkId> = state.networks.keys().copied().collect();
+        drop(state);
+        strays.extend(self.drivers.bridge.strays(&networks)?);
+        Ok(strays)
+    }
+
+    /// Puts back what others removed: bridges, and what goes into them.
+    pub(crate) fn restore(&self) {
+        let _change = self.change.lock().expect("no panic happens while it is held");
+        let done = self.drivers.bridge.restore_all(&|id| self.near_ends(id));
+        if let Err(error) = done {
+            let error = spec::error::chain(&error);
+            tracing::warn!(error, "could not put bridges back");
+        }
+    }
+
+    /// Who has a place in a network, for tests and audits.
+    pub(crate) fn members(&self, network: &NetworkId) -> Vec<ContainerId> {
+        let state = self.lock();
+        let net = state.networks.get(network);
+        net.map(|net| net.members.keys().copied().collect()).unwrap_or_default()
+    }
+}
+
+/// The next number of an interface by the beginning of its name.
+fn next_numbers<'a>(
+    names: impl Iterator<Item = &'a str>,
+) -> BTreeMap<String, u32> {
+    let mut next = BTreeMap::new();
+    for name in names {
+        let prefix = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        if let Ok(number) = name[prefix.len()..].parse::<u32>() {
+            let entry: &mut u32 = next.entry(prefix.to_owned()).or_default();
+            *entry = (*entry).max(number.saturating_add(1));
+        }
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbering_goes_on_after_a_restart() {
+        let next = next_numbers(["eth0", "eth2", "net7", "foo", ""].into_iter());
+        assert_eq!(next.get("eth"), Some(&3));
+        assert_eq!(next.get("net"), Some(&8));
+        assert_eq!(next.len(), 2);
+    }
+}
