@@ -227,8 +227,29 @@ impl Case {
                 left.extend(audit::settled(|| audit::of_container(daemon, id)));
             }
         }
+        left.extend(self.remove_networks());
         left.extend(self.remove_volumes());
         left.extend(self.remove_images());
+        left
+    }
+
+    /// Removes the networks with a name of this test; returns what is left of them.
+    fn remove_networks(&self) -> Vec<String> {
+        let filter = format!("%7B%22name%22%3A%5B%22{}%22%5D%7D", self.prefix);
+        let path = format!("/networks?filters={filter}");
+        let Ok(list) = http::request(self.target.socket(), "GET", &path, None) else {
+            return Vec::new();
+        };
+        let list = list.json();
+        let mut left = Vec::new();
+        for network in list.as_array().into_iter().flatten() {
+            let id = network["Id"].as_str().unwrap_or_default();
+            match http::request(self.target.socket(), "DELETE", &format!("/networks/{id}"), None) {
+                Ok(answer) if matches!(answer.status, 204 | 404) => {}
+                Ok(answer) => left.push(format!("network {}: {}", network["Name"], answer.text())),
+                Err(error) => left.push(format!("network {}: {error}", network["Name"])),
+            }
+        }
         left
     }
 

@@ -104,6 +104,11 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Changes the flags of its next launch.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+    }
+
     /// Puts a program (as `strace …`) before the daemon at its next launch.
     pub fn wrap(&mut self, wrapper: &[&str]) {
         self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();

@@ -10,26 +10,45 @@ use tempfile::TempDir;
 
 use crate::wait::{SETTLE, poll};
 
-/// An ext4 file system on a loop device over a file in memory. Dropping it unmounts it; the
+/// A file system, ext4 by default, on a loop device over a file in memory. Dropping it unmounts it; the
 /// device frees itself with that.
 #[derive(Debug)]
 pub struct Disk {
     dir: TempDir,
+    options: &'static str,
 }
 
 impl Disk {
     /// Makes and mounts one of so many megabytes.
     pub fn new(megabytes: u64) -> Result<Self> {
+        // No blocks are kept for root: who fills the disk here is root.
+        let args = ["-q", "-F", "-m", "0", "-b", "4096", "-O", "^resize_inode"];
+        Self::made_by("mkfs.ext4", &args, "loop,commit=30", megabytes)
+    }
+
+    /// The same with btrfs.
+    pub fn btrfs(megabytes: u64) -> Result<Self> {
+        Self::made_by("mkfs.btrfs", &["-q"], "loop", megabytes)
+    }
+
+    /// The same with xfs, where files can share their bytes.
+    pub fn xfs(megabytes: u64) -> Result<Self> {
+        Self::made_by("mkfs.xfs", &["-q", "-m", "reflink=1"], "loop", megabytes)
+    }
+
+    fn made_by(
+        tool: &str,
+        args: &[&str],
+        options: &'static str,
+        megabytes: u64,
+    ) -> Result<Self> {
         let parent = crate::daemon::root_parent();
         let dir = tempfile::Builder::new().prefix("ce-disk-").tempdir_in(parent)?;
-        let disk = Self { dir };
+        let disk = Self { dir, options };
         File::create(disk.image())?.set_len(megabytes << 20)?;
         std::fs::create_dir(disk.path())?;
         let image = disk.image();
-        // No blocks are kept for root: who fills the disk here is root.
-        run(Command::new("mkfs.ext4")
-            .args(["-q", "-F", "-m", "0", "-b", "4096", "-O", "^resize_inode"])
-            .arg(image))?;
+        run(Command::new(tool).args(args).arg(image))?;
         disk.mount()?;
         Ok(disk)
     }
@@ -47,7 +66,7 @@ impl Disk {
     pub fn mount(&self) -> Result<()> {
         let attempt = || {
             let mut mount = Command::new("mount");
-            run(mount.args(["-o", "loop,commit=30"]).arg(self.image()).arg(self.path()))?;
+            run(mount.args(["-o", self.options]).arg(self.image()).arg(self.path()))?;
             // A mount namespace that is being made elsewhere may hold the one without power.
             let probe = self.path().join(".probe");
             File::create(&probe).and_then(|_| std::fs::remove_file(&probe)).inspect_err(|_| {

@@ -280,6 +280,68 @@ section_many() {
     is "six at the same time" "1 2 3 4 5 6" "$(echo $(cat /tmp/m1 /tmp/m2 /tmp/m3 /tmp/m4 /tmp/m5 /tmp/m6))"
 }
 
+# is_full NAME TEXT: XFS says that there is no space where ext4 names the quota.
+is_full() {
+    case "$2" in
+    *"No space left on device"* | *"Disk quota exceeded"*) pass "$1" ;;
+    *) fail "$1" "it is not full: \`$2\`" ;;
+    esac
+}
+
+# disk NAME TYPE DEVICE OPTION: bounds on a file system that keeps them itself.
+disk() {
+    mkdir -p "/disk/$1"
+    if ! mount -t "$2" -o "$4" "$3" "/disk/$1"; then
+        fail "$1: mounted" "$(dmesg | tail -n 3)"
+        return
+    fi
+    socket=unix:///run/$1.sock
+    cortend -H "$socket" --data-root "/disk/$1/data" --exec-root "/run/$1" --pidfile "/run/$1.pid" >>/var/cortend.log 2>&1 &
+    own=$!
+    d() { timeout -s KILL 90 corten -H "$socket" "$@"; }
+    soon d version
+    c save busybox | d load >/dev/null
+    fill='dd if=/dev/zero of=/f bs=1M count=40 2>&1; stat -c %s /f'
+    full=$(d run --rm --storage-opt size=16m busybox sh -c "$fill" 2>&1)
+    is_full "$1: --storage-opt size" "$full"
+    between "$1: so much fits" 12000000 16777216 "$(echo "$full" | tail -n 1)"
+    is "$1: nothing is mounted for it" 0 "$(grep -c '^/dev/loop' /proc/mounts)"
+    is "$1: others are not bounded" 41943040 "$(d run --rm busybox sh -c "$fill" 2>&1 | tail -n 1)"
+    d volume create -o size=16m bounded >/dev/null
+    fill='dd if=/dev/zero of=/v/f bs=1M count=40 2>&1; stat -c %s /v/f'
+    full=$(d run --rm -v bounded:/v busybox sh -c "$fill" 2>&1)
+    is_full "$1: volume with a size" "$full"
+    between "$1: so much fits into it" 12000000 16777216 "$(echo "$full" | tail -n 1)"
+    is "$1: room again" "again" "$(d run --rm -v bounded:/v busybox sh -c 'rm /v/f; echo again >/v/g && cat /v/g' 2>&1)"
+    mkdir "/disk/$1/own"
+    chown 1000:1001 "/disk/$1/own"
+    is "$1: the owner is the container's user" "5:6" "$(d run --rm -u 5:6 -v "/disk/$1/own:/o:matchuser" busybox sh -c 'echo x >/o/f; stat -c %u:%g /o/f' 2>&1)"
+    is "$1: what it writes is the owner's" "1000:1001" "$(stat -c %u:%g "/disk/$1/own/f")"
+    kill -9 $own
+    soon sh -c "! grep -q '^State:[^Z]*\$' /proc/$own/status 2>/dev/null"
+    cortend -H "$socket" --data-root "/disk/$1/data" --exec-root "/run/$1" --pidfile "/run/$1.pid" >>/var/cortend.log 2>&1 &
+    own=$!
+    soon d version
+    full=$(d run --rm -v bounded:/v busybox sh -c "$fill" 2>&1)
+    is_full "$1: the bound survives the daemon" "$full"
+    d volume rm bounded >/dev/null
+    is "$1: the volume can be removed" "" "$(d volume ls -q 2>&1)"
+    # The number of a removed one is free for others, without its bound.
+    d volume create -o size=32m bounded >/dev/null
+    is "$1: another bound" 29360128 "$(d run --rm -v bounded:/v busybox sh -c 'dd if=/dev/zero of=/v/f bs=1M count=28 2>/dev/null; stat -c %s /v/f' 2>&1)"
+    d volume rm bounded >/dev/null
+    kill $own
+    wait $own
+    umount "/disk/$1"
+    is "$1: nothing holds the disk" 0 $?
+}
+
+section_disks() {
+    [ -b /dev/vda ] || { fail "disks" "the machine has none"; return; }
+    disk ext4 ext4 /dev/vda prjquota
+    disk xfs xfs /dev/vdb pquota
+}
+
 main() {
     machine
     empty=$(traces)
@@ -292,7 +354,7 @@ main() {
     c run --rm busybox true
     before=$(traces)
     only=$(sed -n 's/.*only=\([a-z]*\).*/\1/p' /proc/cmdline)
-    for section in ${only:-info run life limits view devices stats network crash many}; do
+    for section in ${only:-info run life limits view devices stats network crash many disks}; do
         echo "== $section (at $(cut -d . -f 1 /proc/uptime) s)"
         "section_$section"
     done

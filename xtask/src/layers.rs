@@ -14,17 +14,20 @@ const EDGES: &[(&str, &[&str])] = &[
     ("spec", &[]),
     ("sys", &[]),
     ("runtime", &["spec", "sys"]),
-    ("shim", &["spec", "sys", "runtime"]),
+    ("resolver", &["spec", "sys"]),
+    ("shim", &["resolver", "spec", "sys", "runtime"]),
     ("deflate", &[]),
     ("bound", &["spec", "sys"]),
-    ("store", &["bound", "deflate", "spec", "sys"]),
+    ("erofs", &["sys"]),
+    ("store", &["bound", "deflate", "erofs", "spec", "sys"]),
     ("registry", &["spec"]),
-    ("volume", &["bound", "spec", "sys"]),
-    ("network", &["spec", "sys"]),
+    ("plugin", &["spec"]),
+    ("volume", &["bound", "plugin", "spec", "sys"]),
+    ("network", &["plugin", "spec", "sys"]),
     (
         "engine",
         &[
-            "bound", "deflate", "network", "registry", "shim", "spec", "store", "sys", "volume",
+            "bound", "deflate", "network", "registry", "resolver", "shim", "spec", "store", "sys", "volume",
         ],
     ),
     ("api", &["spec"]),
@@ -40,29 +43,29 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
-            "spec", "sys", "runtime", "shim", "deflate", "bound", "store", "volume", "network",
-            "tests", "xtask",
+            "spec", "sys", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume",
+            "network", "tests", "xtask",
         ],
     ),
     (
         "hyper",
         &[
-            "spec", "sys", "runtime", "shim", "deflate", "bound", "store", "volume", "network",
-            "engine", "xtask",
+            "spec", "sys", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume",
+            "network", "engine", "xtask",
         ],
     ),
     (
         "libc",
         &[
-            "spec", "runtime", "shim", "deflate", "bound", "store", "volume", "registry",
+            "spec", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume", "registry",
             "network", "engine", "api", "daemon", "cli",
         ],
     ),
     (
         "anyhow",
         &[
-            "spec", "sys", "shim", "deflate", "bound", "store", "volume", "registry", "network",
-            "engine", "api",
+            "spec", "sys", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume", "registry",
+            "network", "engine", "api",
         ],
     ),
 ];

@@ -83,6 +83,11 @@ pub(crate) const VM: &[Package] = &[
         why: "all programs of the guest",
     },
     Package {
+        name: "e2fsprogs",
+        witnesses: &["/usr/sbin/mkfs.ext4"],
+        why: "a disk of the guest with project quotas",
+    },
+    Package {
         name: "kmod",
         witnesses: &["/sbin/depmod", "/usr/sbin/depmod"],
         why: "the order of the guest's modules",
@@ -91,6 +96,11 @@ pub(crate) const VM: &[Package] = &[
         name: "qemu-system-x86",
         witnesses: &["/usr/bin/qemu-system-x86_64"],
         why: "the virtual machine",
+    },
+    Package {
+        name: "xfsprogs",
+        witnesses: &["/usr/sbin/mkfs.xfs"],
+        why: "another disk of the guest with project quotas",
     },
 ];
 
@@ -126,6 +136,69 @@ pub(crate) fn docker_client() -> Result<PathBuf> {
 /// The registry to test with: that of the machine, or one unpacked beside our binaries.
 pub(crate) fn registry() -> Result<PathBuf> {
     program("docker-registry", "docker-registry")
+}
+
+/// Servers and what they need to run, for an image with real ones in it.
+const SERVERS: &[&str] = &[
+    "iperf3",
+    "libatomic1",
+    "libc6",
+    "libcap2",
+    "libcrypt1",
+    "libgcc-s1",
+    "libgcrypt20",
+    "libgpg-error0",
+    "libiperf0",
+    "libjemalloc2",
+    "liblz4-1",
+    "liblzf1",
+    "liblzma5",
+    "libpcre2-8-0",
+    "libsctp1",
+    "libssl3",
+    "libstdc++6",
+    "libsystemd0",
+    "libzstd1",
+    "nginx",
+    "redis-server",
+    "redis-tools",
+    "zlib1g",
+];
+
+/// A root file system with nginx, redis and iperf3, unpacked beside our binaries.
+pub(crate) fn servers() -> Result<PathBuf> {
+    let dir = run::bin_dir(false)?.join("servers-package");
+    let (root, done) = (dir.join("root"), dir.join("done"));
+    if done.exists() {
+        return Ok(root);
+    }
+    std::fs::create_dir_all(&root)?;
+    run::say("needs nginx, redis and iperf3: unpacked from Debian's packages, not installed\n");
+    let download = || {
+        let mut command = Command::new("apt-get");
+        command
+            .args(["--quiet", "--quiet", "download"])
+            .args(SERVERS);
+        run::must(command.current_dir(&dir))
+    };
+    // The lists may be old or absent: then once more after getting them.
+    if download().is_err() {
+        apt_update()?;
+        download()?;
+    }
+    for entry in std::fs::read_dir(&dir)?.flatten() {
+        if entry.path().extension().is_some_and(|ext| ext == "deb") {
+            let archive = entry.path();
+            run::must(
+                Command::new("dpkg-deb")
+                    .arg("--extract")
+                    .arg(archive)
+                    .arg(&root),
+            )?;
+        }
+    }
+    std::fs::write(done, "")?;
+    Ok(root)
 }
 
 /// A program of the machine, or out of a package that is unpacked beside our binaries.

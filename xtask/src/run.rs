@@ -134,6 +134,7 @@ pub(crate) fn test(args: &[&str]) -> Result<()> {
     command.args(args);
     command.env("CORTEN_E2E_DOCKER", docker);
     command.env("CORTEN_E2E_REGISTRY", registry);
+    command.env("CORTEN_E2E_SERVERS", packages::servers()?);
     must(&mut command)
 }
 
@@ -145,6 +146,7 @@ pub(crate) fn e2e(args: &[&str]) -> Result<()> {
     let mut command = cargo(&["test", "--package", "tests", "--test", "e2e", "--"]);
     command.env("CORTEN_E2E_DOCKER", docker);
     command.env("CORTEN_E2E_REGISTRY", packages::registry()?);
+    command.env("CORTEN_E2E_SERVERS", packages::servers()?);
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         if *arg == "--against" {

@@ -37,6 +37,9 @@ const KERNEL: &str = "linux-image-cloud-amd64";
 /// The most that a run may take, on an emulated processor.
 const LIMIT: Duration = Duration::from_secs(900);
 
+/// Bytes of each disk; mkfs.xfs refuses less than 300 MB. They are sparse files.
+const DISK: u64 = 384 << 20;
+
 /// How the guest's last line begins.
 const VERDICT: &str = "vm-test: ";
 
@@ -64,8 +67,9 @@ pub(crate) fn test(args: &[&str]) -> Result<()> {
     let kernel = Kernel::get(&dir)?;
     let initrd = dir.join("initrd");
     fs::write(&initrd, initial_files(&kernel, &binaries)?)?;
+    let disks = disks(&dir)?;
     let started = Instant::now();
-    let verdict = boot(&kernel, &initrd, only)?;
+    let verdict = boot(&kernel, &initrd, &disks, only)?;
     let took = started.elapsed().as_secs();
     run::say(&format!(
         "{verdict} (kernel {}, {took} s)\n",
@@ -231,8 +235,26 @@ fn module(path: &Path) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
+/// Empty disks whose file systems can keep quotas by project: ext4, then xfs.
+fn disks(dir: &Path) -> Result<Vec<PathBuf>> {
+    let tools: [(&str, &[&str]); 2] = [
+        ("mkfs.ext4", &["-q", "-F", "-O", "quota,project"]),
+        ("mkfs.xfs", &["-q", "-f"]),
+    ];
+    tools
+        .iter()
+        .map(|(tool, options)| {
+            let path = dir.join(tool.replace("mkfs", "disk"));
+            fs::File::create(&path)?.set_len(DISK)?;
+            let sbin = Path::new("/usr/sbin").join(tool);
+            run::must(Command::new(sbin).args(*options).arg(&path))?;
+            Ok(path)
+        })
+        .collect()
+}
+
 /// Runs the machine until it powers itself off; returns its verdict.
-fn boot(kernel: &Kernel, initrd: &Path, only: &str) -> Result<String> {
+fn boot(kernel: &Kernel, initrd: &Path, disks: &[PathBuf], only: &str) -> Result<String> {
     // The machine must not outlive this task, however that ends.
     let mut command = Command::new("setpriv");
     command
@@ -244,6 +266,10 @@ fn boot(kernel: &Kernel, initrd: &Path, only: &str) -> Result<String> {
         .args(["-serial", "stdio"])
         .args(["-netdev", "user,id=net,restrict=on"])
         .args(["-device", "virtio-net-pci,netdev=net,romfile="])
+        .args(disks.iter().flat_map(|path| {
+            let drive = format!("file={},format=raw,if=virtio,cache=unsafe", path.display());
+            ["-drive".to_owned(), drive]
+        }))
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")

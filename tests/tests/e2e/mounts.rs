@@ -1,6 +1,7 @@
 //! What containers see at their mount points: copy-up, `-v`, `--mount`, `--tmpfs`, bounds.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -227,6 +228,148 @@ clients! {
             case.cmd(&["exec", &container, "sh", "-c", script]).ok().prints(seen);
             drop(sub);
             case.cmd(&["rm", "-f", &container]).ok();
+        }
+    }
+
+    fn owners_of_binds_can_be_mapped(case) {
+        // Docker has neither.
+        if case.is_reference() {
+            return;
+        }
+        let dir = host_dir(case, "dir");
+        let owned = |name: &str, uid, gid| {
+            let path = format!("{dir}/{name}");
+            fs::write(&path, name).expect("ours");
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid)).expect("root may");
+        };
+        owned("mine", 1234, 1235);
+        owned("foreign", 77, 77);
+        std::os::unix::fs::chown(&dir, Some(1234), Some(1235)).expect("root may");
+        let owner = |name: &str| {
+            let metadata = fs::metadata(format!("{dir}/{name}")).expect("it is there");
+            (metadata.uid(), metadata.gid())
+        };
+        let run = |args: &[&str], script: &str| {
+            case.cmd(&[&["run", "--rm"], args, &[IMAGE, "sh", "-c", script]].concat())
+        };
+        let matched = format!("{dir}:/d:matchuser");
+        let script = "cd /d; stat -c '%n %u:%g' . mine foreign; echo x > new; chown 5:5 new";
+        run(&["-v", &matched], script)
+            .exits(1)
+            .prints(". 0:0\nmine 0:0\nforeign 65534:65534")
+            .complains("Value too large");
+        assert_eq!(owner("new"), (1234, 1235), "what a container writes is the directory's owner's");
+        assert_eq!(owner("foreign"), (77, 77));
+        // Whoever the container's user is, by name or number.
+        let script = "stat -c '%u:%g' /d/mine; mkdir /d/$0; id -u";
+        for (user, seen) in [("5:6", "5:6"), ("nobody", "65534:65534")] {
+            let name = format!("by-{}", user.len());
+            let args = ["run", "--rm", "-u", user, "-v", &matched, IMAGE, "sh", "-c", script, &name];
+            let id = seen.split(':').next().expect("two parts");
+            case.cmd(&args).ok().prints(&format!("{seen}\n{id}"));
+            assert_eq!(owner(&name), (1234, 1235), "{user}");
+        }
+        if case.client() == tests::Client::Corten {
+            let long = format!("type=bind,src={dir},dst=/d,bind-match-user");
+            run(&["--mount", &long], "echo x > /d/long").ok();
+            assert_eq!(owner("long"), (1234, 1235));
+            let long = format!("type=bind,src={dir},dst=/d,bind-idmap=uids=77-0-1;gids=77-9-1");
+            run(&["--mount", &long], "stat -c %u:%g /d/foreign").ok().prints("0:9");
+        }
+        let several = format!("{dir}:/d:ro,idmap=uids=1234-0-1#77-8-1;gids=1235-3-1#77-4-1");
+        run(&["-v", &several], "cd /d; stat -c '%n %u:%g' mine foreign; touch x")
+            .exits(1)
+            .prints("mine 0:3\nforeign 8:4")
+            .complains("Read-only file system");
+        // Copies see what the container sees.
+        let container = case.name("c");
+        case.cmd(&["create", "--name", &container, "-v", &matched, IMAGE]).ok();
+        fs::write(case.dir().join("copied"), "x").expect("ours");
+        case.cmd(&["cp", "copied", &format!("{container}:/d/copied")]).ok();
+        assert_eq!(owner("copied"), (1234, 1235));
+        // The process table has no owners that could be others.
+        run(&["-v", "/proc:/d:idmap=0-1-1"], "true")
+            .exits(125)
+            .complains("does not support id-mapped mounts");
+        for (mode, text) in [
+            ("idmap", "invalid mode: idmap"),
+            ("idmap=1-2", "invalid idmap range '1-2'"),
+            ("matchuser,idmap=0-0-1", "invalid mode: matchuser,idmap=0-0-1"),
+        ] {
+            run(&["-v", &format!("{dir}:/d:{mode}")], "true").exits(125).complains(text);
+        }
+        run(&["-v", "some-volume:/d:matchuser"], "true").exits(125).complains("for binds only");
+    }
+
+    fn propagation_needs_a_source_that_has_it(case) {
+        // Another engine may live in a mount namespace that sees no new mounts.
+        if case.is_reference() {
+            return;
+        }
+        let dir = host_dir(case, "dir");
+        let _top = Submount::new(Path::new(&dir));
+        fs::create_dir(format!("{dir}/below")).expect("ours");
+        let make = |how: &str| {
+            let done = Command::new("mount").arg(how).arg(&dir).status();
+            assert!(done.expect("mount can be started").success());
+        };
+        let run = |mode: &str| {
+            let bind = format!("{dir}/below:/d:{mode}");
+            case.cmd(&["run", "--rm", "-v", &bind, IMAGE, "true"])
+        };
+        make("--make-private");
+        for mode in ["shared", "rshared"] {
+            let text = format!("path {dir}/below is mounted on {dir} but it is not a shared mount");
+            run(mode).exits(125).complains(&text);
+        }
+        for mode in ["slave", "rslave"] {
+            let text = format!("path {dir}/below is mounted on {dir} but it is not a shared or slave mount");
+            run(mode).exits(125).complains(&text);
+        }
+        for mode in ["private", "rprivate"] {
+            run(mode).ok();
+        }
+        make("--make-shared");
+        for mode in ["shared", "rshared", "slave", "rslave"] {
+            run(mode).ok();
+        }
+        // What the container mounts in a shared place is there for the host.
+        let container = case.name("c");
+        let bind = format!("{dir}/below:/d:rshared");
+        let script = "mount -t tmpfs ours /d && touch /d/f && sleep 1000";
+        case.cmd(&["run", "-d", "--privileged", "--name", &container, "-v", &bind, IMAGE, "sh", "-c", script]).ok();
+        let file = Path::new(&dir).join("below/f");
+        tests::wait_for("the mount is seen", std::time::Duration::from_secs(20), || file.exists());
+        case.cmd(&["rm", "-f", &container]).ok();
+        let done = Command::new("umount").arg(format!("{dir}/below")).status();
+        assert!(done.expect("umount can be started").success());
+    }
+
+    fn nothing_else_pretends_to_be_proc(case) {
+        let dir = host_dir(case, "dir");
+        fs::write(format!("{dir}/f"), "of the host").expect("ours");
+        let run = |bind: &str, script: &str| {
+            case.cmd(&["run", "--rm", "-v", bind, IMAGE, "sh", "-c", script])
+        };
+        let whole = run(&format!("{dir}:/proc"), "true");
+        whole.exits(125).complains("cannot be mounted because it is not of type proc");
+        let inside = run(&format!("{dir}/f:/proc/version"), "true");
+        inside.exits(125).complains("cannot be mounted because it is inside /proc");
+        run(&format!("{dir}/f:/proc/uptime"), "cat /proc/uptime").ok().prints("of the host");
+        run("/proc:/proc", "test -e /proc/self/status").ok();
+    }
+
+    fn labels_mean_nothing_without_selinux(case) {
+        if Path::new("/sys/fs/selinux/enforce").exists() {
+            return;
+        }
+        let dir = host_dir(case, "dir");
+        for mode in ["z", "Z", "ro,Z"] {
+            let container = case.name(&format!("c{}", mode.len()));
+            let bind = format!("{dir}:/d:{mode}");
+            case.cmd(&["run", "--name", &container, "-v", &bind, IMAGE, "ls", "/d"]).ok();
+            assert_eq!(case.inspect(&container)["Mounts"][0]["Mode"], mode);
+            case.cmd(&["rm", &container]).ok();
         }
     }
 

@@ -137,6 +137,12 @@ fn go_down(disk: &Disk, daemon: &mut Daemon) {
     daemon.kill9();
     processes.iter().for_each(host::Process::kill);
     wait_for("all have ended", SOON, || daemon.processes().is_empty());
+    // Volumes with a size are mounted on the host, which went down too.
+    let table = host::mounts_below("self", &daemon.data_root());
+    let places = table.iter().filter_map(|line| line.split(' ').nth(4));
+    for place in places.filter(|place| Path::new(place) != disk.path()) {
+        let _ = rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH);
+    }
     disk.unmount().unwrap_or_else(|error| panic!("{error:#}"));
     // It was never there when nothing was started.
     let _ = std::fs::remove_dir_all(daemon.exec_root());
@@ -213,6 +219,53 @@ fn what_was_acknowledged_survives() {
     }
     for image in [LOADED, IMPORTED] {
         assert_eq!(read_all(&daemon, image), expected, "{image}");
+    }
+    retire(&disk, daemon);
+}
+
+#[test]
+fn data_in_volumes_survives_once_it_is_synced() {
+    let Some((disk, mut daemon)) = machine(256) else {
+        return;
+    };
+    image::ensure(&daemon.socket()).unwrap_or_else(|error| panic!("{error:#}"));
+    let volumes = [("plain", Value::Null), ("sized", json!({"size": "32M"}))];
+    for (name, options) in &volumes {
+        let body = json!({"Name": name, "Labels": {"of": name}, "DriverOpts": options});
+        assert_eq!(daemon.api("POST", "/volumes/create", Some(&body)).status, 201);
+    }
+    let binds: Vec<String> = volumes.iter().map(|(name, _)| format!("{name}:/{name}")).collect();
+    let sync = "for d in plain sized; do mkdir -p /$d/sub; \
+        echo kept in $d | dd of=/$d/sub/f conv=fsync 2>/dev/null; done; echo synced; sleep 1000";
+    let host = json!({"Binds": binds});
+    let body = json!({"Image": IMAGE, "Cmd": ["sh", "-c", sync], "HostConfig": host});
+    let writer = create(&daemon, "writer", body);
+    start(&daemon, &writer);
+    wait_for("everything is synced", SOON, || {
+        let path = format!("/containers/{writer}/logs?stdout=1");
+        daemon.api("GET", &path, None).body.ends_with(b"synced\n")
+    });
+    assert_eq!(daemon.api("POST", "/volumes/plain/protect", None).status, 200);
+
+    go_down(&disk, &mut daemon);
+    come_up(&disk, &mut daemon);
+
+    for (name, options) in &volumes {
+        let there = daemon.api("GET", &format!("/volumes/{name}"), None).json();
+        assert_eq!((&there["Labels"]["of"], &there["Options"]), (&json!(name), options));
+    }
+    assert_eq!(daemon.api("DELETE", "/volumes/plain?force=1", None).status, 409);
+    let read = "cat /plain/sub/f /sized/sub/f";
+    let body = json!({"Image": IMAGE, "Cmd": ["sh", "-c", read], "HostConfig": host});
+    let reader = create(&daemon, "reader", body);
+    assert_eq!(output(&daemon, &reader), "kept in plain\nkept in sized\n");
+    assert_eq!(daemon.api("POST", "/volumes/plain/unprotect", None).status, 200);
+    for name in ["writer", "reader"] {
+        daemon.api("DELETE", &format!("/containers/{name}?force=1"), None);
+    }
+    for (name, _) in &volumes {
+        let removed = daemon.api("DELETE", &format!("/volumes/{name}"), None);
+        assert_eq!(removed.status, 204, "{}", removed.text());
     }
     retire(&disk, daemon);
 }

@@ -308,6 +308,32 @@ clients! {
         case.cmd(&["volume", "create", "-o", "size=x", &name]).exits(1).complains("invalid size");
     }
 
+    fn bounds_are_told_as_what_is_used(case) {
+        if case.is_reference() {
+            return;
+        }
+        let (name, container) = (case.name("v"), case.name("c"));
+        case.cmd(&["volume", "create", "-o", "size=64M", &name]).ok();
+        let bind = format!("{name}:/d");
+        let script = "head -c 3000000 /dev/zero > /d/f; head -c 2000000 /dev/zero > /own; sync";
+        let args = ["run", "--name", &container, "--storage-opt", "size=64M", "-v", &bind, IMAGE, "sh", "-c", script];
+        case.cmd(&args).ok();
+        let all = case.api("GET", "/system/df", None).json();
+        let find = |list: &str, is: &dyn Fn(&Value) -> bool| -> Value {
+            all[list].as_array().expect("a list").iter().find(|one| is(one)).expect("it is listed").clone()
+        };
+        let volume = find("Volumes", &|one| one["Name"] == name.as_str());
+        let size = volume["UsageData"]["Size"].as_i64().expect("a number");
+        assert!((3_000_000..3_500_000).contains(&size), "the data, not the bound: {volume}");
+        assert_eq!(volume["UsageData"]["RefCount"], 1);
+        assert_eq!(volume["Options"]["size"], "64M");
+        let shown = format!("/{container}");
+        let own = find("Containers", &|one| one["Names"][0] == shown.as_str());
+        let size = own["SizeRw"].as_i64().expect("a number");
+        assert!((2_000_000..2_500_000).contains(&size), "the data, not the bound: {own}");
+        case.cmd(&["rm", &container]).ok();
+    }
+
     fn sizes_and_links_are_told(case) {
         let (name, container) = (case.name("v"), case.name("c"));
         let bind = format!("{name}:/d");
@@ -335,6 +361,66 @@ fn daemon() -> Option<Daemon> {
         .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log_tail()));
     daemon.warm_up();
     Some(daemon)
+}
+
+#[test]
+fn data_survives_the_end_of_every_process() {
+    let Some(mut daemon) = daemon() else { return };
+    let volumes = [("plain", Value::Null), ("sized", json!({"size": "16M"}))];
+    for (name, options) in &volumes {
+        let body = json!({"Name": name, "DriverOpts": options});
+        assert_eq!(daemon.api("POST", "/volumes/create", Some(&body)).status, 201);
+    }
+    let script = "for d in /plain /sized /anonymous ''; do echo $(cat $d/f 2>/dev/null)x > $d/f; \
+        cat $d/f; done; echo written; sleep 1000";
+    let binds = ["plain:/plain", "sized:/sized", "/anonymous"];
+    let body = json!({"Image": IMAGE, "Cmd": ["sh", "-c", script], "HostConfig": {"Binds": binds}});
+    let made = daemon.api("POST", "/containers/create?name=one", Some(&body));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let log = |daemon: &Daemon| {
+        let bytes = daemon.api("GET", "/containers/one/logs?stdout=1", None).body;
+        // Without the frames' heads, whose last byte may be anything.
+        let lines = String::from_utf8_lossy(&bytes).into_owned();
+        let lines: Vec<_> = lines.lines().map(|line| line.trim_start_matches(|c| c != 'x' && c != 'w')).collect();
+        lines.join(" ")
+    };
+    let mut expected = String::new();
+    let ends: [(&str, fn(&mut Daemon)); 4] = [
+        ("nothing ends", |_| {}),
+        ("kill -9 of the daemon", |daemon| daemon.crash().expect("it comes again")),
+        ("kill -9 of all but the daemon", |daemon| {
+            let own = daemon.pid();
+            let all = daemon.processes().into_iter().filter(|process| Some(process.pid) != own);
+            all.collect::<Vec<_>>().iter().for_each(tests::host::Process::kill);
+        }),
+        ("an orderly restart", |daemon| {
+            assert!(daemon.stop(), "it ends in order");
+            daemon.launch().expect("it comes again");
+        }),
+    ];
+    for (count, (what, end)) in ends.iter().enumerate() {
+        let _there_or_not = daemon.api("POST", "/containers/one/stop?t=0", None);
+        let started = daemon.api("POST", "/containers/one/start", None);
+        assert_eq!(started.status, 204, "{what}: {}", started.text());
+        expected.push_str(&format!("{} ", "x".repeat(count + 1)).repeat(4));
+        expected.push_str("written ");
+        wait_for("it has written", Duration::from_secs(20), || log(&daemon) == expected.trim_end());
+        end(&mut daemon);
+        if what.contains("all but") {
+            let ended = || {
+                let state = daemon.api("GET", "/containers/one/json", None).json();
+                state["State"]["Running"] == false
+            };
+            wait_for("the end is noticed", Duration::from_secs(20), ended);
+        }
+    }
+    let removed = daemon.api("DELETE", "/containers/one?force=1&v=1", None);
+    assert_eq!(removed.status, 204, "{}", removed.text());
+    for (name, _) in &volumes {
+        assert_eq!(daemon.api("DELETE", &format!("/volumes/{name}"), None).status, 204);
+    }
+    let leaks = daemon.retire();
+    assert!(leaks.is_empty(), "the leak audit found:\n  {}", leaks.join("\n  "));
 }
 
 #[test]

@@ -90,6 +90,11 @@ impl Engine {
         })
     }
 
+    /// Whether it is our daemon.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.kind, Kind::Ours(_))
+    }
+
     /// The pid of the daemon, where it is known.
     pub(crate) fn pid(&self) -> Option<i32> {
         match &self.kind {

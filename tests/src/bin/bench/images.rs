@@ -37,6 +37,8 @@ pub(crate) const ALL: &[(&str, &str, Measurement)] = &[
     ("cp in, 200 MB in 16,000 files", "ms", |engine| with_files(engine, Step::In)),
     ("cp out, 200 MB in 16,000 files", "ms", |engine| with_files(engine, Step::Out)),
     ("diff of 16,000 files", "ms", |engine| with_files(engine, Step::Diff)),
+    ("diff of 10 changes on 16,000 files", "ms", diff_of_few),
+    ("start with a copy-up of 2,000 files", "ms", copy_up),
     ("peak memory over idle, 1 GB pull", "kB", memory),
 ];
 
@@ -316,34 +318,100 @@ enum Step {
     Commit,
 }
 
-/// Copies many files into a container and times one thing that is done with them.
-fn with_files(engine: &Engine, step: Step) -> Result<Vec<f64>> {
+/// An archive of files of one size, in directories of a hundred.
+fn many(count: usize) -> Vec<u8> {
     let mut all = Tarball::default();
-    for number in 0..LAYERS * FILES {
+    for number in 0..count {
         if number % 100 == 0 {
             all = all.dir(&format!("d{}/", number / 100), 0o755);
         }
         let data = content::prose(number, FILE_SIZE);
         all = all.file(&format!("d{}/f{number}", number / 100), 0o644, &data);
     }
-    let all = all.finish();
+    all.finish()
+}
+
+/// Makes a container that does nothing.
+fn idle_container(engine: &Engine, image: &str, binds: &[String]) -> Result<String> {
+    let host = json!({"NetworkMode": "none", "Binds": binds});
+    let body = json!({"Image": image, "Cmd": ["true"], "HostConfig": host});
     let mut connection = Connection::open(&engine.socket)?;
-    let body = json!({"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}});
     let made = call(&mut connection, "POST", "/containers/create", Some(&body))?;
-    let id = made["Id"].as_str().context("create gave no id")?.to_owned();
+    Ok(made["Id"].as_str().context("create gave no id")?.to_owned())
+}
+
+fn delete(engine: &Engine, path: &str) -> Result<()> {
+    call(&mut Connection::open(&engine.socket)?, "DELETE", path, None).map(drop)
+}
+
+/// Unpacks an archive into the /tmp of a container.
+fn put(engine: &Engine, id: &str, archive: &[u8]) -> Result<()> {
+    let path = format!("/containers/{id}/archive?path=/tmp");
+    let answer = Connection::open(&engine.socket)?.upload("PUT", &path, archive)?;
+    ensure!(answer.status == 200, "cp in: {}", answer.text());
+    Ok(())
+}
+
+/// Has an image with many files in its /tmp while something is measured.
+fn with_image_of(
+    engine: &Engine,
+    count: usize,
+    measure: impl FnOnce(&str) -> Result<f64>,
+) -> Result<Vec<f64>> {
+    let name = format!("bench/many:{count}");
+    let id = idle_container(engine, IMAGE, &[])?;
+    put(engine, &id, &many(count))?;
+    let path = format!("/commit?container={id}&repo=bench/many&tag={count}");
+    call(&mut Connection::open(&engine.socket)?, "POST", &path, Some(&json!({})))?;
+    delete(engine, &format!("/containers/{id}?force=1"))?;
+    settled(engine);
+    let time = measure(&name)?;
+    remove(engine, &name)?;
+    calm(engine);
+    Ok(vec![time])
+}
+
+fn diff_of_few(engine: &Engine) -> Result<Vec<f64>> {
+    with_image_of(engine, LAYERS * FILES, |image| {
+        let id = idle_container(engine, image, &[])?;
+        put(engine, &id, &many(10))?;
+        calm(engine);
+        let begin = Instant::now();
+        let path = format!("/containers/{id}/changes");
+        let answer = Connection::open(&engine.socket)?.request("GET", &path, None)?;
+        let time = millis(begin.elapsed());
+        ensure!(answer.status == 200, "{path}: {}", answer.text());
+        delete(engine, &format!("/containers/{id}?force=1"))?;
+        Ok(time)
+    })
+}
+
+fn copy_up(engine: &Engine) -> Result<Vec<f64>> {
+    with_image_of(engine, FILES, |image| {
+        let begin = Instant::now();
+        let id = idle_container(engine, image, &["bench-copy-up:/tmp".to_owned()])?;
+        let mut connection = Connection::open(&engine.socket)?;
+        call(&mut connection, "POST", &format!("/containers/{id}/start"), None)?;
+        let time = millis(begin.elapsed());
+        call(&mut connection, "POST", &format!("/containers/{id}/wait"), None)?;
+        delete(engine, &format!("/containers/{id}?force=1"))?;
+        delete(engine, "/volumes/bench-copy-up")?;
+        Ok(time)
+    })
+}
+
+/// Copies many files into a container and times one thing that is done with them.
+fn with_files(engine: &Engine, step: Step) -> Result<Vec<f64>> {
+    let all = many(LAYERS * FILES);
+    let mut connection = Connection::open(&engine.socket)?;
+    let id = idle_container(engine, IMAGE, &[])?;
     calm(engine);
     let timed = |work: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
         let begin = Instant::now();
         work()?;
         Ok(millis(begin.elapsed()))
     };
-    let put = timed(&mut || {
-        let mut connection = Connection::open(&engine.socket)?;
-        let path = format!("/containers/{id}/archive?path=/tmp");
-        let answer = connection.upload("PUT", &path, all.as_slice())?;
-        ensure!(answer.status == 200, "cp in: {}", answer.text());
-        Ok(())
-    })?;
+    let put = timed(&mut || put(engine, &id, &all))?;
     calm(engine);
     let get = |path: String| -> Result<()> {
         let answer = Connection::open(&engine.socket)?.request("GET", &path, None)?;

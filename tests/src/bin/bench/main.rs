@@ -5,9 +5,11 @@
 //! `[--dockerd PATH|unix:///SOCKET] [--rounds N] [NAME…]`, where NAME selects measurements.
 #![forbid(unsafe_code)]
 
+mod drivers;
 mod engine;
 mod images;
 mod measure;
+mod network;
 mod report;
 
 use anyhow::{Context, Result};
@@ -55,7 +57,8 @@ fn main() -> Result<()> {
         measure::prepare(engine)?;
     }
     let mut report = Report::new(&engines);
-    for (name, unit, measurement) in measure::ALL.iter().chain(images::ALL) {
+    let all = measure::ALL.iter().chain(network::ALL).chain(images::ALL).chain(drivers::ALL);
+    for (name, unit, measurement) in all {
         if options.wants(name) {
             report.begin(name);
             let rounds = measure::rounds(name, options.rounds);
@@ -71,6 +74,7 @@ fn main() -> Result<()> {
         }
     }
     images::end();
+    drivers::end()?;
     for engine in engines {
         engine.end()?;
     }

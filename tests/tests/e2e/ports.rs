@@ -1,0 +1,206 @@
+//! Published ports, seen from another host, from the engine's own host and from containers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde_json::json;
+use tests::{Case, Host, IMAGE, Neighbour, clients, wait_for};
+
+/// A port of the host that is free now; each test takes its own part of the range.
+fn free_ports(case: &Case, count: u16) -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 60).expect("less than 60");
+    let neighbour = Neighbour::of(case);
+    for _ in 0..200 {
+        let offset = NEXT.fetch_add(count, Ordering::Relaxed) % 150;
+        let first = 20_000 + own * 200 + offset;
+        let free = |port| {
+            let engine = neighbour.engine();
+            engine.listen(Ipv4Addr::UNSPECIFIED, port).is_ok()
+                && engine.run(|| std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok())
+        };
+        if (first..first + count).all(free) {
+            return first;
+        }
+    }
+    panic!("no free ports");
+}
+
+/// Starts a web server that tells the address of whoever asks.
+#[track_caller]
+fn serve(case: &Case, name: &str, args: &[&str]) {
+    let script = "mkdir -p /www/cgi-bin; printf '#!/bin/sh\\nprintf \"Content-type: text/plain\\\\r\\\\n\\\\r\\\\n\
+         $REMOTE_ADDR\"\\n' > /www/cgi-bin/who; chmod +x /www/cgi-bin/who; echo served > /www/index.html; \
+         httpd -f -p 80 -h /www";
+    let mut words = vec!["run", "-d", "--name", name];
+    words.extend(args);
+    words.extend([IMAGE, "sh", "-c", script]);
+    case.cmd(&words).ok();
+    wait_for("the page is served", Duration::from_secs(20), || {
+        case.cmd(&["exec", name, "wget", "-q", "-O", "-", "http://127.0.0.1/"]).stdout == "served\n"
+    });
+}
+
+clients! {
+    fn a_published_port_is_reached_from_everywhere(case) {
+        let neighbour = Neighbour::of(case);
+        let port = free_ports(case, 1);
+        let (name, client) = (case.name("server"), case.name("client"));
+        serve(case, &name, &["-p", &format!("{port}:80")]);
+        assert_eq!(neighbour.fetches(neighbour.engine_address, port), "served\n");
+        let engine = neighbour.engine();
+        assert_eq!(engine.fetches(neighbour.engine_address, port), "served\n");
+        assert_eq!(engine.fetches(Ipv4Addr::LOCALHOST, port), "served\n");
+        // From another container, from one of another network, and from itself.
+        let url = format!("http://{}:{port}/", neighbour.engine_address);
+        case.sleeper(&client);
+        let fetch = |from: &str| case.cmd(&["exec", from, "timeout", "5", "wget", "-q", "-O", "-", &url]).stdout;
+        assert_eq!(fetch(&client), "served\n");
+        assert_eq!(fetch(&name), "served\n");
+        let (net, other) = (case.name("net"), case.name("other"));
+        case.cmd(&["network", "create", &net]).ok();
+        case.cmd(&["run", "-d", "--name", &other, "--network", &net, IMAGE, "sleep", "1000"]).ok();
+        assert_eq!(fetch(&other), "served\n");
+        case.cmd(&["port", &name, "80"]).ok().shows(&format!("0.0.0.0:{port}"));
+        case.cmd(&["ps", "--format", "{{.Ports}}", "--filter", &format!("name={name}")]).ok()
+            .shows(&format!("0.0.0.0:{port}->80/tcp"));
+        let ports = case.inspect(&name)["NetworkSettings"]["Ports"]["80/tcp"][0].clone();
+        assert_eq!(ports, json!({"HostIp": "0.0.0.0", "HostPort": port.to_string()}));
+        case.cmd(&["stop", "-t", "0", &name]).ok();
+        assert!(neighbour.is_shut_out(neighbour.engine_address, port));
+        assert!(engine.is_shut_out(Ipv4Addr::LOCALHOST, port));
+        case.cmd(&["start", &name]).ok();
+        assert_eq!(neighbour.fetches(neighbour.engine_address, port), "served\n");
+    }
+
+    fn who_asks_is_seen_by_the_container(case) {
+        let neighbour = Neighbour::of(case);
+        let port = free_ports(case, 1);
+        serve(case, &case.name("server"), &["-p", &format!("{port}:80")]);
+        neighbour.fetches(neighbour.engine_address, port);
+        let to = SocketAddr::new(neighbour.engine_address.into(), port);
+        let answer = neighbour.talk(to, "GET /cgi-bin/who HTTP/1.0\r\n\r\n", Duration::from_secs(5));
+        let answer = answer.expect("it is served");
+        assert!(answer.ends_with(&format!("{}", neighbour.address)) || answer.contains(&format!("{}]", neighbour.address)), "{answer}");
+    }
+
+    fn datagrams_are_published(case) {
+        let neighbour = Neighbour::of(case);
+        let port = free_ports(case, 1);
+        let name = case.name("echo");
+        let wish = format!("{port}:7/udp");
+        case.cmd(&["run", "-d", "--name", &name, "-p", &wish, IMAGE, "sleep", "1000"]).ok();
+        let pid = case.inspect(&name)["State"]["Pid"].as_i64().expect("a process");
+        let inside = Host::of_process(i32::try_from(pid).expect("a process id"));
+        let _echo = inside.echo(7);
+        let to = SocketAddr::new(neighbour.engine_address.into(), port);
+        assert_eq!(neighbour.asks(to, b"hello"), b"hello");
+        // One that comes in pieces.
+        let large = vec![7; 20_000];
+        assert_eq!(neighbour.asks(to, &large), large);
+        case.cmd(&["port", &name]).ok().shows(&format!("7/udp -> 0.0.0.0:{port}"));
+    }
+
+    fn a_port_of_one_address_is_not_one_of_the_others(case) {
+        let neighbour = Neighbour::of(case);
+        let port = free_ports(case, 1);
+        let local = case.name("local");
+        serve(case, &local, &["-p", &format!("127.0.0.1:{port}:80")]);
+        assert_eq!(neighbour.engine().fetches(Ipv4Addr::LOCALHOST, port), "served\n");
+        assert!(neighbour.is_shut_out(neighbour.engine_address, port));
+        // Not by a forged route either.
+        let forged = format!("{}", neighbour.engine_address);
+        neighbour.sh(&["ip", "addr", "del", "127.0.0.1/8", "dev", "lo"]);
+        neighbour.sh(&["ip", "route", "add", "127.0.0.1/32", "via", &forged, "dev", "eth0"]);
+        neighbour.succeeds(&["sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1"]);
+        assert!(neighbour.is_shut_out(Ipv4Addr::LOCALHOST, port));
+        let only = case.name("only");
+        let wish = format!("{}:{port}:80", neighbour.engine_address);
+        serve(case, &only, &["-p", &wish]);
+        assert_eq!(neighbour.fetches(neighbour.engine_address, port), "served\n");
+    }
+
+    fn ranges_and_free_ports_are_chosen(case) {
+        let first = free_ports(case, 3);
+        let name = case.name("ranges");
+        let wish = format!("{first}-{}:81-83", first + 2);
+        case.cmd(&["run", "-d", "--name", &name, "-p", &wish, "-p", "84", "--expose", "85", IMAGE, "sleep", "1000"]).ok();
+        let ports = case.inspect(&name)["NetworkSettings"]["Ports"].clone();
+        for offset in 0..3 {
+            let port = &ports[format!("{}/tcp", 81 + offset)][0]["HostPort"];
+            assert_eq!(*port, json!((first + offset).to_string()), "{ports}");
+        }
+        let free: u16 = ports["84/tcp"][0]["HostPort"].as_str().expect("a port").parse().expect("a number");
+        assert!(free >= 32_768, "{free}");
+        assert_eq!(ports["85/tcp"], json!(null), "{ports}");
+        let all = case.name("all");
+        case.cmd(&["run", "-d", "--name", &all, "-P", "--expose", "86", "--expose", "87/udp", IMAGE, "sleep", "1000"]).ok();
+        let ports = case.inspect(&all)["NetworkSettings"]["Ports"].clone();
+        for port in ["86/tcp", "87/udp"] {
+            assert!(ports[port][0]["HostPort"].is_string(), "{ports}");
+        }
+    }
+
+    fn a_port_that_is_taken_is_told_and_leaves_nothing(case) {
+        let port = free_ports(case, 1);
+        let wish = format!("{port}:80");
+        let (first, second) = (case.name("first"), case.name("second"));
+        case.cmd(&["run", "-d", "--name", &first, "-p", &wish, IMAGE, "sleep", "1000"]).ok();
+        let output = case.cmd(&["run", "-d", "--name", &second, "-p", &wish, IMAGE, "sleep", "1000"]).exits(125);
+        let output = output.complains("port is already allocated");
+        assert!(case.is_reference() || output.stderr.contains(&first), "{output:?}");
+        assert_eq!(case.inspect(&second)["State"]["Status"], "created");
+        case.cmd(&["rm", "-f", &first]).ok();
+        case.cmd(&["start", &second]).ok();
+        case.cmd(&["rm", "-f", &second]).ok();
+        // One that a program of the host has.
+        let neighbour = Neighbour::of(case);
+        let held = neighbour.engine().listen(Ipv4Addr::UNSPECIFIED, port).expect("it is free again");
+        let output = case.cmd(&["run", "-d", "--name", &second, "-p", &wish, IMAGE, "sleep", "1000"]).exits(125);
+        let output = output.complains("address already in use");
+        if !case.is_reference() {
+            output.complains(&std::process::id().to_string());
+        }
+        drop(held);
+        case.cmd(&["start", &second]).ok();
+    }
+
+    fn ports_of_a_container_are_closed_unless_published(case) {
+        let neighbour = Neighbour::of(case);
+        let name = case.name("server");
+        serve(case, &name, &["--expose", "80"]);
+        let address = case.inspect(&name)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].clone();
+        let address: Ipv4Addr = address.as_str().expect("an address").parse().expect("an address");
+        assert!(neighbour.is_shut_out(address, 80));
+        assert_eq!(neighbour.engine().fetches(address, 80), "served\n");
+    }
+
+    fn version_6_is_published(case) {
+        let neighbour = Neighbour::of(case);
+        let port = free_ports(case, 1);
+        let net = case.name("six");
+        case.cmd(&["network", "create", "--ipv6", &net]).ok();
+        let script = "mkdir /www; echo six > /www/index.html; httpd -f -p [::]:80 -h /www";
+        case.cmd(&["run", "-d", "--name", &case.name("server"), "--network", &net, "-p", &format!("{port}:80"), IMAGE, "sh", "-c", script]).ok();
+        assert_eq!(neighbour.fetches(neighbour.engine_address6, port), "six\n");
+        assert_eq!(neighbour.fetches(neighbour.engine_address, port), "six\n");
+        assert_eq!(neighbour.engine().fetches(neighbour.engine_address6, port), "six\n");
+        case.cmd(&["ps", "--format", "{{.Ports}}", "--filter", &format!("name={}", case.name("server"))]).ok()
+            .shows(&format!("[::]:{port}->80/tcp"));
+    }
+
+    fn two_thousand_ports_at_once(case) {
+        if case.is_reference() {
+            return;
+        }
+        let neighbour = Neighbour::of(case);
+        let name = case.name("many");
+        let wish = "12000-13999:2000-3999";
+        let script = "mkdir /www; echo last > /www/index.html; httpd -f -p 3999 -h /www";
+        case.cmd(&["run", "-d", "--name", &name, "-p", wish, IMAGE, "sh", "-c", script]).ok();
+        assert_eq!(neighbour.fetches(neighbour.engine_address, 13_999), "last\n");
+        case.cmd(&["rm", "-f", &name]).ok();
+        assert!(neighbour.is_shut_out(neighbour.engine_address, 13_999));
+    }
+}
