@@ -17,11 +17,12 @@ pub use host_config::{
     TmpfsOptions, Ulimit,
 };
 pub use inspect::{
-    ContainerJson, ContainerState, EndpointSettings, GraphDriver, MountPoint, NetworkSettings,
-    Port, Summary, SummaryHostConfig, SummaryNetworkSettings,
+    ContainerJson, ContainerState, GraphDriver, MountPoint, NetworkSettings, Port, Summary,
+    SummaryHostConfig, SummaryNetworkSettings,
 };
 
 use crate::gojson::{DecodeError, Names, decode_value, parse};
+use crate::network::EndpointSettings;
 
 /// Map from network name to what is wanted of the endpoint there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,8 +32,8 @@ use crate::gojson::{DecodeError, Names, decode_value, parse};
     rename_all = "PascalCase"
 )]
 pub struct NetworkingConfig {
-    /// Endpoints by network; their fields are passed on as they came.
-    pub endpoints_config: Option<BTreeMap<String, serde_json::Value>>,
+    /// Endpoints by network; `null` for one is told by whoever serves the API.
+    pub endpoints_config: Option<BTreeMap<String, Option<EndpointSettings>>>,
 }
 
 /// Body of `POST /containers/create`: a [`Config`] with two more keys.

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::options::csv;
+
 /// Checks a value; the error is what Docker says about it.
 pub type Check = fn(&str) -> Result<(), String>;
 
@@ -140,7 +142,8 @@ impl Flag {
         match self.kind {
             Kind::Bool => parse_bool(value).map(drop),
             Kind::Int => parse_int(value).map(drop),
-            Kind::String | Kind::Commas => Ok(()),
+            Kind::String => Ok(()),
+            Kind::Commas => csv(value).map(drop),
             Kind::Checked(_, check) | Kind::List(_, check) => check(value),
         }
     }
@@ -366,7 +369,8 @@ impl Parsed {
         let given = self.given.iter().filter(|(flag, _)| flag.long == name);
         match self.flag(name).map(|flag| flag.kind) {
             Some(Kind::Commas) => given
-                .flat_map(|(_, value)| value.split(',').map(str::to_owned))
+                .filter(|(_, value)| !value.is_empty())
+                .flat_map(|(_, value)| csv(value).unwrap_or_default())
                 .collect(),
             _ => given.map(|(_, value)| value.clone()).collect(),
         }
@@ -427,6 +431,8 @@ mod tests {
                 .list("platform"),
             ["a", "b", "c"]
         );
+        let quoted = read("--platform= --platform \"a,b\",c").unwrap();
+        assert_eq!(quoted.list("platform"), ["a,b", "c"]);
         assert_eq!(read("- x").unwrap().args, ["-", "x"]);
     }
 

@@ -16,6 +16,10 @@ mod resources;
 pub mod validate;
 pub mod volume;
 
+fn bad_quote(column: usize) -> String {
+    format!("parse error on line 1, column {column}: extraneous or missing \" in quoted-field")
+}
+
 /// Splits one line of comma-separated fields, some of them perhaps in double quotes.
 ///
 /// # Errors
@@ -30,10 +34,7 @@ pub fn csv(text: &str) -> Result<Vec<String>, String> {
             let mut inner = quoted;
             loop {
                 let Some((part, after)) = inner.split_once('"') else {
-                    return Err(
-                        "parse error on line 1, column 1: extraneous or missing \" in quoted-field"
-                            .to_owned(),
-                    );
+                    return Err(bad_quote(text.len() + 1));
                 };
                 field.push_str(part);
                 match after.strip_prefix('"') {
@@ -51,12 +52,7 @@ pub fn csv(text: &str) -> Result<Vec<String>, String> {
             match inner.strip_prefix(',') {
                 Some(more) => rest = more,
                 None if inner.is_empty() => return Ok(fields),
-                None => {
-                    return Err(
-                        "parse error on line 1, column 1: extraneous or missing \" in quoted-field"
-                            .to_owned(),
-                    );
-                }
+                None => return Err(bad_quote(text.len() - inner.len())),
             }
             continue;
         }
@@ -64,8 +60,11 @@ pub fn csv(text: &str) -> Result<Vec<String>, String> {
             Some((field, more)) => (field, Some(more)),
             None => (rest, None),
         };
-        if field.contains('"') {
-            return Err("parse error on line 1, column 1: bare \" in non-quoted-field".to_owned());
+        if let Some(at) = field.find('"') {
+            let column = text.len() - rest.len() + at + 1;
+            return Err(format!(
+                "parse error on line 1, column {column}: bare \" in non-quoted-field"
+            ));
         }
         fields.push(field.to_owned());
         match more {

@@ -142,6 +142,11 @@ fn flatten(mut map: Map<String, Value>) -> Result<Map<String, Value>, ConfigErro
     if let Some(Value::Object(proxies)) = map.remove("proxies") {
         map.extend(proxies);
     }
+    // Before there could be one of each family.
+    if let Some(one) = map.remove("host-gateway-ip") {
+        map.entry("host-gateway-ips")
+            .or_insert(Value::Array(vec![one]));
+    }
     match map.remove("gc") {
         None => {}
         Some(Value::Object(keys)) => {
@@ -175,6 +180,10 @@ fn values_of(flag: &Flag, value: &Value) -> Result<Vec<String>, ConfigError> {
         Kind::Bool => "bool",
         Kind::Int => "int",
         Kind::Text | Kind::Bytes | Kind::Choice(_) | Kind::Duration | Kind::Space => "string",
+        Kind::Address => "net.IP",
+        Kind::Servers => "[]net.IP",
+        Kind::Gateways => "[]netip.Addr",
+        Kind::DriverOptions => "map[string]map[string]string",
         Kind::List | Kind::Hosts | Kind::Labels | Kind::Pool => "[]string",
         Kind::Map | Kind::Ulimit => "map[string]string",
     };
@@ -187,15 +196,24 @@ fn values_of(flag: &Flag, value: &Value) -> Result<Vec<String>, ConfigError> {
         (Kind::Bool, Value::Bool(on)) => vec![on.to_string()],
         (Kind::Int, Value::Number(n)) => vec![n.to_string()],
         (
-            Kind::Text | Kind::Bytes | Kind::Choice(_) | Kind::Duration | Kind::Space,
+            Kind::Text
+            | Kind::Bytes
+            | Kind::Choice(_)
+            | Kind::Duration
+            | Kind::Space
+            | Kind::Address,
             Value::String(text),
         ) => vec![text.clone()],
+        (Kind::DriverOptions, Value::Object(map)) => driver_options(flag.key, map)?,
         (Kind::Bytes | Kind::Space, Value::Number(n)) => vec![n.to_string()],
         (Kind::Pool, Value::Array(items)) => items
             .iter()
             .map(|i| pool(i).ok_or_else(wrong))
             .collect::<Result<_, _>>()?,
-        (Kind::List | Kind::Hosts | Kind::Labels, Value::Array(items)) => items
+        (
+            Kind::List | Kind::Hosts | Kind::Labels | Kind::Servers | Kind::Gateways,
+            Value::Array(items),
+        ) => items
             .iter()
             .map(|i| i.as_str().map(str::to_owned).ok_or_else(wrong))
             .collect::<Result<_, _>>()?,
@@ -203,7 +221,7 @@ fn values_of(flag: &Flag, value: &Value) -> Result<Vec<String>, ConfigError> {
             .iter()
             .map(|(name, u)| ulimit(name, u).ok_or_else(wrong))
             .collect::<Result<_, _>>()?,
-        // `features` maps to booleans, `default-network-opts` to maps: both are only accepted.
+        // `features` maps to booleans.
         (Kind::Map | Kind::List, Value::Object(map)) => map
             .iter()
             .map(|(k, v)| {
@@ -216,12 +234,40 @@ fn values_of(flag: &Flag, value: &Value) -> Result<Vec<String>, ConfigError> {
         _ => return Err(wrong()),
     };
     let check = |text: &String| {
-        flag.kind.check(text).map_err(|why| ConfigError::Value {
-            key: flag.key.to_owned(),
-            why,
+        flag.kind.check(text).map_err(|why| match flag.kind {
+            // Go's types say this themselves while the file is read.
+            Kind::Address | Kind::Servers => {
+                DecodeError::Type(format!("invalid IP address: {text}")).into()
+            }
+            Kind::Gateways => DecodeError::Type(why).into(),
+            _ => ConfigError::Value {
+                key: flag.key.to_owned(),
+                why,
+            },
         })
     };
     raw.iter().map(check).collect()
+}
+
+/// `{"bridge":{"key":"value"}}` as `bridge=key=value`.
+fn driver_options(key: &str, map: &Map<String, Value>) -> Result<Vec<String>, ConfigError> {
+    let mut out = Vec::new();
+    let wrong = |path: String, found: &Value, want| ConfigError::Type {
+        key: path,
+        found: kind(found),
+        want,
+    };
+    for (driver, options) in map {
+        let path = format!("{key}.{driver}");
+        let object = options.as_object();
+        let object = object.ok_or_else(|| wrong(path.clone(), options, "map[string]string"))?;
+        for (name, value) in object {
+            let text = value.as_str();
+            let text = text.ok_or_else(|| wrong(format!("{path}.{name}"), value, "string"))?;
+            out.push(format!("{driver}={name}={text}"));
+        }
+    }
+    Ok(out)
 }
 
 fn pool(value: &Value) -> Option<String> {
@@ -286,7 +332,9 @@ mod tests {
             "default-address-pools":[{"base":"10.0.0.0/8","size":24}],"default-shm-size":"64M",
             "default-ulimits":{"nofile":{"Name":"nofile","Hard":9,"Soft":8}},"runtimes":{"crun":{"path":"/bin/crun"}},
             "proxies":{"http-proxy":"http://p"},"features":{"buildkit":true},"builder":{"gc":{}},
-            "gc":{"enabled":false,"free-space":"10%","interval":"5m"},"layer-blobs":"keep"}"#;
+            "gc":{"enabled":false,"free-space":"10%","interval":"5m"},"layer-blobs":"keep",
+            "ip":"127.0.0.1","dns":["1.1.1.1"],"host-gateway-ip":"10.0.0.1","firewall":"docker",
+            "default-network-opts":{"bridge":{"a":"b","c":"d=e"}}}"#;
         let got = merge(text, &Values::new()).unwrap();
         assert_eq!(got["debug"], ["true"]);
         assert_eq!(got["host"], ["unix:///x"]);
@@ -297,6 +345,11 @@ mod tests {
         assert_eq!(got["default-ulimit"], ["nofile=8:9"]);
         assert_eq!(got["add-runtime"], ["crun=/bin/crun"]);
         assert_eq!(got["http-proxy"], ["http://p"]);
+        assert_eq!(got["ip"], ["127.0.0.1"]);
+        assert_eq!(got["dns"], ["1.1.1.1"]);
+        assert_eq!(got["host-gateway-ip"], ["10.0.0.1"]);
+        assert_eq!(got["firewall"], ["docker"]);
+        assert_eq!(got["default-network-opt"], ["bridge=a=b", "bridge=c=d=e"]);
         assert_eq!(got["gc-enabled"], ["false"]);
         assert_eq!(got["gc-free-space"], ["10%"]);
         assert_eq!(got["gc-interval"], ["5m"]);
@@ -330,6 +383,28 @@ mod tests {
             (
                 r#"{"layer-blobs":"all"}"#,
                 "invalid value for layer-blobs: \"all\" is none of auto, keep, drop",
+            ),
+            (r#"{"ip":"x"}"#, "invalid JSON: invalid IP address: x"),
+            (r#"{"dns":["x"]}"#, "invalid JSON: invalid IP address: x"),
+            (
+                r#"{"host-gateway-ips":["x"]}"#,
+                "invalid JSON: ParseAddr(\"x\"): unable to parse IP",
+            ),
+            (
+                r#"{"default-network-opts":5}"#,
+                "invalid JSON: json: cannot unmarshal number into Go struct field Config.default-network-opts of type map[string]map[string]string",
+            ),
+            (
+                r#"{"default-network-opts":{"bridge":"x"}}"#,
+                "invalid JSON: json: cannot unmarshal string into Go struct field Config.default-network-opts.bridge of type map[string]string",
+            ),
+            (
+                r#"{"default-network-opts":{"bridge":{"a":5}}}"#,
+                "invalid JSON: json: cannot unmarshal number into Go struct field Config.default-network-opts.bridge.a of type string",
+            ),
+            (
+                r#"{"firewall":"off"}"#,
+                "invalid value for firewall: \"off\" is none of host, docker",
             ),
             ("{} x", "unexpected content after JSON"),
         ] {

@@ -9,6 +9,7 @@ pub mod event;
 pub mod host_config;
 pub mod image;
 pub mod network;
+pub mod networking;
 pub mod registry;
 pub mod stats;
 pub mod system;

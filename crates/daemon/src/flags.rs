@@ -7,6 +7,7 @@ mod flag;
 mod help;
 pub mod images;
 mod kind;
+pub mod networks;
 mod table;
 
 use std::collections::BTreeMap;

@@ -60,7 +60,6 @@ routes! {
     POST "/containers/{id}/resize" Done => containers::resize;
     POST "/containers/{id}/rename" Done => containers::rename;
     POST "/containers/{id}/update" Partial("limits of memory, CPU and processes, restart policy") => containers::update;
-    DELETE "/containers/{id}" Partial("no links") => containers::remove;
     POST "/containers/{id}/exec" Done => exec::create;
     POST "/exec/{id}/start" Done => exec::start;
     POST "/exec/{id}/resize" Done => exec::resize;
@@ -73,6 +72,7 @@ routes! {
     GET "/containers/{id}/checkpoints" Refused => refused::container;
     POST "/containers/{id}/checkpoints" Refused => refused::container;
     DELETE "/containers/{id}/checkpoints/{checkpoint}" Refused => refused::container;
+    DELETE "/containers/{id...}" Done => containers::remove;
 
     GET "/images/json" Done => images::list;
     GET "/images/search" Done => registry::search;
@@ -94,13 +94,13 @@ routes! {
     POST "/session" Refused => refused::route;
     POST "/grpc" Refused => refused::route;
 
-    GET "/networks" Partial("bridge, host and none") => networks::list;
-    GET "/networks/{id}" Partial("bridge, host and none") => networks::inspect;
+    GET "/networks" Done => networks::list;
+    GET "/networks/{id...}" Done => networks::inspect;
     POST "/networks/prune" Done => networks::prune;
-    POST "/networks/create" Refused => refused::route;
-    POST "/networks/{id}/connect" Refused => refused::route;
-    POST "/networks/{id}/disconnect" Refused => refused::route;
-    DELETE "/networks/{id}" Refused => refused::route;
+    POST "/networks/create" Done => networks::create;
+    POST "/networks/{id...}/connect" Done => networks::connect;
+    POST "/networks/{id...}/disconnect" Done => networks::disconnect;
+    DELETE "/networks/{id...}" Done => networks::remove;
 
     GET "/volumes" Done => volumes::list;
     POST "/volumes/prune" Done => volumes::prune;

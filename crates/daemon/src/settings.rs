@@ -1,6 +1,7 @@
 //! What flags and file together mean: settings of the daemon and of its engine.
 
 mod images;
+mod networks;
 
 use std::path::{Path, PathBuf};
 
@@ -264,14 +265,17 @@ fn engine_config(values: &Reader<'_>) -> Result<EngineConfig, SettingsError> {
     config.bridge = values.owned("bridge");
     config.bip = values.owned("bip");
     config.address_pools = pools(values)?;
-    config.mtu = number(values, "mtu")?;
+    config.mtu = networks::mtu(values)?;
     config.firewall = values.flag("iptables").unwrap_or(true);
     config.storage_driver = values.owned("storage-driver");
     config.log = LogConfig {
         driver: values.owned("log-driver").unwrap_or_default(),
         options: values.pairs("log-opt").collect(),
     };
-    config.dns = values.list("dns").to_vec();
+    config.network = networks::network_defaults(values)?;
+    // Plugins for networks and for volumes are found in the same places.
+    config.network.plugin_dirs = config.volume_plugin_dirs.clone();
+    config.dns = networks::servers(values);
     config.dns_search = values.list("dns-search").to_vec();
     config.dns_options = values.list("dns-opt").to_vec();
     config.labels = values.list("label").to_vec();

@@ -1,6 +1,7 @@
 //! What an engine is told when it is opened.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct EngineConfig {
     pub firewall: bool,
     /// Whether containers on the default bridge reach each other.
     pub inter_container: bool,
+    /// Everything else about networks.
+    pub network: NetworkDefaults,
     /// Storage driver asked for; `None` means the best one.
     pub storage_driver: Option<String>,
     /// Log driver and options of containers that name none.
@@ -72,6 +75,92 @@ pub struct EngineConfig {
     pub debug: bool,
     /// Whether experimental features are on, reported by info.
     pub experimental: bool,
+}
+
+/// Settings of networks; names are those of Docker's options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of Docker's")]
+pub struct NetworkDefaults {
+    /// Address and subnet of the default bridge, IPv6 (`--bip6`).
+    pub bip6: Option<String>,
+    /// Part of the default bridge's subnet that containers get addresses of (`--fixed-cidr`).
+    pub fixed_cidr: Option<String>,
+    /// The default bridge's IPv6 subnet (`--fixed-cidr-v6`).
+    pub fixed_cidr6: Option<String>,
+    /// Default route on the default bridge where it is not the bridge (`--default-gateway`).
+    pub default_gateway: Option<String>,
+    /// See [`NetworkDefaults::default_gateway`] (`--default-gateway-v6`).
+    pub default_gateway6: Option<String>,
+    /// Whether the default bridge has IPv6 (`--ipv6`).
+    pub ipv6: bool,
+    /// Whether IPv6 rules are made (`--ip6tables`).
+    pub ip6tables: bool,
+    /// Whether containers of the default bridge go out under the host's address (`--ip-masq`).
+    pub ip_masquerade: bool,
+    /// Whether forwarding is switched on where it is off (`--ip-forward`).
+    pub ip_forward: bool,
+    /// Whether `FORWARD` keeps its policy then (`--ip-forward-no-drop`).
+    pub ip_forward_no_drop: bool,
+    /// The host's address for ports that name none (`--ip`); `None` is all.
+    pub default_bind_address: Option<IpAddr>,
+    /// Accepted and shown: there is no proxy process (`--userland-proxy`).
+    pub userland_proxy: bool,
+    /// Whether other hosts may use containers' own addresses (`--allow-direct-routing`).
+    pub allow_direct_routing: bool,
+    /// Options of every new network, by driver (`--default-network-opt`).
+    pub default_network_options: BTreeMap<String, BTreeMap<String, String>>,
+    /// What `host-gateway` stands for; empty is the default bridge (`--host-gateway-ip`).
+    pub host_gateway_ips: Vec<IpAddr>,
+    /// How published ports get past the host's firewall.
+    pub firewall_mode: FirewallMode,
+    /// Directories with sockets and spec files of network plugins, in order.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Directory of CNI configurations; `None` means there is none.
+    pub cni_config_dir: Option<PathBuf>,
+    /// Directories of CNI programs.
+    pub cni_bin_dirs: Vec<PathBuf>,
+}
+
+/// How published ports get past the host's firewall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FirewallMode {
+    /// They obey the host's input policy.
+    #[default]
+    Host,
+    /// Docker's way: translated before the host's input chains see them.
+    Docker,
+}
+
+impl Default for NetworkDefaults {
+    fn default() -> Self {
+        Self {
+            bip6: None,
+            fixed_cidr: None,
+            fixed_cidr6: None,
+            default_gateway: None,
+            default_gateway6: None,
+            ipv6: false,
+            ip6tables: true,
+            ip_masquerade: true,
+            ip_forward: true,
+            ip_forward_no_drop: false,
+            default_bind_address: None,
+            userland_proxy: true,
+            allow_direct_routing: false,
+            default_network_options: BTreeMap::new(),
+            host_gateway_ips: Vec::new(),
+            firewall_mode: FirewallMode::Host,
+            plugin_dirs: [
+                "/run/docker/plugins",
+                "/etc/docker/plugins",
+                "/usr/lib/docker/plugins",
+            ]
+            .map(PathBuf::from)
+            .to_vec(),
+            cni_config_dir: None,
+            cni_bin_dirs: vec![PathBuf::from("/opt/cni/bin")],
+        }
+    }
 }
 
 /// Where images come from and when what nobody needs goes; may change while the engine is open.
@@ -188,6 +277,7 @@ impl EngineConfig {
             mtu: None,
             firewall: true,
             inter_container: true,
+            network: NetworkDefaults::default(),
             storage_driver: None,
             log: LogConfig::default(),
             dns: Vec::new(),

@@ -1,5 +1,6 @@
 //! A container as its readers see it.
 
+mod networking;
 mod settings;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use spec::{ContainerId, ContainerName, ExecId, ImageId, Timestamp};
 
+pub use networking::*;
 pub use settings::*;
 
 /// An immutable picture of a container; the next change makes another one.
@@ -44,8 +46,10 @@ pub struct Container {
     pub mounts: Arc<Vec<MountPoint>>,
     /// The same with everything that is needed to make them.
     pub(crate) points: Arc<Vec<crate::mounts::Point>>,
-    /// Its place in a network; `None` while it has none.
-    pub endpoint: Option<EndpointView>,
+    /// Other containers that it calls by names of its own, on the default network.
+    pub(crate) links: Arc<Vec<crate::containers::Link>>,
+    /// Its networks, published ports and sandbox.
+    pub networking: Arc<Networking>,
     /// Execs that are known, created or running or ended.
     pub execs: Vec<ExecId>,
 }
@@ -149,25 +153,4 @@ pub struct MountPoint {
     pub writable: bool,
     /// Propagation.
     pub propagation: String,
-}
-
-/// A container's place in a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointView {
-    /// Name of the network: `bridge`, `host`, `none`.
-    pub network: String,
-    /// Identity of the network.
-    pub network_id: String,
-    /// Identity of the endpoint; empty while the container does not run.
-    pub endpoint_id: String,
-    /// Path-like name of the sandbox.
-    pub sandbox_key: String,
-    /// IPv4 address; empty while it has none.
-    pub address: String,
-    /// Prefix length of the subnet.
-    pub prefix_len: u8,
-    /// Gateway.
-    pub gateway: String,
-    /// MAC address.
-    pub mac: String,
 }

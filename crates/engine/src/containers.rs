@@ -14,6 +14,7 @@ mod ended;
 mod endpoint;
 mod etc;
 mod files;
+mod labels;
 mod limits;
 mod list;
 mod log_options;
@@ -22,6 +23,7 @@ mod minor;
 mod moment;
 mod mounting;
 mod name;
+mod networking;
 mod policy;
 mod prune;
 mod record;
@@ -44,7 +46,7 @@ use shim::protocol::Streams;
 use spec::{ContainerId, ContainerName};
 use tokio::sync::oneshot;
 
-use crate::container::{Container, Resources, RestartPolicy};
+use crate::container::{Container, EndpointSettings, Resources, RestartPolicy};
 use crate::images::{ArchiveStream, archive, graph};
 use crate::streams::detach::DetachScanner;
 use crate::streams::{Attached, LogStream};
@@ -57,6 +59,8 @@ pub(crate) use create::exec_id;
 pub use files::PutArchive;
 pub(crate) use merge::{fill, of_image, to_image};
 pub(crate) use moment::until;
+pub(crate) use networking::links::Link;
+pub(crate) use networking::{place::find as find_network, wishes::joined as joined_errors};
 #[cfg(test)]
 pub(crate) use record::sample;
 pub use request::*;
@@ -92,11 +96,9 @@ impl Containers {
         let shared = Arc::clone(&self.shared);
         let blocking = shared.blocking.clone();
         let torn = blocking.heavy(move || {
-            if let Some(network) = &shared.network
-                && let Err(error) = network.destroy()
-            {
+            if let Err(error) = shared.network.destroy() {
                 let error = spec::error::chain(&error);
-                tracing::warn!(error, "failed to remove the default network");
+                tracing::warn!(error, "failed to remove the networks' bridges and rules");
             }
             // A parent that the administrator named is not ours to remove.
             if shared.config.cgroup_parent.is_none()
@@ -172,7 +174,14 @@ impl Containers {
     }
 
     /// Removes it and everything that belongs to it.
+    ///
+    /// With `link`, the key is a link's path `caller/alias`, and only the link goes.
     pub async fn remove(&self, key: &str, options: RemoveOptions) -> Result<()> {
+        if options.link {
+            let (caller, link) = networking::links::find(&self.shared, key)?;
+            let caller = caller.to_string();
+            return self.ask(&caller, |reply| Command::Unlink(link, reply)).await;
+        }
         self.ask(key, |reply| Command::Remove(options, reply)).await
     }
 
@@ -202,6 +211,25 @@ impl Containers {
             self.shared.table().release(&name, handle.id);
         }
         renamed
+    }
+
+    /// Gives it a place in another network.
+    pub(crate) async fn connect(
+        &self,
+        key: &str,
+        network: &str,
+        settings: EndpointSettings,
+    ) -> Result<()> {
+        let (network, settings) = (network.to_owned(), Box::new(settings));
+        self.ask(key, |reply| Command::Connect(network, settings, reply))
+            .await
+    }
+
+    /// Takes it out of a network.
+    pub(crate) async fn disconnect(&self, key: &str, network: &str, force: bool) -> Result<()> {
+        let network = network.to_owned();
+        self.ask(key, |reply| Command::Disconnect(network, force, reply))
+            .await
     }
 
     /// Changes limits and restart policy; returns warnings.
@@ -310,6 +338,7 @@ impl Containers {
             Sizes::Skip => (None, None),
             Sizes::Compute => list::sizes(&self.shared, &container).await?,
         };
+        let links = networking::links::shown(&self.shared, &container);
         // Without a snapshot, as while it is removed, there is nothing to show.
         let key = container.id.to_string();
         let found = self.shared.store.snapshot_directories(&key);
@@ -317,6 +346,7 @@ impl Containers {
             container,
             size_rw,
             size_root_fs,
+            links,
             graph: graph(found.unwrap_or_default()),
         })
     }

@@ -4,17 +4,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use network::{Network, NetworkConfig};
 use spec::Digest;
 use store::Store;
 use sys::cgroup::Cgroups;
 
 use crate::blocking::Blocking;
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, FirewallMode};
 use crate::containers::{Containers, Layers, Shared, StopOptions};
 use crate::events::Events;
 use crate::execs::{ExecTable, Execs};
 use crate::images::{Hub, Images};
+use crate::names::Names;
 use crate::networks::Networks;
 use crate::shim_client::Zygote;
 use crate::system::System;
@@ -70,6 +70,7 @@ impl Engine {
             config,
             store: opened.store,
             network: opened.network,
+            names: opened.names,
             volumes: opened.volumes,
             zygote,
             events: events.clone(),
@@ -130,7 +131,8 @@ pub enum AtShutdown {
 /// What [`open_layers`] opened.
 struct Opened {
     store: Store,
-    network: Option<Arc<Network>>,
+    network: Arc<network::Networks>,
+    names: Names,
     volumes: volume::Volumes,
     cgroups: Cgroups,
     capabilities: Vec<String>,
@@ -169,12 +171,26 @@ fn check(config: &EngineConfig) -> Result<()> {
             )));
         }
     }
-    match config.storage_driver.as_deref() {
-        None | Some("" | "overlay2" | "overlayfs") => Ok(()),
-        Some(other) => Err(Error::unsupported(format!(
-            "storage driver {other} is not supported: use overlay2"
-        ))),
+    storage_driver(config).map(drop)
+}
+
+/// The storage driver that was asked for.
+fn storage_driver(config: &EngineConfig) -> Result<Option<store::Driver>> {
+    let asked = config.storage_driver.as_deref();
+    let asked = asked.filter(|name| !name.is_empty());
+    let unknown = |error: store::UnknownDriver| Error::unsupported(error.to_string());
+    asked.map(|name| name.parse().map_err(unknown)).transpose()
+}
+
+/// Chooses the storage driver of new containers; those that are there keep theirs.
+fn choose_driver(store: &Store, config: &EngineConfig) -> Result<()> {
+    let choice = store.choose_driver(storage_driver(config)?)?;
+    let (driver, reason) = (choice.driver, choice.reason);
+    match choice.second_best {
+        true => tracing::warn!(%driver, reason, "storage driver chosen"),
+        false => tracing::info!(%driver, reason, "storage driver chosen"),
     }
+    Ok(())
 }
 
 fn open_layers(config: &EngineConfig) -> Result<Opened> {
@@ -186,6 +202,7 @@ fn open_layers(config: &EngineConfig) -> Result<Opened> {
     for problem in store.problems() {
         tracing::error!(path = %problem.path.display(), problem = problem.what, "the store is damaged");
     }
+    choose_driver(&store, config)?;
     let plugins = volume::PluginSettings {
         dirs: config.volume_plugin_dirs.clone(),
         ..volume::PluginSettings::default()
@@ -200,7 +217,8 @@ fn open_layers(config: &EngineConfig) -> Result<Opened> {
     })?;
     Ok(Opened {
         store,
-        network: open_network(config)?.map(Arc::new),
+        network: Arc::new(network::Networks::open(network_settings(config)?)?),
+        names: Names::open(config)?,
         volumes,
         cgroups,
         capabilities: oci::all_capabilities(capability_mask()),
@@ -231,11 +249,15 @@ fn cgroup_parent(config: &EngineConfig) -> String {
     }
 }
 
-fn open_network(config: &EngineConfig) -> Result<Option<Network>> {
+/// What the networks are opened with.
+///
+/// # Errors
+///
+/// A setting that is no address or subnet.
+fn network_settings(config: &EngineConfig) -> Result<network::Settings> {
     let suffix = suffix(config);
     let bridge = match (config.bridge.as_deref(), &suffix) {
-        (Some("none"), _) => return Ok(None),
-        (Some(own), _) if !own.is_empty() => own.to_owned(),
+        (Some(own), _) if !own.is_empty() && own != "none" => own.to_owned(),
         (_, None) => "corten0".to_owned(),
         (_, Some(suffix)) => format!("cr-{suffix}"),
     };
@@ -243,28 +265,65 @@ fn open_network(config: &EngineConfig) -> Result<Option<Network>> {
         None => "corten".to_owned(),
         Some(suffix) => format!("corten-{suffix}"),
     };
-    let mut settings = NetworkConfig::new(config.data_root.join("network"), bridge, table);
-    settings.bip = match config.bip.as_deref() {
-        None | Some("") => None,
-        Some(text) => Some(text.parse()?),
-    };
+    let mut settings = network::Settings::new(
+        config.data_root.join("network"),
+        config.exec_root.join("network"),
+        bridge,
+        table,
+    );
+    let own = &config.network;
+    let default = &mut settings.default_bridge;
+    default.enabled = config.bridge.as_deref() != Some("none");
+    default.bip = parsed(config.bip.as_deref(), "bip")?;
+    default.bip6 = parsed(own.bip6.as_deref(), "bip6")?;
+    default.fixed_cidr = parsed(own.fixed_cidr.as_deref(), "fixed-cidr")?;
+    default.fixed_cidr_v6 = parsed(own.fixed_cidr6.as_deref(), "fixed-cidr-v6")?;
+    default.gateway = parsed(own.default_gateway.as_deref(), "default-gateway")?;
+    default.gateway_v6 = parsed(own.default_gateway6.as_deref(), "default-gateway-v6")?;
+    default.ipv6 = own.ipv6;
+    default.mtu = config.mtu.unwrap_or(0);
+    default.masquerade = config.firewall && own.ip_masquerade;
+    default.inter_container = config.inter_container;
+    default.host_binding = own.default_bind_address;
     if !config.address_pools.is_empty() {
+        let pool = |pool: &crate::config::AddressPool| {
+            Ok(network::AddressPool {
+                base: pool.base.parse()?,
+                size: pool.size,
+            })
+        };
         settings.pools = config
             .address_pools
             .iter()
-            .map(|pool| {
-                Ok(network::AddressPool {
-                    base: pool.base.parse()?,
-                    size: pool.size,
-                })
-            })
+            .map(pool)
             .collect::<Result<_>>()?;
     }
-    settings.mtu = config.mtu.unwrap_or(0);
-    settings.firewall = config.firewall;
-    settings.masquerade = config.firewall;
-    settings.inter_container = config.inter_container;
-    Ok(Some(Network::open(settings)?))
+    settings.firewall = match (config.firewall, own.firewall_mode) {
+        (false, _) => network::FirewallMode::Off,
+        (true, FirewallMode::Host) => network::FirewallMode::Host,
+        (true, FirewallMode::Docker) => network::FirewallMode::Docker,
+    };
+    settings.firewall6 = own.ip6tables;
+    settings.ip_forward = own.ip_forward;
+    settings.ip_forward_no_drop = own.ip_forward_no_drop;
+    settings
+        .default_options
+        .clone_from(&own.default_network_options);
+    settings.plugin_dirs.clone_from(&own.plugin_dirs);
+    settings.cni_config_dir.clone_from(&own.cni_config_dir);
+    settings.cni_bin_dirs.clone_from(&own.cni_bin_dirs);
+    Ok(settings)
+}
+
+/// Reads a setting that may be absent or empty.
+fn parsed<T: std::str::FromStr>(text: Option<&str>, what: &str) -> Result<Option<T>> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(Error::invalid(format!("invalid value for {what}: {text}"))),
+        },
+    }
 }
 
 /// The daemon's own bounding set: what it does not have it cannot give away.

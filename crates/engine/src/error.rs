@@ -66,6 +66,12 @@ pub enum Error {
     /// The network failed.
     #[error(transparent)]
     Network(#[from] network::Error),
+    /// A container's networks could not be set up.
+    #[error("failed to set up container networking")]
+    Networking {
+        /// Why.
+        source: Box<Error>,
+    },
     /// A volume failed.
     #[error(transparent)]
     Volume(#[from] volume::Error),
@@ -167,6 +173,7 @@ impl Classify for Error {
             Self::Start { source } | Self::Task { source, .. } => source.kind,
             Self::Store(error) => error.kind(),
             Self::Network(error) => error.kind(),
+            Self::Networking { source } => source.kind(),
             Self::Volume(error) => error.kind(),
             Self::Registry(error) => error.kind(),
             Self::Manifest(error) => error.kind(),

@@ -86,7 +86,11 @@ impl Images {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            graph: graph(self.store().image_directories(image.id)),
+            driver: self.store().driver().as_str(),
+            graph: match self.store().driver().has_whole_trees() {
+                true => BTreeMap::new(),
+                false => graph(self.store().image_directories(image.id)),
+            },
             last_tag_time: image.last_tagged,
         })
     }
@@ -302,10 +306,13 @@ pub(crate) fn graph(directories: store::Directories) -> BTreeMap<String, String>
     let text = |path: &std::path::PathBuf| path.display().to_string();
     let lowers: Vec<String> = directories.lowers.iter().map(text).collect();
     let lowers = (!lowers.is_empty()).then(|| lowers.join(":"));
+    let images: Vec<String> = directories.images.iter().map(text).collect();
+    let images = (!images.is_empty()).then(|| images.join(":"));
     [
         ("LowerDir", lowers),
         ("UpperDir", directories.upper.as_ref().map(text)),
         ("WorkDir", directories.work.as_ref().map(text)),
+        ("Images", images),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))

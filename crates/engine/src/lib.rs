@@ -20,6 +20,7 @@ pub mod execs;
 pub mod filters;
 pub mod images;
 mod mounts;
+mod names;
 pub mod networks;
 mod oci;
 mod shim_client;

@@ -11,14 +11,18 @@
 //! ```
 
 mod long;
+mod owners;
 mod plan;
+mod propagation;
 mod raw;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use owners::{IdMap, Owners};
 pub(crate) use plan::{Sources, parse_volumes_from, plan};
+pub(crate) use propagation::{check as check_propagation, needs_check};
 
 use crate::{Error, Result};
 
@@ -98,9 +102,15 @@ pub(crate) struct Point {
     /// Make a missing source, as `-v` does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) create_source: bool,
+    /// Its volume is on another machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) remote: bool,
     /// Options of a tmpfs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) options: Vec<String>,
+    /// As whom the owners of a bind's files are seen, if not as themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owners: Option<Owners>,
 }
 
 impl Point {
@@ -121,7 +131,9 @@ impl Point {
             non_recursive: false,
             shallow_read_only: false,
             create_source: false,
+            remote: false,
             options: Vec::new(),
+            owners: None,
         }
     }
 }
@@ -208,6 +220,7 @@ struct Mode {
     read_only: bool,
     propagation: Option<String>,
     no_copy: bool,
+    owners: Option<Owners>,
 }
 
 impl Mode {
@@ -219,8 +232,8 @@ impl Mode {
     fn parse(text: &str) -> Result<Self> {
         let bad = || Error::invalid(format!("invalid mode: {text}"));
         let mut mode = Self::default();
-        // Access, label, propagation, copying, consistency.
-        let mut seen = [false; 5];
+        // Access, label, propagation, copying, consistency, owners.
+        let mut seen = [false; 6];
         let mut once = |kind: usize| {
             if std::mem::replace(&mut seen[kind], true) {
                 Err(bad())
@@ -235,18 +248,25 @@ impl Mode {
                     once(0)?;
                     mode.read_only = word == "ro";
                 }
-                // Labels mean something where SELinux is on; it is refused at start there.
                 "z" | "Z" => once(1)?,
                 "nocopy" => {
                     once(3)?;
                     mode.no_copy = true;
                 }
-                "consistent" | "cached" | "delegated" | "default" => once(4)?,
+                "consistent" | "cached" | "delegated" => once(4)?,
                 word if PROPAGATIONS.contains(&word) => {
                     once(2)?;
                     mode.propagation = Some(word.to_owned());
                 }
-                _ => return Err(bad()),
+                "matchuser" => {
+                    once(5)?;
+                    mode.owners = Some(Owners::Match);
+                }
+                word => {
+                    let map = word.strip_prefix("idmap=").ok_or_else(bad)?;
+                    once(5)?;
+                    mode.owners = Some(Owners::Map(IdMap::parse(map).map_err(Error::invalid)?));
+                }
             }
         }
         Ok(mode)
@@ -279,6 +299,9 @@ mod tests {
             "nocopy,ro",
             "cached",
             "rw,z,rshared,nocopy",
+            "ro,matchuser",
+            "idmap=1000-0-1,z",
+            "idmap=uids=0-1-1#1-0-1;gids=0-0-2",
         ] {
             assert!(Mode::parse(good).is_ok(), "{good}");
         }
@@ -292,6 +315,10 @@ mod tests {
             "ro,x",
             "volume-opt",
             "RO",
+            "default",
+            "idmap",
+            "matchuser,matchuser",
+            "matchuser,idmap=0-0-1",
         ] {
             let error = Mode::parse(bad).unwrap_err();
             assert_eq!(error.to_string(), format!("invalid mode: {bad}"));

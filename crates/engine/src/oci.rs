@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use spec::runtime::{Linux, Namespace, NamespaceKind, Root, Spec};
 
 use crate::container::{Config, Files, HostConfig, Ulimit};
-use crate::mounts::Point;
+use crate::mounts::{IdMap, Point};
 use crate::{Error, Result};
 
 pub(crate) use caps::{all as all_capabilities, select as select_capabilities};
@@ -61,6 +61,8 @@ pub(crate) struct Input<'a> {
     pub(crate) config: &'a Config,
     /// The host's part.
     pub(crate) host: &'a HostConfig,
+    /// Variables that links add.
+    pub(crate) links: &'a [String],
     /// Its files under `/etc`.
     pub(crate) files: &'a Files,
     /// Control group below every hierarchy's root.
@@ -84,6 +86,8 @@ pub(crate) struct Seen {
     pub(crate) source: String,
     /// Layers of an image, topmost first, in place of a path.
     pub(crate) layers: Vec<String>,
+    /// As whom the owners of its files are seen.
+    pub(crate) ids: Option<IdMap>,
 }
 
 /// Where a namespace comes from.

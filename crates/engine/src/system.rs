@@ -172,8 +172,8 @@ impl System {
             paused,
             stopped: containers.len() - running - paused,
             images: shared.store.images().len(),
-            driver: "overlay2".to_owned(),
-            driver_status: driver_status(&config),
+            driver: shared.store.driver().to_string(),
+            driver_status: driver_status(shared.store.driver(), &config),
             log_driver: if log.is_empty() { "json-file" } else { log }.to_owned(),
             log_drivers: names(&["json-file", "none"]),
             network_drivers: names(&["bridge", "host", "null"]),
@@ -297,7 +297,7 @@ fn warnings(limits: HostLimits, forwarding: bool) -> Vec<String> {
     .collect()
 }
 
-fn driver_status(config: &EngineConfig) -> Vec<(String, String)> {
+fn driver_status(driver: store::Driver, config: &EngineConfig) -> Vec<(String, String)> {
     // The names are those of statfs(2) and of Docker.
     let kind = rustix::fs::statfs(&config.data_root).map_or(0, |s| s.f_type);
     let file_system = match kind {
@@ -308,16 +308,25 @@ fn driver_status(config: &EngineConfig) -> Vec<(String, String)> {
         0x794c_7630 => "overlayfs",
         _ => "<unknown>",
     };
-    [
-        ("Backing Filesystem", file_system),
+    let backing = ("Backing Filesystem", file_system);
+    let overlay = [
+        backing,
         ("Supports d_type", "true"),
         ("Using metacopy", "false"),
         ("Native Overlay Diff", "true"),
         ("userxattr", "false"),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .collect()
+    ];
+    let facts = match driver {
+        store::Driver::Overlay2 => overlay.to_vec(),
+        store::Driver::Erofs => [&overlay[..], &[("Layers", "EROFS images")]].concat(),
+        // As Docker says it.
+        store::Driver::Btrfs => vec![("Btrfs", "")],
+        store::Driver::Vfs => vec![backing],
+    };
+    facts
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// What is read from files of the host.

@@ -13,7 +13,7 @@ use sys::process::{Cloned, Namespaces, Parent, SingleThreaded};
 use crate::filter::{self, Filter};
 use crate::init::Init;
 use crate::sync::{self, Order, Report};
-use crate::{Error, cgroups};
+use crate::{Error, cgroups, rootfs};
 
 /// What the new process has as stdin, stdout and stderr.
 #[derive(Debug)]
@@ -128,6 +128,8 @@ pub fn create(request: Create<'_>) -> Result<Created, Error> {
     let none = Linux::default();
     let linux = request.spec.linux.as_ref().unwrap_or(&none);
     let plan = Plan::of(linux, request.netns)?;
+    let id_maps = rootfs::id_maps(&request.spec.mounts)
+        .map_err(kernel("make a user namespace for mapped owners"))?;
     let hierarchies = Cgroups::detect().map_err(kernel("find the control groups"))?;
     let path = cgroups::path(request.spec, request.id)?;
     let cgroup = hierarchies
@@ -172,6 +174,7 @@ pub fn create(request: Create<'_>) -> Result<Created, Error> {
                 spec: request.spec,
                 linux,
                 rootfs: request.rootfs,
+                id_maps: &id_maps,
                 stdio: request.stdio,
                 joins: plan.joins,
                 own: plan.own,

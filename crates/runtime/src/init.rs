@@ -28,6 +28,8 @@ pub(crate) struct Init<'a> {
     pub spec: &'a Spec,
     pub linux: &'a Linux,
     pub rootfs: &'a Rootfs,
+    /// For each mount the namespace that maps its owners, if they are.
+    pub id_maps: &'a [Option<OwnedFd>],
     pub stdio: Stdio,
     /// Namespaces to join, in this order.
     pub joins: Vec<(Namespaces, OwnedFd)>,
@@ -109,7 +111,7 @@ impl Init<'_> {
         let root = rootfs::mount_root(self.rootfs, propagation)?;
         // Modes given to mkdir and mknod are meant exactly.
         rustix::process::umask(rustix::fs::Mode::empty());
-        let cgroup_mounts = rootfs::mount_all(&root, self.bundle, &self.spec.mounts)?;
+        let cgroup_mounts = rootfs::mount_all(&root, self.bundle, &self.spec.mounts, self.id_maps)?;
         dev::populate(&root, &self.spec.mounts, &self.linux.devices)?;
         let process = self.spec.process.as_ref().ok_or_else(|| {
             WireError::new(

@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub data: Vec<FsOption>,
     /// Begin with a copy of what the mount hides.
     pub copy_up: bool,
+    /// Owners are mapped, here or below too.
+    pub map_ids: Option<Reach>,
 }
 
 /// Understands the options of a mount.
@@ -49,10 +51,12 @@ pub(crate) fn plan(mount: &Mount) -> Result<Plan, String> {
         propagation: Vec::new(),
         data: Vec::new(),
         copy_up: false,
+        map_ids: None,
     };
     for option in &mount.options {
         plan.add(option)?;
     }
+    plan.check_ids(mount)?;
     // A fresh mount has no old attributes to clear, and the kernel wants an access time mode named
     // together with its mask.
     if plan.kind == Kind::New {
@@ -91,7 +95,8 @@ impl Plan {
             "rbind" => self.kind = Kind::Bind(Reach::Tree),
             "defaults" | "" | "remount" => {}
             "tmpcopyup" => self.copy_up = true,
-            "idmap" | "ridmap" => return Err(format!("mount option `{option}` is not supported")),
+            "idmap" => self.map_ids = Some(Reach::Single),
+            "ridmap" => self.map_ids = Some(Reach::Tree),
             other => {
                 let (key, value) = match other.split_once('=') {
                     Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
@@ -100,6 +105,27 @@ impl Plan {
                 self.data.push((key, value));
             }
         }
+        Ok(())
+    }
+
+    /// As runc: tables without an option mean `idmap`, and both kinds of ids have one.
+    fn check_ids(&mut self, mount: &Mount) -> Result<(), String> {
+        let tables = (&mount.uid_mappings, &mount.gid_mappings);
+        match (tables.0.is_empty(), tables.1.is_empty(), self.map_ids) {
+            (true, true, None) => return Ok(()),
+            (true, true, Some(_)) => {
+                // Without tables those of the container's user namespace are meant.
+                return Err("mount option `idmap` without mappings needs a user namespace of the \
+                            container, which is not supported"
+                    .to_owned());
+            }
+            (false, false, _) => {}
+            _ => return Err("uidMappings and gidMappings of a mount come together".to_owned()),
+        }
+        if !matches!(self.kind, Kind::Bind(_)) {
+            return Err(format!("a mount of type `{}` cannot map ids", mount.kind));
+        }
+        self.map_ids.get_or_insert(Reach::Single);
         Ok(())
     }
 }
@@ -196,14 +222,27 @@ mod tests {
     }
 
     #[test]
-    fn id_mapped_mounts_are_refused() {
-        let options = vec!["idmap".to_owned()];
-        assert!(
+    fn ids_are_mapped_by_both_tables_or_none() {
+        let of = |kind: &str, options: &[&str], uids: usize, gids: usize| {
+            let one = spec::runtime::IdMapping {
+                container_id: 1000,
+                host_id: 0,
+                size: 1,
+            };
             plan(&Mount {
-                options,
+                kind: kind.to_owned(),
+                options: options.iter().map(|o| (*o).to_owned()).collect(),
+                uid_mappings: vec![one; uids],
+                gid_mappings: vec![one; gids],
                 ..Mount::default()
             })
-            .is_err()
-        );
+            .map(|plan| plan.map_ids)
+        };
+        assert_eq!(of("bind", &["rbind"], 0, 0), Ok(None));
+        assert_eq!(of("bind", &["rbind"], 1, 1), Ok(Some(Reach::Single)));
+        assert_eq!(of("bind", &["rbind", "ridmap"], 1, 1), Ok(Some(Reach::Tree)));
+        assert!(of("bind", &["rbind", "idmap"], 0, 0).is_err());
+        assert!(of("bind", &["rbind"], 1, 0).is_err());
+        assert!(of("tmpfs", &[], 1, 1).is_err());
     }
 }

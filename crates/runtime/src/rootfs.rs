@@ -22,9 +22,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use spec::Rootfs;
-use spec::runtime::Mount;
+use spec::runtime::{IdMapping, Mount};
 use sys::mount::{Attributes, Change, Propagation, Reach};
 use sys::root::{Dir, GuestPath, Root};
+use sys::userns::IdRange;
 
 use crate::mounts::{self, Kind, Plan};
 use crate::step::{Stage, Step, invalid};
@@ -70,14 +71,27 @@ pub(crate) fn mount_root(rootfs: &Rootfs, propagation: &str) -> Step<Root> {
             upper,
             work,
             volatile,
+            images,
         } => {
+            for image in images {
+                sys::mount::cover_with_erofs(&image.file, &image.place)
+                    .stage(|| "failed to mount a layer")?;
+            }
             let layers = sys::mount::Overlay {
                 lowers,
                 upper,
                 work,
                 volatile: *volatile,
             };
-            sys::mount::overlay(&layers).stage(|| "failed to mount the root file system")?
+            let root =
+                sys::mount::overlay(&layers).stage(|| "failed to mount the root file system")?;
+            // The overlay has its own hold on them; in the host's own tree they would stay.
+            if propagation == Propagation::Shared {
+                for image in images {
+                    sys::mount::uncover(&image.place).stage(|| "failed to let a layer go")?;
+                }
+            }
+            root
         }
     };
     if propagation != Propagation::Shared {
@@ -101,9 +115,11 @@ pub(crate) fn mount_all<'a>(
     root: &Root,
     bundle: &Path,
     list: &'a [Mount],
+    ids: &[Option<OwnedFd>],
 ) -> Step<Vec<(&'a Mount, Plan)>> {
     let mut later = Vec::new();
-    for mount in list {
+    let mut proc = None;
+    for (index, mount) in list.iter().enumerate() {
         let plan = mounts::plan(mount).map_err(invalid)?;
         let text = || {
             format!(
@@ -114,8 +130,17 @@ pub(crate) fn mount_all<'a>(
         match plan.kind {
             // They need the process to be in its group, which is being made at this time.
             Kind::Cgroup => later.push((mount, plan)),
-            Kind::New => mount_new(root, mount, &plan).stage(text)?,
-            Kind::Bind(reach) => mount_bind(root, bundle, mount, &plan, reach).stage(text)?,
+            Kind::New => {
+                mount_new(root, mount, &plan).stage(text)?;
+                proc = None;
+            }
+            Kind::Bind(reach) => {
+                let copy = open_source(bundle, mount, reach).stage(text)?;
+                if let (Some(reach), Some(Some(ids))) = (plan.map_ids, ids.get(index)) {
+                    map_ids(&copy, ids, reach).stage(text)?;
+                }
+                mount_bind(root, mount, &plan, copy, &mut proc).stage(text)?;
+            }
         }
     }
     Ok(later)
@@ -190,8 +215,43 @@ fn verify_kernel_view(root: &Root, path: &GuestPath, kind: &str) -> Step<()> {
     Ok(())
 }
 
-fn mount_bind(root: &Root, bundle: &Path, mount: &Mount, plan: &Plan, reach: Reach) -> Step<()> {
-    let copy = open_source(bundle, mount, reach)?;
+/// The user namespaces whose tables map the owners of mounts; made where /proc is the caller's own.
+pub(crate) fn id_maps(list: &[Mount]) -> sys::Result<Vec<Option<OwnedFd>>> {
+    let ranges = |mappings: &[IdMapping]| -> Vec<IdRange> {
+        let range = |mapping: &IdMapping| IdRange {
+            inside: mapping.container_id,
+            outside: mapping.host_id,
+            count: mapping.size,
+        };
+        mappings.iter().map(range).collect()
+    };
+    let namespace = |mount: &Mount| {
+        // What is wrong with half a table is told by the plan.
+        if mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty() {
+            return Ok(None);
+        }
+        sys::userns::with_ids(&ranges(&mount.uid_mappings), &ranges(&mount.gid_mappings)).map(Some)
+    };
+    list.iter().map(namespace).collect()
+}
+
+fn map_ids(copy: &OwnedFd, ids: &OwnedFd, reach: Reach) -> Step<()> {
+    sys::mount::map_ids(copy.as_fd(), ids.as_fd(), reach).stage(|| {
+        let kind = rustix::fs::fstatfs(copy).map_or(0, |stat| stat.f_type);
+        format!(
+            "cannot map the owners of the source: its file system (type {kind:#x}) or one mounted \
+             below it does not support id-mapped mounts"
+        )
+    })
+}
+
+fn mount_bind(
+    root: &Root,
+    mount: &Mount,
+    plan: &Plan,
+    copy: OwnedFd,
+    proc: &mut Option<Id>,
+) -> Step<()> {
     let single = Change {
         set: plan.set,
         clear: plan.clear,
@@ -216,7 +276,64 @@ fn mount_bind(root: &Root, bundle: &Path, mount: &Mount, plan: &Plan, reach: Rea
     } else {
         ensure_file(root, &path)?
     };
+    check_proc(root, &path, &target, &copy, proc)?;
     sys::mount::attach(copy.as_fd(), target.as_fd()).stage(|| "failed to attach it")
+}
+
+/// Files of /proc that may show something else, as with runc: lxcfs binds them.
+const PROC_FILES: [&str; 10] = [
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/meminfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/uptime",
+    "proc/loadavg",
+    "proc/slabinfo",
+    "proc/net/dev",
+    "proc/sys/kernel/ns_last_pid",
+];
+
+/// Device and inode.
+type Id = (u64, u64);
+
+/// Nothing pretends to be /proc, by whatever links: masks and limits would miss the real one.
+fn check_proc(
+    root: &Root,
+    path: &GuestPath,
+    target: &OwnedFd,
+    source: &OwnedFd,
+    proc: &mut Option<Id>,
+) -> Step<()> {
+    let text = || "failed to look at the mount point";
+    let id = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    let kind = |fd: &OwnedFd| rustix::fs::fstatfs(fd).map(|stat| stat.f_type).stage(text);
+    let own = match *proc {
+        Some(own) => own,
+        None => match root.resolve_no_follow(&guest("/proc")?) {
+            Ok(own) => *proc.insert(id(&own).stage(text)?),
+            Err(_) => return Ok(()),
+        },
+    };
+    let there = id(target).stage(text)?;
+    if own == there {
+        // What is mounted there is what the next bind finds.
+        *proc = None;
+        return match kind(source)? {
+            PROC_MAGIC => Ok(()),
+            _ => Err(invalid(format!(
+                "`{path}` cannot be mounted because it is not of type proc"
+            ))),
+        };
+    }
+    let name = path.relative();
+    let is_inside = own.0 == there.0 && kind(target)? == PROC_MAGIC;
+    if is_inside && !PROC_FILES.iter().any(|file| name == OsStr::new(file)) {
+        return Err(invalid(format!(
+            "`{path}` cannot be mounted because it is inside /proc"
+        )));
+    }
+    Ok(())
 }
 
 /// A detached copy of what a bind shows: the source, or the part of it that is asked for.

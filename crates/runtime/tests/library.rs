@@ -97,6 +97,7 @@ fn overlay_of_many_layers() {
         upper: upper.clone(),
         work,
         volatile: true,
+        images: Vec::new(),
     };
     bundle.env("PROBE_PATHS=/made");
     for _ in 0..2 {

@@ -1,26 +1,29 @@
-//! `corten-shim`: the zygote of a daemon, and the supervisors it forks.
+//! `corten-shim`: the zygote of a daemon, the supervisors it forks, and the name server.
 //!
 //! ```text
 //! cortend ── exec ──► corten-shim zygote ── fork per Spawn ──► supervisor ── clone3 ──► container
+//!         └─ exec ──► corten-shim resolver
 //! ```
 //!
 //! Invariants: one thread, always; no descriptor of one container is ever open in the supervisor of
 //! another; nothing a container or a daemon does makes a supervisor wait for it.
 #![forbid(unsafe_code)]
 
+mod resolver;
 mod supervisor;
 mod zygote;
 
 use std::process::ExitCode;
 
 const USAGE: &str =
-    "usage: corten-shim zygote    (started by cortend, with a socket at descriptor 3)";
+    "usage: corten-shim zygote | resolver BUILD    (started by cortend, with a socket at descriptor 3)";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    match (arguments.next(), arguments.next()) {
-        (Some(command), None) if command == "zygote" => zygote::main(),
-        (Some(option), None) if option == "--version" => {
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some(command), None, None) if command == "zygote" => zygote::main(),
+        (Some(command), Some(build), None) if command == "resolver" => resolver::main(&build),
+        (Some(option), None, None) if option == "--version" => {
             say(&format!("corten-shim {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
         }

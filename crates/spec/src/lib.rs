@@ -22,6 +22,6 @@ pub use id::{ContainerId, ContainerName, ExecId, NetworkId, Resolution};
 pub use manifest::{Descriptor, Document, Index, Manifest};
 pub use platform::Platform;
 pub use reference::Reference;
-pub use rootfs::Rootfs;
+pub use rootfs::{LayerImage, Rootfs};
 pub use signal::Signal;
 pub use time::Timestamp;

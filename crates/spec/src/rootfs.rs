@@ -26,5 +26,17 @@ pub enum Rootfs {
         work: PathBuf,
         /// Skip syncing on unmount: for containers that are removed when they end.
         volatile: bool,
+        /// Images that are mounted over directories of `lowers` first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        images: Vec<LayerImage>,
     },
+}
+
+/// A read-only layer in one file (EROFS), and the directory that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerImage {
+    /// Host path of the file.
+    pub file: PathBuf,
+    /// Host path of the directory that it is mounted over.
+    pub place: PathBuf,
 }

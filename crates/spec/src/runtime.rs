@@ -211,6 +211,12 @@ pub struct Mount {
     /// Corten's extension: layers of a read-only overlay, topmost first, in place of a source.
     #[serde(rename = "x-corten-layers", skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<String>,
+    /// Users of the source's file system (`containerID`) and as whom they are seen (`hostID`).
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub uid_mappings: Vec<IdMapping>,
+    /// Groups likewise.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub gid_mappings: Vec<IdMapping>,
 }
 
 /// Programs called with host privileges at points of the container's life.

@@ -83,6 +83,7 @@ fn told(backing: &Backing) -> String {
         }
         Backing::FileSystem { flags, data, .. } => {
             let one = |(key, value): &(String, Option<String>)| match value {
+                Some(_) if matches!(key.as_str(), "password" | "pass") => format!("{key}=********"),
                 Some(value) => format!("{key}={value}"),
                 None => key.clone(),
             };

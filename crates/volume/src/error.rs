@@ -108,6 +108,17 @@ pub enum Error {
         /// The kernel's reason.
         why: String,
     },
+    /// A host in the options has no address.
+    #[error(
+        "error while mounting volume '{}': error resolving passed in network volume address: {why}",
+        path.display()
+    )]
+    Host {
+        /// Where it was to be mounted.
+        path: PathBuf,
+        /// Why it has none.
+        why: String,
+    },
     /// Its size could not be bounded.
     #[error("failed to bound volume {name}")]
     Bound {
@@ -163,7 +174,7 @@ impl Classify for Error {
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Bound { source, .. } => source.kind(),
             Self::Plugin { source, .. } | Self::PluginMount { source, .. } => source.kind(),
-            Self::Mount { .. } | Self::Damaged { .. } => ErrorKind::Internal,
+            Self::Mount { .. } | Self::Host { .. } | Self::Damaged { .. } => ErrorKind::Internal,
             Self::Io { source, .. } => match source.raw_os_error() {
                 Some(code) => exhausted(rustix::io::Errno::from_raw_os_error(code)),
                 None => ErrorKind::Internal,

@@ -15,6 +15,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod address;
 mod backing;
 mod error;
 mod name;
@@ -27,7 +28,7 @@ mod volumes;
 pub use error::{Error, Result};
 pub use name::{InvalidName, VolumeName};
 pub use options::{Backing, InvalidOptions, size_in_bytes};
-pub use plugins::{PluginFailure, PluginSettings};
+pub use plugin::{PluginFailure, PluginSettings};
 pub use volumes::{Created, Hold, NewVolume, Problem, Volume, Volumes};
 
 /// Label of volumes that nobody named.

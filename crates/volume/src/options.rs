@@ -102,7 +102,7 @@ impl Backing {
             (None, Some(_), _) => return Err(InvalidOptions::Missing("type")),
             (Some(kind), Some(device), _) => (kind, device),
         };
-        let words = Words::of(get("o").unwrap_or_default())?;
+        let words = Words::of(get("o").unwrap_or_default(), kind)?;
         if words.bind {
             return Ok(Self::Bind {
                 source: PathBuf::from(device),
@@ -132,10 +132,14 @@ struct Words {
 }
 
 impl Words {
-    fn of(text: &str) -> Result<Self, InvalidOptions> {
+    fn of(text: &str, kind: &str) -> Result<Self, InvalidOptions> {
         let mut words = Self::default();
-        for word in text.split(',').filter(|word| !word.is_empty()) {
-            match word {
+        let all = match kind {
+            "cifs" | "smb3" => split_with_passwords(text),
+            _ => text.split(',').map(str::to_owned).collect(),
+        };
+        for word in all.iter().filter(|word| !word.is_empty()) {
+            match word.as_str() {
                 "bind" => words.bind = true,
                 "rbind" => (words.bind, words.recursive) = (true, true),
                 "ro" => words.flags.read_only = true,
@@ -159,6 +163,22 @@ impl Words {
         }
         Ok(words)
     }
+}
+
+/// Splits words at commas; a doubled one in a password is one comma of it.
+fn split_with_passwords(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = vec![String::new()];
+    let mut rest = text.chars().peekable();
+    while let Some(char) = rest.next() {
+        let last = words.last_mut().expect("there is one from the beginning");
+        let is_password = last.starts_with("pass=") || last.starts_with("password=");
+        match char {
+            ',' if is_password && rest.next_if_eq(&',').is_some() => last.push(','),
+            ',' => words.push(String::new()),
+            char => last.push(char),
+        }
+    }
+    words
 }
 
 /// Reads `10m`, `1.5G`, `4096`: units of 1024 as Docker's.

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sys::root::{Dir, GuestPath, Kind, Metadata, Root, Times};
 
@@ -18,8 +18,6 @@ use crate::error::failed;
 
 /// Deepest tree that is copied: each level holds two descriptors.
 const MAX_DEPTH: usize = 2000;
-/// Bytes copied by one call.
-const STEP: usize = 1 << 30;
 
 /// What a copy made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,6 +39,7 @@ pub fn copy(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<Copied> {
     let mut copier = Copier {
         root: Root::from_fd(clone_fd(target)?),
         links: HashMap::new(),
+        bytes: sys::copy::Copier::default(),
         done: Copied::default(),
     };
     copier.walk(
@@ -109,6 +108,7 @@ struct Copier {
     root: Root,
     /// Where the first name of a file with several was copied to.
     links: HashMap<(u64, u64), GuestPath>,
+    bytes: sys::copy::Copier,
     done: Copied,
 }
 
@@ -131,19 +131,14 @@ impl Copier {
                 stack.pop();
                 continue;
             };
-            let shown = format!(
-                "copy `{}`",
-                top.path.join(&name).map_or_else(
-                    |_| name.display().to_string(),
-                    |path| path.relative().display().to_string(),
-                )
-            );
-            if let Some(below) = self.object(top, &name, &shown)? {
+            if let Some(below) = self.object(top, &name)? {
                 if stack.len() >= MAX_DEPTH {
-                    return Err(failed(shown)(sys::Error::new(
-                        format!("deeper than {MAX_DEPTH} directories"),
-                        Errno::NAMETOOLONG,
-                    )));
+                    return Err(failed(format!("copy `{}`", name.display()))(
+                        sys::Error::new(
+                            format!("deeper than {MAX_DEPTH} directories"),
+                            Errno::NAMETOOLONG,
+                        ),
+                    ));
                 }
                 stack.push(below);
             }
@@ -152,8 +147,8 @@ impl Copier {
     }
 
     /// Copies one object; a directory is returned to be walked.
-    fn object(&mut self, at: &Level, name: &OsStr, shown: &str) -> Result<Option<Level>> {
-        let metadata = at.source.stat(name).map_err(failed(shown))?;
+    fn object(&mut self, at: &Level, name: &OsStr) -> Result<Option<Level>> {
+        let metadata = at.source.stat(name).map_err(in_copy(at, name))?;
         if metadata.kind == Kind::Socket {
             self.done.sockets += 1;
             return Ok(None);
@@ -161,12 +156,13 @@ impl Copier {
         let path = at
             .path
             .join(name)
-            .map_err(|_| failed(shown)(sys::Error::new("a name with a NUL byte", Errno::INVAL)))?;
+            .map_err(|_| sys::Error::new("a name with a NUL byte", Errno::INVAL))
+            .map_err(in_copy(at, name))?;
         let several = metadata.links > 1 && metadata.kind != Kind::Directory;
         let key = (metadata.device, metadata.inode);
         if several && let Some(first) = self.links.get(&key) {
-            let (dir, old) = self.root.parent(first).map_err(failed(shown))?;
-            at.target.link(&dir, old, name).map_err(failed(shown))?;
+            let (dir, old) = self.root.parent(first).map_err(in_copy(at, name))?;
+            at.target.link(&dir, old, name).map_err(in_copy(at, name))?;
             self.done.objects += 1;
             return Ok(None);
         }
@@ -175,13 +171,13 @@ impl Copier {
             Kind::Directory => {
                 at.target
                     .mkdir(name, Mode::from_raw_mode(0o700))
-                    .map_err(failed(shown))?;
-                let source = at.source.open_dir(name).map_err(failed(shown))?;
-                let target = at.target.open_dir(name).map_err(failed(shown))?;
+                    .map_err(in_copy(at, name))?;
+                let source = at.source.open_dir(name).map_err(in_copy(at, name))?;
+                let target = at.target.open_dir(name).map_err(in_copy(at, name))?;
                 return level(source, target, path).map(Some);
             }
-            Kind::File => self.file(at, name, &metadata).map_err(failed(shown))?,
-            _ => special(at, name, &metadata).map_err(failed(shown))?,
+            Kind::File => self.file(at, name, &metadata).map_err(in_copy(at, name))?,
+            _ => special(at, name, &metadata).map_err(in_copy(at, name))?,
         }
         if several {
             self.links.insert(key, path);
@@ -192,14 +188,30 @@ impl Copier {
     fn file(&mut self, at: &Level, name: &OsStr, metadata: &Metadata) -> sys::Result<()> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let source = at.source.open(name, flags, Mode::empty())?;
-        let target = at.target.create_file(name, Mode::from_raw_mode(0o600))?;
-        data(source.as_fd(), target.as_fd(), metadata.size)?;
+        // Special bits come with the owner.
+        let target = at
+            .target
+            .create_file(name, Mode::from_raw_mode(metadata.mode & 0o777))?;
+        let (size, allocated) = (metadata.size, metadata.allocated);
+        self.bytes
+            .data(source.as_fd(), target.as_fd(), size, allocated)?;
         self.done.bytes += metadata.size;
         let mode = Mode::from_raw_mode(metadata.mode);
         // Attributes come after the owner, whose change takes capabilities away.
         sys::root::set_open(target.as_fd(), metadata.uid, metadata.gid, mode, None)?;
         attributes(source.as_fd(), target.as_fd())?;
         sys::root::set_open_times(target.as_fd(), times(metadata))
+    }
+}
+
+/// Names the object that could not be copied.
+fn in_copy<'n>(at: &'n Level, name: &'n OsStr) -> impl FnOnce(sys::Error) -> crate::Error + 'n {
+    move |error| {
+        let path = at.path.join(name).map_or_else(
+            |_| name.display().to_string(),
+            |path| path.relative().display().to_string(),
+        );
+        failed(format!("copy `{path}`"))(error)
     }
 }
 
@@ -287,85 +299,6 @@ fn carried(attribute: &OsStr) -> bool {
     !name.starts_with(b"trusted.overlay.")
         && !name.starts_with(b"user.overlay.")
         && name != b"security.selinux"
-}
-
-/// Copies a file's bytes and holes.
-fn data(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> sys::Result<()> {
-    if size == 0 {
-        return Ok(());
-    }
-    if rustix::fs::ioctl_ficlone(target, source).is_ok() {
-        return Ok(());
-    }
-    let mut at = 0;
-    while at < size {
-        let (from, to) = match extent(source, at) {
-            Some(extent) => extent,
-            None => break,
-        };
-        range(source, target, from, to.min(size))?;
-        at = to;
-    }
-    // A hole at the end has a length all the same.
-    rustix::fs::ftruncate(target, size).map_err(|errno| sys::Error::new("ftruncate", errno))
-}
-
-/// The next bytes that are data; `None` when only a hole is left.
-fn extent(source: BorrowedFd<'_>, at: u64) -> Option<(u64, u64)> {
-    match rustix::fs::seek(source, SeekFrom::Data(at)) {
-        Ok(from) => {
-            let to = rustix::fs::seek(source, SeekFrom::Hole(from)).unwrap_or(u64::MAX);
-            Some((from, to.max(from + 1)))
-        }
-        Err(Errno::NXIO) => None,
-        // A file system without holes: all is data.
-        Err(_) => Some((at, u64::MAX)),
-    }
-}
-
-fn range(source: BorrowedFd<'_>, target: BorrowedFd<'_>, from: u64, to: u64) -> sys::Result<()> {
-    let (mut input, mut output) = (from, from);
-    while input < to {
-        let wanted = usize::try_from(to - input).unwrap_or(STEP).min(STEP);
-        match rustix::fs::copy_file_range(
-            source,
-            Some(&mut input),
-            target,
-            Some(&mut output),
-            wanted,
-        ) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                return by_hand(source, target, input, to);
-            }
-            Err(errno) => return Err(sys::Error::new("copy_file_range", errno)),
-        }
-    }
-    Ok(())
-}
-
-/// What the kernel cannot copy by itself.
-fn by_hand(source: BorrowedFd<'_>, target: BorrowedFd<'_>, from: u64, to: u64) -> sys::Result<()> {
-    let mut buffer = vec![0u8; 256 * 1024];
-    let mut at = from;
-    while at < to {
-        let wanted = usize::try_from(to - at)
-            .unwrap_or(buffer.len())
-            .min(buffer.len());
-        let length = rustix::io::pread(source, &mut buffer[..wanted], at)
-            .map_err(|errno| sys::Error::new("pread", errno))?;
-        if length == 0 {
-            break;
-        }
-        let mut written = 0;
-        while written < length {
-            written += rustix::io::pwrite(target, &buffer[written..length], at + written as u64)
-                .map_err(|errno| sys::Error::new("pwrite", errno))?;
-        }
-        at += length as u64;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -219,6 +219,12 @@ pub struct BindOptions {
     /// Fail where submounts cannot be made read-only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub read_only_force_recursive: bool,
+    /// Corten's own: ranges by which the owners of files are seen as others.
+    #[serde(rename = "IDMap", skip_serializing_if = "String::is_empty")]
+    pub id_map: String,
+    /// Corten's own: the owner of the source is seen as the container's user.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub match_user: bool,
 }
 
 /// Options of a tmpfs.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Config, HostConfig, PortBinding};
+use crate::network::EndpointSettings;
 
 /// Answer to `GET /containers/{id}/json`; the fields are Docker's, in Docker's order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -111,45 +112,15 @@ pub struct NetworkSettings {
     #[serde(rename = "GlobalIPv6Address")]
     pub global_ipv6_address: String,
     #[serde(rename = "GlobalIPv6PrefixLen")]
-    pub global_ipv6_prefix_len: u8,
+    pub global_ipv6_prefix_len: i64,
     #[serde(rename = "IPAddress")]
     pub ip_address: String,
     #[serde(rename = "IPPrefixLen")]
-    pub ip_prefix_len: u8,
+    pub ip_prefix_len: i64,
     #[serde(rename = "IPv6Gateway")]
     pub ipv6_gateway: String,
     pub mac_address: String,
     pub networks: BTreeMap<String, EndpointSettings>,
-}
-
-/// A container's place in one network.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct EndpointSettings {
-    #[serde(rename = "IPAMConfig")]
-    pub ipam_config: Option<Value>,
-    pub links: Option<Vec<String>>,
-    pub aliases: Option<Vec<String>>,
-    pub mac_address: String,
-    pub driver_opts: Option<BTreeMap<String, String>>,
-    pub gw_priority: i64,
-    #[serde(rename = "NetworkID")]
-    pub network_id: String,
-    #[serde(rename = "EndpointID")]
-    pub endpoint_id: String,
-    pub gateway: String,
-    #[serde(rename = "IPAddress")]
-    pub ip_address: String,
-    #[serde(rename = "IPPrefixLen")]
-    pub ip_prefix_len: u8,
-    #[serde(rename = "IPv6Gateway")]
-    pub ipv6_gateway: String,
-    #[serde(rename = "GlobalIPv6Address")]
-    pub global_ipv6_address: String,
-    #[serde(rename = "GlobalIPv6PrefixLen")]
-    pub global_ipv6_prefix_len: u8,
-    #[serde(rename = "DNSNames")]
-    pub dns_names: Option<Vec<String>>,
 }
 
 /// A line of `GET /containers/json`.

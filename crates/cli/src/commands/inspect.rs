@@ -94,7 +94,13 @@ pub fn images(app: &App, flags: Parsed) -> Run<'_> {
 
 /// `network inspect`
 pub fn networks(app: &App, flags: Parsed) -> Run<'_> {
-    Box::pin(async move { inspect(app, &flags, &[Kind::Network]).await })
+    Box::pin(async move {
+        if flags.args.iter().any(|name| name.trim().is_empty()) {
+            app.put("[]\n")?;
+            return Err(Failure::new("invalid network name or ID: value is empty"));
+        }
+        inspect(app, &flags, &[Kind::Network]).await
+    })
 }
 
 /// `volume inspect`
@@ -206,7 +212,7 @@ async fn get(app: &App, flags: &Parsed, kind: Kind, name: &str) -> Result<Bytes,
             format!("/images/{}/json", name.replace("%2F", "/"))
         }
         Kind::Network => {
-            query.add_flag("verbose", flags.bool("verbose"));
+            query.add_some("verbose", if flags.bool("verbose") { "true" } else { "" });
             format!("/networks/{name}")
         }
         Kind::Volume => format!("/volumes/{name}"),

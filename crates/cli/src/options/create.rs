@@ -191,11 +191,7 @@ fn host_config(flags: &Parsed, network_mode: &str) -> Result<Value, String> {
         return Err("invalid storage option".to_owned());
     }
     let (security, unmasked) = security(flags)?;
-    let hosts = flags.list("add-host");
-    let hosts: Vec<String> = hosts
-        .iter()
-        .map(|h| validate::add_host(h))
-        .collect::<Result<_, _>>()?;
+    let hosts = each(flags, "add-host", validate::add_host)?;
     let mounts: Vec<Value> = flags
         .list("mount")
         .iter()
@@ -218,9 +214,9 @@ fn host_config(flags: &Parsed, network_mode: &str) -> Result<Value, String> {
         "CapAdd": list_or_null(&flags.list("cap-add")),
         "CapDrop": list_or_null(&flags.list("cap-drop")),
         "CgroupnsMode": flags.str("cgroupns"),
-        "Dns": flags.list("dns"),
+        "Dns": each(flags, "dns", validate::ip)?,
         "DnsOptions": merged(flags, "dns-option", "dns-opt"),
-        "DnsSearch": flags.list("dns-search"),
+        "DnsSearch": each(flags, "dns-search", validate::domain)?,
         "ExtraHosts": list_or_null(&hosts),
         "GroupAdd": list_or_null(&flags.list("group-add")),
         "IpcMode": flags.str("ipc"),
@@ -263,6 +259,15 @@ fn host_config(flags: &Parsed, network_mode: &str) -> Result<Value, String> {
     put("MaskedPaths", json!([]), unmasked);
     put("ReadonlyPaths", json!([]), unmasked);
     Ok(out)
+}
+
+// The values of a flag in the form that the API wants.
+fn each(
+    flags: &Parsed,
+    name: &str,
+    form: fn(&str) -> Result<String, String>,
+) -> Result<Vec<String>, String> {
+    flags.list(name).iter().map(|value| form(value)).collect()
 }
 
 fn namespaces(flags: &Parsed) -> Result<(), String> {

@@ -89,10 +89,10 @@ macro_rules! container_flags {
             string("cgroupns", CGROUPNS),
             // Network.
             Flag::checked_list("add-host", '\0', validate::is_add_host, "Add a custom host-to-IP mapping (host:ip)"),
-            Flag::checked_list("dns", '\0', validate::ip, "Set custom DNS servers"),
+            Flag::checked_list("dns", '\0', validate::is_ip, "Set custom DNS servers"),
             list("dns-opt", "Set DNS options").hidden(),
             list("dns-option", "Set DNS options"),
-            Flag::checked_list("dns-search", '\0', validate::domain, "Set custom DNS search domains"),
+            Flag::checked_list("dns-search", '\0', validate::is_domain, "Set custom DNS search domains"),
             list("expose", "Expose a port or a range of ports"),
             string("ip", "IPv4 address (e.g., 172.30.100.104)"),
             string("ip6", "IPv6 address (e.g., 2001:db8::33)"),

@@ -51,6 +51,7 @@ impl Mount {
             "readonly" | "ro" => self.read_only = true,
             "volume-nocopy" => set(&mut self.volume, "NoCopy", true.into()),
             "bind-nonrecursive" => set(&mut self.bind, "NonRecursive", true.into()),
+            "bind-match-user" => set(&mut self.bind, "MatchUser", true.into()),
             _ => return Err(format!("invalid field '{field}' must be a key=value pair")),
         }
         Ok(())
@@ -79,6 +80,8 @@ impl Mount {
                     ));
                 }
             },
+            "bind-idmap" => set(&mut self.bind, "IDMap", value.into()),
+            "bind-match-user" => set(&mut self.bind, "MatchUser", truth()?.into()),
             "volume-subpath" => set(&mut self.volume, "Subpath", value.into()),
             "volume-nocopy" => set(&mut self.volume, "NoCopy", truth()?.into()),
             "volume-label" => self.volume_pair(&["Labels"], value),
@@ -173,12 +176,27 @@ impl Mount {
             ("TmpfsOptions", self.tmpfs),
         ];
         for (key, options) in options {
-            if let Some(options) = options {
-                put(key, Value::Object(options));
+            if let Some(mut options) = options {
+                if key == "VolumeOptions" {
+                    inner(&mut options, "DriverConfig");
+                }
+                put(key, without_defaults(options));
             }
         }
         Ok(out)
     }
+}
+
+/// As Go leaves out what is empty or false; the driver's settings are there all the same.
+fn without_defaults(options: Map<String, Value>) -> Value {
+    let keep = |(key, value): (String, Value)| match value {
+        Value::Bool(false) => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::Object(map) if map.is_empty() && key != "DriverConfig" => None,
+        Value::Object(map) => Some((key, without_defaults(map))),
+        value => Some((key, value)),
+    };
+    Value::Object(options.into_iter().filter_map(keep).collect())
 }
 
 fn inner<'m>(map: &'m mut Map<String, Value>, key: &str) -> &'m mut Map<String, Value> {
@@ -214,8 +232,20 @@ mod tests {
                 json!({"Type": "volume", "Target": "/v", "VolumeOptions": {"NoCopy": true, "Labels": {"a": "b"}, "DriverConfig": {"Options": {"o": "x"}, "Name": "local"}}}),
             ),
             (
+                "dst=/v,volume-nocopy=false,volume-opt=,volume-subpath=",
+                json!({"Type": "volume", "Target": "/v", "VolumeOptions": {"DriverConfig": {}}}),
+            ),
+            (
                 "type=bind,src=/a,dst=/b,bind-propagation=RSLAVE,bind-recursive=disabled",
                 json!({"Type": "bind", "Target": "/b", "Source": "/a", "BindOptions": {"Propagation": "rslave", "NonRecursive": true}}),
+            ),
+            (
+                "type=bind,src=/a,dst=/b,bind-idmap=uids=0-1-1;gids=0-1-1",
+                json!({"Type": "bind", "Target": "/b", "Source": "/a", "BindOptions": {"IDMap": "uids=0-1-1;gids=0-1-1"}}),
+            ),
+            (
+                "type=bind,src=/a,dst=/b,bind-match-user",
+                json!({"Type": "bind", "Target": "/b", "Source": "/a", "BindOptions": {"MatchUser": true}}),
             ),
             (
                 "type=bind,\"src=/a,b\",dst=/b",

@@ -47,9 +47,7 @@ fn parse(text: &str) -> Result<Attachment, String> {
                 _ => return Err("invalid key value pair format in driver options".to_owned()),
             },
             "gw-priority" => {
-                out.priority = value
-                    .parse()
-                    .map_err(|_| format!("invalid gw-priority ({value}): invalid syntax"))?;
+                out.priority = priority(&value)?;
             }
             _ => return Err(format!("invalid field key {key}")),
         }
@@ -58,6 +56,19 @@ fn parse(text: &str) -> Result<Attachment, String> {
         return Err("network name/id is not specified".to_owned());
     }
     Ok(out)
+}
+
+// Go's `Atoi`, whose words tell a number that is too long from none.
+fn priority(text: &str) -> Result<i64, String> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let why = if is_number {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
+    let number = text.parse().ok().filter(|_| is_number);
+    number.ok_or_else(|| format!("invalid gw-priority ({text}): {why}"))
 }
 
 // A letter or digit on each side of an equals sign.
@@ -259,5 +270,13 @@ mod tests {
             assert_eq!(read(args).unwrap_err(), want, "{args}");
         }
         assert_eq!(check("foo=bar"), Err("invalid field key foo".to_owned()));
+        assert_eq!(
+            check("name=n,gw-priority=99999999999999999999"),
+            Err("invalid gw-priority (99999999999999999999): value out of range".to_owned())
+        );
+        assert_eq!(
+            check("name=n,gw-priority=1.5"),
+            Err("invalid gw-priority (1.5): invalid syntax".to_owned())
+        );
     }
 }

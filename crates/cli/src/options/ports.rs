@@ -112,7 +112,11 @@ impl Ports {
 fn address(ip: &str) -> Result<String, String> {
     let bare = match ip.strip_prefix('[') {
         Some(inner) => inner.strip_suffix(']').ok_or_else(|| {
-            format!("invalid IP address {ip}: address {ip}:: missing ']' in address")
+            let what = match inner.contains(']') {
+                true => "missing port in address",
+                false => "missing ']' in address",
+            };
+            format!("invalid IP address {ip}: address {ip}:: {what}")
         })?,
         None => ip,
     };
@@ -145,7 +149,11 @@ fn range(text: &str) -> Result<(u16, u16), String> {
         let number = part.parse::<u16>().ok().filter(|_| all_digits);
         number.ok_or_else(|| format!("strconv.ParseUint: parsing {part:?}: {why}"))
     };
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    // What follows a second dash is passed over, as in Docker.
+    let (first, last) = match text.split_once('-') {
+        Some((first, rest)) => (first, rest.split('-').next().unwrap_or(rest)),
+        None => (text, text),
+    };
     let (first, last) = (number(first)?, number(last)?);
     if last < first {
         return Err(format!("invalid range specified for port: {text}"));
@@ -190,6 +198,7 @@ mod tests {
                 "8000-9000:80",
                 r#"{"80/tcp":[{"HostIp":"","HostPort":"8000-9000"}]}"#,
             ),
+            ("1-2-3:80", r#"{"80/tcp":[{"HostIp":"","HostPort":"1-2"}]}"#),
             (
                 "published=8080,target=80,protocol=udp",
                 r#"{"80/udp":[{"HostIp":"","HostPort":"8080"}]}"#,
@@ -208,6 +217,11 @@ mod tests {
             ("80/foo", "invalid proto: foo"),
             ("1.2.3:80:80", "invalid IP address: 1.2.3"),
             ("80:", "no port specified: 80:<empty>"),
+            (
+                "[::1]x:80:80",
+                "invalid IP address [::1]x: address [::1]x:: missing port in address",
+            ),
+            ("1-:80", "invalid hostPort: 1-"),
             (
                 "8080-8083:80-81",
                 "invalid ranges specified for container and host Ports: 80-81 and 8080-8083",

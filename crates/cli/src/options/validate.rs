@@ -34,12 +34,17 @@ pub fn label(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// An address.
-pub fn ip(text: &str) -> Result<(), String> {
+/// An address, in its shortest form.
+pub fn ip(text: &str) -> Result<String, String> {
     match text.trim().parse::<IpAddr>() {
-        Ok(_) => Ok(()),
+        Ok(ip) => Ok(ip.to_canonical().to_string()),
         Err(_) => Err(format!("IP address is not correctly formatted: {text}")),
     }
+}
+
+/// The same, as a check.
+pub fn is_ip(text: &str) -> Result<(), String> {
+    ip(text).map(drop)
 }
 
 /// `host:address` or `host=address`, as the API wants it: with a colon and without brackets.
@@ -55,9 +60,10 @@ pub fn add_host(text: &str) -> Result<String, String> {
     let bare = address
         .strip_prefix('[')
         .and_then(|a| a.strip_suffix(']'))
+        .filter(|inner| !inner.is_empty())
         .unwrap_or(address);
     match ip(bare) {
-        Ok(()) => Ok(format!("{host}:{bare}")),
+        Ok(_) => Ok(format!("{host}:{bare}")),
         Err(_) => Err(format!("invalid IP address in add-host: {bare:?}")),
     }
 }
@@ -67,13 +73,15 @@ pub fn is_add_host(text: &str) -> Result<(), String> {
     add_host(text).map(drop)
 }
 
-/// A search domain.
-pub fn domain(text: &str) -> Result<(), String> {
+/// A search domain, without blanks around it and without a dot at its end.
+pub fn domain(text: &str) -> Result<String, String> {
     let trimmed = text.trim_matches(' ');
     if trimmed == "." {
-        return Ok(());
+        return Ok(trimmed.to_owned());
     }
-    let labels = trimmed.trim_end_matches('.').split('.');
+    let bare = trimmed.trim_end();
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    let labels = bare.split('.');
     let good = |label: &str| {
         !label.is_empty()
             && label
@@ -83,10 +91,15 @@ pub fn domain(text: &str) -> Result<(), String> {
             && !label.ends_with('-')
     };
     let has_letter = trimmed.chars().any(|c| c.is_ascii_alphabetic());
-    if has_letter && trimmed.len() < 255 && labels.into_iter().all(good) {
-        return Ok(());
+    if has_letter && bare.len() < 255 && labels.into_iter().all(good) {
+        return Ok(bare.to_owned());
     }
     Err(format!("{trimmed} is not a valid domain"))
+}
+
+/// The same, as a check.
+pub fn is_domain(text: &str) -> Result<(), String> {
+    domain(text).map(drop)
 }
 
 /// `container[:alias]`.
@@ -136,7 +149,12 @@ pub fn mac(text: &str) -> bool {
                 .iter()
                 .all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))
     };
-    bytes(':') || bytes('-')
+    let dotted: Vec<&str> = text.split('.').collect();
+    let is_dotted = matches!(dotted.len(), 3 | 4 | 10)
+        && dotted
+            .iter()
+            .all(|p| p.len() == 4 && p.bytes().all(|b| b.is_ascii_hexdigit()));
+    bytes(':') || bytes('-') || is_dotted
 }
 
 /// A rule of devices: `c 1:3 rwm`.
@@ -202,6 +220,10 @@ mod tests {
             add_host("h:1.2"),
             Err("invalid IP address in add-host: \"1.2\"".to_owned())
         );
+        assert_eq!(
+            add_host("h:[]"),
+            Err("invalid IP address in add-host: \"[]\"".to_owned())
+        );
     }
 
     #[test]
@@ -223,6 +245,10 @@ mod tests {
                 && device_rule("c 1:2 rwmr").is_err()
         );
         assert!(mac("92:d0:c6:0a:29:33") && !mac("92:d0:c6:0a:29"));
+        assert!(mac("0242.ac11.0002") && !mac("0242.ac11") && !mac("0242.ac11.00"));
+        assert_eq!(ip(" 2001:0db8::0001"), Ok("2001:db8::1".to_owned()));
+        assert_eq!(domain(" example.com. "), Ok("example.com".to_owned()));
+        assert!(domain("a..b").is_err() && domain("a..").is_err() && domain("").is_err());
         assert_eq!(
             label("=x"),
             Err("invalid label '=x': empty name".to_owned())

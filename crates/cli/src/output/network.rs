@@ -10,6 +10,12 @@ use crate::zone::Zone;
 /// The columns of `network ls`.
 pub const TABLE: &str = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
 
+/// The long form of `network ls --format raw`.
+pub const RAW: &str =
+    "network_id: {{.ID}}\\nname: {{.Name}}\\ndriver: {{.Driver}}\\nscope: {{.Scope}}\\n";
+/// The same with `--quiet`.
+pub const QUIET_RAW: &str = "network_id: {{.ID}}";
+
 /// Networks.
 pub const KIND: Kind = Kind {
     titles: &[

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use api::container::{
     BindOptions, DeviceMapping as WireDevice, HostConfig as Wire, LogConfig as WireLog,
-    Mount as WireMount, NetworkingConfig, PortBinding as WirePort, RestartPolicy as WirePolicy,
-    StringOrList, TmpfsOptions, Ulimit as WireUlimit,
+    Mount as WireMount, PortBinding as WirePort, RestartPolicy as WirePolicy, StringOrList,
+    TmpfsOptions, Ulimit as WireUlimit,
 };
 use engine::container::{
     DeviceMapping, HostConfig, LogConfig, Mount, PortBinding, Resources, Rest, RestartPolicy,
@@ -42,7 +42,7 @@ const READ_ONLY: &[&str] = &[
 const SHM_SIZE: i64 = 64 * 1024 * 1024;
 
 /// What the engine is told.
-pub fn from_wire(wire: Wire, networking: Option<NetworkingConfig>) -> HostConfig {
+pub fn from_wire(wire: Wire) -> HostConfig {
     let resources = resources_from_wire(&wire);
     let mut rest = Rest::new();
     let r = &mut rest;
@@ -100,7 +100,8 @@ pub fn from_wire(wire: Wire, networking: Option<NetworkingConfig>) -> HostConfig
         readonly_paths: wire.readonly_paths,
         init: wire.init,
         resources,
-        endpoints: endpoints(networking),
+        // Records of older daemons have the networks here.
+        endpoints: BTreeMap::new(),
         rest,
     }
 }
@@ -191,20 +192,6 @@ fn ports_from_wire(
         .collect()
 }
 
-fn endpoints(networking: Option<NetworkingConfig>) -> BTreeMap<String, Rest> {
-    let wanted = networking
-        .and_then(|n| n.endpoints_config)
-        .unwrap_or_default();
-    let object = |value: Value| match value {
-        Value::Object(map) => map,
-        _ => Rest::new(),
-    };
-    wanted
-        .into_iter()
-        .map(|(name, value)| (name, object(value)))
-        .collect()
-}
-
 fn mount_from_wire(wire: WireMount) -> Mount {
     let bind = wire.bind_options.unwrap_or_default();
     let tmpfs = wire.tmpfs_options.unwrap_or_default();
@@ -229,6 +216,8 @@ fn mount_from_wire(wire: WireMount) -> Mount {
         create_mountpoint: bind.create_mountpoint,
         read_only_non_recursive: bind.read_only_non_recursive,
         read_only_force_recursive: bind.read_only_force_recursive,
+        id_map: bind.id_map,
+        match_user: bind.match_user,
         tmpfs_size: tmpfs.size_bytes,
         tmpfs_mode: tmpfs.mode,
         rest,
@@ -393,6 +382,8 @@ fn mount_to_wire(mount: &Mount) -> WireMount {
         create_mountpoint: mount.create_mountpoint,
         read_only_non_recursive: mount.read_only_non_recursive,
         read_only_force_recursive: mount.read_only_force_recursive,
+        id_map: mount.id_map.clone(),
+        match_user: mount.match_user,
     };
     let tmpfs = TmpfsOptions {
         size_bytes: mount.tmpfs_size,
@@ -422,10 +413,7 @@ mod tests {
 
     fn round(body: &str) -> String {
         let request = CreateRequest::decode(body.as_bytes()).unwrap();
-        let host = from_wire(
-            request.host_config.unwrap_or_default(),
-            request.networking_config,
-        );
+        let host = from_wire(request.host_config.unwrap_or_default());
         String::from_utf8(encode(&to_wire(&host))).unwrap()
     }
 

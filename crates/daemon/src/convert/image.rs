@@ -115,7 +115,7 @@ pub fn inspect(image: &ImageView, shape: Shape<'_>) -> ImageInspect {
         virtual_size: virtual_size(summary, shape),
         graph_driver: GraphDriver {
             data: Some(image.graph.clone()).filter(|g| !g.is_empty()),
-            name: "overlay2".to_owned(),
+            name: image.driver.to_owned(),
         },
         root_fs: RootFs {
             kind: "layers".to_owned(),

@@ -1,11 +1,15 @@
 //! What values flags take, and how a value is checked.
 
+use std::net::IpAddr;
 use std::time;
 
 use engine::config::Floor;
 
 use crate::listen::Host;
-use Kind::{Bool, Bytes, Choice, Duration, Int, List, Map, Pool, Space, Text, Ulimit};
+use Kind::{
+    Address, Bool, Bytes, Choice, DriverOptions, Duration, Gateways, Int, List, Map, Pool, Servers,
+    Space, Text, Ulimit,
+};
 
 /// What values a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +36,14 @@ pub enum Kind {
     Ulimit,
     /// `base=…,size=…`, one per flag.
     Pool,
+    /// An IP address.
+    Address,
+    /// Addresses of name servers, one or more per flag.
+    Servers,
+    /// Addresses of the host, one per flag.
+    Gateways,
+    /// `driver=key=value`, one per flag.
+    DriverOptions,
     /// Addresses to listen at.
     Hosts,
     /// Labels of the daemon.
@@ -43,7 +55,14 @@ impl Kind {
     pub fn repeats(self) -> bool {
         matches!(
             self,
-            List | Map | Ulimit | Pool | Self::Hosts | Self::Labels
+            List | Map
+                | Ulimit
+                | Pool
+                | Servers
+                | Gateways
+                | DriverOptions
+                | Self::Hosts
+                | Self::Labels
         )
     }
 
@@ -56,7 +75,10 @@ impl Kind {
             Duration => "duration",
             Space => "size",
             Bytes => "bytes",
-            List | Self::Hosts | Self::Labels => "list",
+            Address => "ip",
+            Servers => "ipSlice",
+            List | Gateways | Self::Hosts | Self::Labels => "list",
+            DriverOptions => "mapmap",
             Map => "map",
             Ulimit => "ulimit",
             Pool => "pool-options",
@@ -113,9 +135,37 @@ impl Kind {
                 None => Err(format!("{value:?} is neither a size nor a percentage")),
             },
             Pool => parse_pool(value).map(|(base, size)| format!("base={base},size={size}")),
+            Address => address(value).ok_or_else(|| format!("failed to parse IP: {value:?}")),
+            Gateways => {
+                address(value).ok_or_else(|| format!("ParseAddr({value:?}): unable to parse IP"))
+            }
+            Servers => {
+                let one = |text: &str| {
+                    address(text).ok_or_else(|| {
+                        format!("invalid string being converted to IP address: {text}")
+                    })
+                };
+                let servers: Vec<String> = value.split(',').map(one).collect::<Result<_, _>>()?;
+                Ok(servers.join(","))
+            }
+            DriverOptions => match value.splitn(3, '=').collect::<Vec<_>>().as_slice() {
+                [driver, key, _] if !driver.is_empty() && !key.is_empty() => Ok(value.to_owned()),
+                _ => Err(format!(
+                    "invalid value {value:?} for map option, should be root-key=key=value"
+                )),
+            },
             Text | List | Map => Ok(value.to_owned()),
         }
     }
+}
+
+/// An address in its shortest form; an empty text stays empty.
+fn address(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some(String::new());
+    }
+    let address: IpAddr = text.trim().parse().ok()?;
+    Some(address.to_canonical().to_string())
 }
 
 /// Reads a pool of addresses: `base=10.0.0.0/8,size=24`.
@@ -235,6 +285,29 @@ mod tests {
             parse_pool("base=foo").unwrap_err(),
             "invalid base prefix \"foo\": netip.ParsePrefix(\"foo\"): no '/'"
         );
+    }
+
+    #[test]
+    fn addresses_and_options() {
+        assert_eq!(Address.check("::FFFF:1.2.3.4"), Ok("1.2.3.4".to_owned()));
+        assert_eq!(Address.check(""), Ok(String::new()));
+        assert_eq!(Address.check("x").unwrap_err(), "failed to parse IP: \"x\"");
+        assert_eq!(Servers.check("1.1.1.1,::1"), Ok("1.1.1.1,::1".to_owned()));
+        assert_eq!(
+            Servers.check("1.1.1.1,x").unwrap_err(),
+            "invalid string being converted to IP address: x"
+        );
+        assert_eq!(
+            Gateways.check("x").unwrap_err(),
+            "ParseAddr(\"x\"): unable to parse IP"
+        );
+        assert!(DriverOptions.check("bridge=a=b=c").is_ok());
+        for bad in ["bridge", "bridge=x", "=a=b", "bridge==b"] {
+            assert_eq!(
+                DriverOptions.check(bad).unwrap_err(),
+                format!("invalid value {bad:?} for map option, should be root-key=key=value")
+            );
+        }
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! All flags of dockerd 28, their keys in `daemon.json`, and what they do here.
 //!
-//! Flags about registries and the space of images are in [`super::images`].
+//! Flags about registries and the space of images are in [`super::images`], those about networks
+//! in [`super::networks`].
 
 use std::sync::LazyLock;
 
 use super::flag::{Effect, Flag, f};
 use super::images::IMAGES;
 use super::kind::Kind;
+use super::networks::NETWORKS;
 use Effect::{Accepted, Refused, Used};
-use Kind::{Bool, Bytes, Int, List, Map, Pool, Text, Ulimit};
+use Kind::{Bool, Bytes, Int, List, Map, Text, Ulimit};
 
 const NO_TLS: Effect =
     Refused("TLS is not yet supported; listen at a unix socket, or put a proxy in front");
@@ -19,7 +21,7 @@ const NO_USERNS: Effect = Refused("user namespaces are not yet supported");
 
 /// All flags, sorted as help shows them.
 pub static TABLE: LazyLock<Vec<Flag>> = LazyLock::new(|| {
-    let mut all = [OTHERS, IMAGES].concat();
+    let mut all = [OTHERS, IMAGES, NETWORKS].concat();
     all.sort_by_key(|flag| flag.name);
     all
 });
@@ -33,32 +35,12 @@ const OTHERS: &[Flag] = &[
     )
     .key(""),
     f(
-        "allow-direct-routing",
-        Bool,
-        Accepted,
-        "Allow remote access to published ports on container IP addresses",
-    ),
-    f(
         "authorization-plugin",
         List,
         Refused("authorization plugins are not yet supported"),
         "Authorization plugins to load",
     )
     .key("authorization-plugins"),
-    f("bip", Text, Used, "IPv4 address for the default bridge"),
-    f(
-        "bip6",
-        Text,
-        Accepted,
-        "IPv6 address for the default bridge",
-    ),
-    f(
-        "bridge",
-        Text,
-        Used,
-        "Attach containers to a network bridge",
-    )
-    .letter('b'),
     f(
         "cdi-spec-dir",
         List,
@@ -113,29 +95,10 @@ const OTHERS: &[Flag] = &[
     ),
     f("debug", Bool, Used, "Enable debug mode").letter('D'),
     f(
-        "default-address-pool",
-        Pool,
-        Used,
-        "Default address pools for node specific local networks",
-    )
-    .key("default-address-pools"),
-    f(
         "default-cgroupns-mode",
         Text,
         Accepted,
         "Default mode for containers cgroup namespace (\"host\" | \"private\")",
-    ),
-    f(
-        "default-gateway",
-        Text,
-        Accepted,
-        "Default gateway IPv4 address for the default bridge network",
-    ),
-    f(
-        "default-gateway-v6",
-        Text,
-        Accepted,
-        "Default gateway IPv6 address for the default bridge network",
     ),
     f(
         "default-ipc-mode",
@@ -143,13 +106,6 @@ const OTHERS: &[Flag] = &[
         Accepted,
         "Default mode for containers ipc (\"shareable\" | \"private\")",
     ),
-    f(
-        "default-network-opt",
-        List,
-        Accepted,
-        "Default network options",
-    )
-    .key("default-network-opts"),
     f(
         "default-runtime",
         Text,
@@ -169,9 +125,6 @@ const OTHERS: &[Flag] = &[
         "Default ulimits for containers",
     )
     .key("default-ulimits"),
-    f("dns", List, Used, "DNS server to use"),
-    f("dns-opt", List, Used, "DNS options to use").key("dns-opts"),
-    f("dns-search", List, Used, "DNS search domains to use"),
     f("exec-opt", List, Accepted, "Runtime execution options").key("exec-opts"),
     f(
         "exec-root",
@@ -181,24 +134,6 @@ const OTHERS: &[Flag] = &[
     ),
     f("experimental", Bool, Used, "Enable experimental features"),
     f("feature", Map, Accepted, "Enable feature in the daemon").key("features"),
-    f(
-        "firewall-backend",
-        Text,
-        Accepted,
-        "Firewall backend to use; nftables is the only one",
-    ),
-    f(
-        "fixed-cidr",
-        Text,
-        Accepted,
-        "IPv4 subnet for the default bridge network",
-    ),
-    f(
-        "fixed-cidr-v6",
-        Text,
-        Accepted,
-        "IPv6 subnet for the default bridge network",
-    ),
     f(
         "fsck",
         Bool,
@@ -212,62 +147,12 @@ const OTHERS: &[Flag] = &[
         .letter('H')
         .key("hosts"),
     f(
-        "host-gateway-ip",
-        List,
-        Accepted,
-        "IP addresses that 'host-gateway' in --add-host resolves to",
-    )
-    .key("host-gateway-ips"),
-    f(
-        "icc",
-        Bool,
-        Used,
-        "Enable inter-container communication for the default bridge network",
-    ),
-    f(
         "init",
         Bool,
         Used,
         "Run an init in the container to forward signals and reap processes",
     ),
     f("init-path", Text, Used, "Path to the init binary"),
-    f(
-        "ip",
-        Text,
-        Accepted,
-        "Host IP for port publishing from the default bridge network",
-    ),
-    f(
-        "ip-forward",
-        Bool,
-        Accepted,
-        "Enable IP forwarding in system configuration",
-    ),
-    f(
-        "ip-forward-no-drop",
-        Bool,
-        Accepted,
-        "Do not set the filter-FORWARD policy to DROP when enabling IP forwarding",
-    ),
-    f(
-        "ip-masq",
-        Bool,
-        Accepted,
-        "Enable IP masquerading for the default bridge network",
-    ),
-    f(
-        "ip6tables",
-        Bool,
-        Accepted,
-        "Enable addition of ip6tables rules",
-    ),
-    f("iptables", Bool, Used, "Enable addition of firewall rules"),
-    f(
-        "ipv6",
-        Bool,
-        Accepted,
-        "Enable IPv6 networking for the default bridge network",
-    ),
     f(
         "label",
         Kind::Labels,
@@ -320,18 +205,6 @@ const OTHERS: &[Flag] = &[
         "Minimum API version to serve",
     )
     .key("min-api-version"),
-    f(
-        "mtu",
-        Int,
-        Used,
-        "Set the MTU for the default \"bridge\" network",
-    ),
-    f(
-        "network-control-plane-mtu",
-        Int,
-        Accepted,
-        "Network Control plane MTU",
-    ),
     f(
         "no-new-privileges",
         Bool,
@@ -395,18 +268,6 @@ const OTHERS: &[Flag] = &[
     f("tlscert", Text, Accepted, "Path to TLS certificate file"),
     f("tlskey", Text, Accepted, "Path to TLS key file"),
     f("tlsverify", Bool, NO_TLS, "Use TLS and verify the remote"),
-    f(
-        "userland-proxy",
-        Bool,
-        Accepted,
-        "Use userland proxy for loopback traffic",
-    ),
-    f(
-        "userland-proxy-path",
-        Text,
-        Accepted,
-        "Path to the userland proxy binary",
-    ),
     f(
         "userns-remap",
         Text,

@@ -20,7 +20,7 @@ use hyper::StatusCode;
 use spec::ContainerName;
 
 use crate::call::Call;
-use crate::convert::{config, container, host_config};
+use crate::convert::{config, container, host_config, networking};
 use crate::error::ApiError;
 use crate::platform;
 use crate::reply::{self, Reply};
@@ -43,7 +43,7 @@ where
 /// `POST /containers/create`
 pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
     let body = call.json_body().await?;
-    let request = CreateRequest::decode(&body)?;
+    let mut request = CreateRequest::decode(&body)?;
     if request.config == WireConfig::default() {
         return Err(ApiError::bad_request(
             "config cannot be empty in order to create a container",
@@ -57,20 +57,19 @@ pub async fn create(mut call: Call) -> Result<Reply, ApiError> {
                 .map_err(|_| invalid_name(text))?,
         ),
     };
+    let networking = networking::take(&mut request, &call.version)?;
     let create = CreateContainer {
         name,
         platform: platform::from_text(call.query.text("platform"))?,
         config: config::from_wire(request.config),
-        host: host_config::from_wire(
-            request.host_config.unwrap_or_default(),
-            request.networking_config,
-        ),
+        host: host_config::from_wire(request.host_config.unwrap_or_default()),
+        networks: networking.networks,
     };
     let engine = call.engine();
     let created = to_the_end(async move { engine.containers.create(create).await }).await?;
     let response = CreateResponse {
         id: created.id.to_string(),
-        warnings: created.warnings,
+        warnings: [created.warnings, networking.warnings].concat(),
     };
     Ok(reply::json(StatusCode::CREATED, &response))
 }
@@ -166,7 +165,7 @@ pub async fn inspect(call: Call) -> Result<Reply, ApiError> {
         Sizes::Skip
     };
     let inspected = call.engine().containers.inspect(call.key(), sizes).await?;
-    Ok(reply::ok(&container::inspect(&inspected)))
+    Ok(reply::ok(&container::inspect(&inspected, &call.version)))
 }
 
 /// `POST /containers/{id}/start`

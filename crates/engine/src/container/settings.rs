@@ -303,6 +303,10 @@ pub struct Mount {
     pub read_only_non_recursive: bool,
     /// Refuse where what is mounted below a read-only bind could be written.
     pub read_only_force_recursive: bool,
+    /// Ranges by which the owners of a bind are seen as others; empty for none.
+    pub id_map: String,
+    /// The owner of a bind's source is seen as the container's user.
+    pub match_user: bool,
     /// Bytes of a tmpfs; 0 means no limit.
     pub tmpfs_size: i64,
     /// Mode of a tmpfs; 0 means 1777.

@@ -8,9 +8,10 @@ use spec::{ContainerName, ExecId, Signal};
 use tokio::sync::oneshot;
 
 use super::files::Lent;
+use super::networking::links::Link;
 use super::request::{RemoveOptions, TerminalSize, WaitCondition, WaitOutcome};
 use crate::Result;
-use crate::container::{Resources, RestartPolicy};
+use crate::container::{EndpointSettings, Resources, RestartPolicy};
 use crate::execs::ExecConfig;
 
 /// Where the answer goes; whoever asked may have left.
@@ -35,6 +36,12 @@ pub(super) enum Command {
     Remove(RemoveOptions, Reply),
     /// Give it another name, which is reserved already.
     Rename(ContainerName, Reply),
+    /// Give it a place in another network.
+    Connect(String, Box<EndpointSettings>, Reply),
+    /// Take it out of a network; with force, of one that is gone too.
+    Disconnect(String, bool, Reply),
+    /// Forget a link.
+    Unlink(Link, Reply),
     /// Change its limits and restart policy.
     Update(Box<Resources>, Option<RestartPolicy>, Reply<Vec<String>>),
     /// Change the size of its terminal, or an exec's.

@@ -1,5 +1,6 @@
 //! Creating: everything is checked first, then record and snapshot are made, last it is visible.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustix::rand::GetRandomFlags;
@@ -8,12 +9,13 @@ use store::{Image, PrepareOptions};
 use sys::fs::Durability;
 
 use super::driver::Driver;
-use super::record::Record;
+use super::networking::{self, Attachments, links, place, wishes};
+use super::record::{Belongings, Record};
 use super::remove::remove_files;
 use super::request::{CreateContainer, Created};
 use super::shared::Shared;
 use super::{merge, mounting, name, validate};
-use crate::container::{Config, HostConfig};
+use crate::container::{Config, EndpointSettings, HostConfig};
 use crate::{Error, Result, clock};
 
 /// Tries for a free invented name before digits are added.
@@ -26,7 +28,9 @@ pub(super) async fn create(shared: &Arc<Shared>, request: CreateContainer) -> Re
         platform,
         mut config,
         mut host,
+        networks,
     } = request;
+    wishes::check_mode(&config, &host)?;
     if config.image.is_empty() {
         return Err(Error::invalid("invalid reference format"));
     }
@@ -34,6 +38,8 @@ pub(super) async fn create(shared: &Arc<Shared>, request: CreateContainer) -> Re
     merge::merge(&mut config, &image.config.config)?;
     join_by_id(shared, &mut config, &mut host)?;
     let mut warnings = validate::check(&mut config, &mut host, &shared.config, &shared.facts)?;
+    let networks = attach(shared, &mut config, &mut host, networks)?;
+    let links = links::resolve(shared, &host)?;
     let wanted = mounting::plan(shared, &config, &host)?;
     if platform.is_none() {
         warnings.extend(platform_warning(&image));
@@ -49,7 +55,12 @@ pub(super) async fn create(shared: &Arc<Shared>, request: CreateContainer) -> Re
         let job = move || {
             let made = mounting::make(&shared, wanted)?;
             let (id, name, created, image, merged) = settings;
-            let record = Record::new(id, name, created, image, merged, made.points.clone());
+            let belongings = Belongings {
+                points: made.points.clone(),
+                networks,
+                links,
+            };
+            let record = Record::new(id, name, created, image, merged, belongings);
             match write(&shared, &record) {
                 Ok(()) => Ok((record, made)),
                 Err(error) => {
@@ -96,11 +107,6 @@ pub(crate) fn exec_id() -> Result<ExecId> {
 
 /// Namespaces of other containers are kept by id, so that a rename does not change the meaning.
 fn join_by_id(shared: &Shared, config: &mut Config, host: &mut HostConfig) -> Result<()> {
-    if host.network_mode.starts_with("container:") && !config.hostname.is_empty() {
-        return Err(Error::invalid(
-            "conflicting options: hostname and the network mode",
-        ));
-    }
     for (mode, what) in [
         (
             &mut host.network_mode,
@@ -127,6 +133,37 @@ fn join_by_id(shared: &Shared, config: &mut Config, host: &mut HostConfig) -> Re
             .insert(HOSTNAME_OF.to_owned(), other.config.hostname.clone().into());
     }
     Ok(())
+}
+
+/// The networks of a new container, checked; those that exist go by their names.
+fn attach(
+    shared: &Shared,
+    config: &mut Config,
+    host: &mut HostConfig,
+    asked: BTreeMap<String, EndpointSettings>,
+) -> Result<Attachments> {
+    let mut networks = if asked.is_empty() {
+        networking::of_old_record(config, host)
+    } else {
+        networking::attachments(config, host, asked)
+    };
+    host.endpoints.clear();
+    let mut wrong = Vec::new();
+    let mut named = Attachments::new();
+    for (key, attachment) in std::mem::take(&mut networks) {
+        // A network that does not exist yet may do so when the container starts.
+        let id = place::find(shared, &key).ok();
+        let spec = id.and_then(|id| shared.network.spec(&id));
+        let subnets = spec.as_deref().map(crate::networks::given_subnets);
+        if let Err(text) = wishes::check(&key, subnets.as_deref(), &attachment.settings) {
+            wrong.push(format!("invalid config for network {key}: {text}"));
+        }
+        named.insert(spec.map_or(key, |spec| spec.name.clone()), attachment);
+    }
+    match wrong.is_empty() {
+        true => Ok(named),
+        false => Err(Error::invalid(wishes::joined(&wrong))),
+    }
 }
 
 /// Where the name that goes with a shared network waits for validation to be over.
@@ -212,9 +249,12 @@ fn write_all(shared: &Shared, record: &Record, dir: &std::path::Path) -> Result<
         .mode(0o710)
         .create(dir)
         .map_err(|e| Error::io(format!("failed to make `{}`", dir.display()), e))?;
+    let storage = validate::storage(&record.host)?;
     let options = PrepareOptions {
         volatile: auto_remove,
-        size: validate::storage_size(&record.host)?,
+        size: storage.size,
+        memory: storage.memory,
+        view: false,
     };
     let rootfs = shared
         .store

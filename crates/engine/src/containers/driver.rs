@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::command::{Command, Reply};
+use super::endpoint::Place;
 use super::files::Loan;
 use super::policy::{self, Verb};
 use super::record::Record;
@@ -83,6 +84,8 @@ pub(super) struct Driver {
     pub(super) restart_at: Option<Instant>,
     pub(super) restart_delay: Option<Duration>,
     pub(super) removed: bool,
+    /// What its run has of its networks.
+    pub(super) place: Place,
     /// Copies that use the files of the container at rest.
     pub(super) lent: Vec<Loan>,
 }
@@ -104,6 +107,7 @@ impl Driver {
             restart_at: None,
             restart_delay: None,
             removed: false,
+            place: Place::default(),
             lent: Vec::new(),
         }
     }
@@ -117,6 +121,7 @@ impl Driver {
             view: self.view.subscribe(),
         };
         let shared = Arc::clone(&self.shared);
+        shared.callers.add(self.record.id, &self.record.links);
         shared.table().insert(handle);
         shared.drivers.spawn(self.run(queue));
     }

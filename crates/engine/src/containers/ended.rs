@@ -10,8 +10,8 @@ use super::driver::Driver;
 use super::mounting;
 use super::policy::{self, Ended};
 use super::request::{RemoveOptions, WaitCondition};
-use super::shared::{Shared, resting_endpoint};
-use super::start::{has_endpoint, remove_run_dir};
+use super::shared::Shared;
+use super::start::{close_sandbox, remove_run_dir};
 use crate::container::{Container, State};
 use crate::{Result, clock};
 
@@ -86,11 +86,7 @@ impl Driver {
         if delay.is_some() {
             self.record.restart_count += 1;
         }
-        let left = self.container.endpoint.clone();
-        self.container.endpoint = Some(resting_endpoint(
-            &self.record.host,
-            self.shared.network.as_deref(),
-        ));
+        self.show_networks();
         self.publish();
         let seconds = lasted.as_secs().to_string();
         let code = exit.code.to_string();
@@ -98,9 +94,7 @@ impl Driver {
         tracing::info!(container = %self.record.id, code = exit.code, "exited");
         self.wake(|condition| condition != WaitCondition::Removed);
         self.clean_up().await;
-        if left.is_some_and(|e| !e.network_id.is_empty()) {
-            self.emit_network("disconnect");
-        }
+        self.emit_networks("disconnect");
         self.afterwards(delay).await;
     }
 
@@ -123,12 +117,14 @@ impl Driver {
     /// Gives the address back, keeps the outcome, and removes the task's directory, in this order.
     async fn clean_up(&mut self) {
         let (shared, record) = (Arc::clone(&self.shared), self.record.clone());
-        let own_network = has_endpoint(&self.record);
+        let place = std::mem::take(&mut self.place);
         let job = move || {
-            if let Some(network) = shared.network.as_deref().filter(|_| own_network) {
-                network.detach(&record.id);
-            }
+            close_sandbox(&shared, &record, &place);
             mounting::release(&shared, &record);
+            if let Err(error) = shared.store.forget_memory(&record.id.to_string()) {
+                let error = spec::error::chain(&error);
+                tracing::warn!(container = %record.id, error, "failed to empty its layer in memory");
+            }
             if !record.host.auto_remove {
                 record.save(&shared.data_dir(record.id), Durability::Unsynced)?;
             }

@@ -1,14 +1,27 @@
 //! `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf` of a container: texts are pure, then written.
+//!
+//! The texts are Docker's to the byte. All three are written at every start; while the container
+//! runs, they are changed in place, since they are bound into it by path.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+mod hosts;
+mod resolv_conf;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use resolver::names::Upstreams;
+use spec::Digest;
 
 use crate::config::EngineConfig;
 use crate::container::{Config, Files, HostConfig};
 use crate::{Error, Result};
+use resolv_conf::{Kind, ResolvConf};
 
-/// Name servers where the host's are not reachable from a container.
-const PUBLIC_RESOLVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
+/// The host's name servers.
+const HOST_FILE: &str = "/etc/resolv.conf";
+/// Those that systemd-resolved asks, which has only a loopback address in the host's file.
+const RESOLVED_FILE: &str = "/run/systemd/resolve/resolv.conf";
+const RESOLVED: &str = "127.0.0.53";
 
 /// What the texts depend on.
 #[derive(Debug)]
@@ -19,25 +32,168 @@ pub(super) struct Surroundings<'a> {
     pub(super) host: &'a HostConfig,
     /// The daemon's.
     pub(super) engine: &'a EngineConfig,
-    /// Address of the container, if it has one of its own.
-    pub(super) address: Option<Ipv4Addr>,
+    /// What kind of network it has.
+    pub(super) mode: Mode,
+    /// Its own addresses, in the order of its endpoints.
+    pub(super) addresses: Vec<IpAddr>,
+    /// Whether a network of its own has IPv6.
+    pub(super) ipv6: bool,
     /// What `host-gateway` stands for.
-    pub(super) gateway: Option<Ipv4Addr>,
-    /// The container uses the host's network.
-    pub(super) host_network: bool,
+    pub(super) gateways: HostGateway,
+    /// Names, separated by spaces, of linked containers, and their addresses.
+    pub(super) links: Vec<(String, IpAddr)>,
 }
 
-/// Writes all three; they are bound into the container by path.
+/// What kind of network a container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The host's.
+    Host,
+    /// None but the loopback interface.
+    Isolated,
+    /// The default bridge, which has no names.
+    Legacy,
+    /// A user's network among others: names are served at `127.0.0.11`.
+    Named,
+}
+
+/// The host as containers reach it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct HostGateway {
+    /// By IPv4.
+    pub(super) v4: Option<Ipv4Addr>,
+    /// By IPv6.
+    pub(super) v6: Option<Ipv6Addr>,
+}
+
+/// Writes all three.
+///
+/// # Errors
+///
+/// A file cannot be written, or an extra host or a name server is no address.
 pub(super) fn write(files: &Files, around: &Surroundings<'_>) -> Result<()> {
-    let host_resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let host_hosts = if around.host_network {
+    let hosts = hosts::text(around, || {
         std::fs::read_to_string("/etc/hosts").unwrap_or_default()
-    } else {
-        String::new()
-    };
+    })?;
     put(&files.hostname, &format!("{}\n", around.config.hostname))?;
-    put(&files.hosts, &hosts(around, &host_hosts))?;
-    put(&files.resolv_conf, &resolv_conf(around, &host_resolv))
+    put(&files.hosts, &hosts)?;
+    put_resolv_conf(files, around)
+}
+
+/// Writes `resolv.conf` anew, unless it was changed by others than us.
+pub(super) fn write_resolv_conf(files: &Files, around: &Surroundings<'_>) -> Result<()> {
+    let written = std::fs::read_to_string(hash_path(&files.resolv_conf));
+    let content = std::fs::read(&files.resolv_conf);
+    match (written, content) {
+        (Ok(hash), Ok(content)) if hash != hash_of(&content) => Ok(()),
+        _ => put_resolv_conf(files, around),
+    }
+}
+
+fn put_resolv_conf(files: &Files, around: &Surroundings<'_>) -> Result<()> {
+    let source = source_path(&around.host.network_mode);
+    let of_host = std::fs::read_to_string(source).unwrap_or_default();
+    let text = resolv_conf_text(around, source, &of_host)?;
+    put(&files.resolv_conf, &text)?;
+    put(&hash_path(&files.resolv_conf), &hash_of(text.as_bytes()))
+}
+
+fn resolv_conf_text(around: &Surroundings<'_>, source: &str, of_host: &str) -> Result<String> {
+    let mut conf = overridden(around.host, around.engine, of_host)?;
+    let kind = match around.mode {
+        Mode::Host => Kind::Host,
+        Mode::Isolated | Mode::Legacy => Kind::Legacy { ipv6: around.ipv6 },
+        Mode::Named => Kind::Named,
+    };
+    conf.fit(kind);
+    Ok(conf.text(source))
+}
+
+/// The host's settings, with the container's or the daemon's in their place.
+fn overridden(host: &HostConfig, engine: &EngineConfig, of_host: &str) -> Result<ResolvConf> {
+    let pick = |own: &Vec<String>, daemon: &Vec<String>| -> Vec<String> {
+        if own.is_empty() { daemon } else { own }.clone()
+    };
+    let mut conf = ResolvConf::parse(of_host);
+    conf.override_servers(&pick(&host.dns, &engine.dns))?;
+    conf.override_search(pick(&host.dns_search, &engine.dns_search));
+    conf.override_options(pick(&host.dns_options, &engine.dns_options));
+    Ok(conf)
+}
+
+/// Whom a container's name server asks about names that are not its own.
+pub(super) fn upstreams(host: &HostConfig, engine: &EngineConfig) -> Upstreams {
+    let own = if host.dns.is_empty() {
+        &engine.dns
+    } else {
+        &host.dns
+    };
+    if own.is_empty() {
+        return Upstreams::Host;
+    }
+    Upstreams::Own(own.iter().filter_map(|text| text.parse().ok()).collect())
+}
+
+/// Whether anybody but us says how many dots a name needs.
+pub(super) fn ndots_set(host: &HostConfig, engine: &EngineConfig) -> bool {
+    let source = source_path(&host.network_mode);
+    let of_host = std::fs::read_to_string(source).unwrap_or_default();
+    overridden(host, engine, &of_host).is_ok_and(|conf| conf.has_option("ndots"))
+}
+
+/// Gives the entries of a name another address of the same family (a link's target has moved).
+pub(super) fn update_host(path: &Path, name: &str, address: IpAddr) -> Result<()> {
+    change(path, |text| hosts::moved(text, name, address))
+}
+
+/// Adds a container's own addresses.
+pub(super) fn add_hosts(
+    files: &Files,
+    hostname: &str,
+    domainname: &str,
+    addresses: &[IpAddr],
+) -> Result<()> {
+    let names = hosts::own_names(hostname, domainname);
+    change(&files.hosts, |text| {
+        let entries = addresses.iter();
+        let entries = entries.map(|address| hosts::entry(*address, &names));
+        entries.fold(text.to_owned(), |text, entry| text + &entry)
+    })
+}
+
+/// Takes a container's own addresses out.
+pub(super) fn delete_hosts(
+    files: &Files,
+    hostname: &str,
+    domainname: &str,
+    addresses: &[IpAddr],
+) -> Result<()> {
+    let names = hosts::own_names(hostname, domainname);
+    change(&files.hosts, |text| hosts::without(text, &names, addresses))
+}
+
+/// Which file of the host a container's settings begin with.
+fn source_path(network_mode: &str) -> &'static str {
+    let user_defined = !matches!(network_mode, "" | "default" | "bridge" | "host" | "none")
+        && !network_mode.starts_with("container:");
+    if user_defined || network_mode == "host" {
+        return HOST_FILE;
+    }
+    let text = std::fs::read_to_string(HOST_FILE).unwrap_or_default();
+    if ResolvConf::parse(&text).only_server_is(RESOLVED) {
+        RESOLVED_FILE
+    } else {
+        HOST_FILE
+    }
+}
+
+/// Beside the file: what it was when we wrote it.
+fn hash_path(path: &Path) -> PathBuf {
+    path.with_extension("conf.hash")
+}
+
+fn hash_of(content: &[u8]) -> String {
+    Digest::of(content).to_string()
 }
 
 fn put(path: &Path, text: &str) -> Result<()> {
@@ -47,148 +203,15 @@ fn put(path: &Path, text: &str) -> Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).map_err(failed)
 }
 
-fn hosts(around: &Surroundings<'_>, of_host: &str) -> String {
-    let mut text = if around.host_network {
-        let mut copy = of_host.to_owned();
-        if !copy.is_empty() && !copy.ends_with('\n') {
-            copy.push('\n');
-        }
-        copy
-    } else {
-        "127.0.0.1\tlocalhost\n\
-         ::1\tlocalhost ip6-localhost ip6-loopback\n\
-         fe00::\tip6-localnet\n\
-         ff00::\tip6-mcastprefix\n\
-         ff02::1\tip6-allnodes\n\
-         ff02::2\tip6-allrouters\n"
-            .to_owned()
-    };
-    for entry in &around.host.extra_hosts {
-        let Some((name, address)) = entry.split_once(':') else {
-            continue;
-        };
-        let address = address.trim_start_matches('[').trim_end_matches(']');
-        match (address, around.gateway) {
-            ("host-gateway", Some(gateway)) => text.push_str(&format!("{gateway}\t{name}\n")),
-            ("host-gateway", None) => text.push_str(&format!("127.0.0.1\t{name}\n")),
-            (address, _) => text.push_str(&format!("{address}\t{name}\n")),
-        }
+fn change(path: &Path, change: impl FnOnce(&str) -> String) -> Result<()> {
+    let failed = |e| Error::io(format!("failed to change `{}`", path.display()), e);
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let changed = change(&text);
+    if changed == text {
+        return Ok(());
     }
-    if let Some(address) = around.address {
-        let (host, domain) = (&around.config.hostname, &around.config.domainname);
-        if domain.is_empty() {
-            text.push_str(&format!("{address}\t{host}\n"));
-        } else {
-            text.push_str(&format!("{address}\t{host}.{domain} {host}\n"));
-        }
-    }
-    text
-}
-
-fn resolv_conf(around: &Surroundings<'_>, of_host: &str) -> String {
-    let pick = |own: &[String], daemon: &[String]| -> Vec<String> {
-        if own.is_empty() {
-            daemon.to_vec()
-        } else {
-            own.to_vec()
-        }
-    };
-    let lines_of = |word: &str| -> Vec<String> {
-        of_host
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix(word)?.strip_prefix([' ', '\t']))
-            .flat_map(str::split_ascii_whitespace)
-            .map(str::to_owned)
-            .collect()
-    };
-    let mut servers = pick(&around.host.dns, &around.engine.dns);
-    if servers.is_empty() {
-        servers = lines_of("nameserver");
-        if !around.host_network {
-            // The host's own loopback is not the container's.
-            servers.retain(|s| s.parse::<IpAddr>().is_ok_and(|a| !a.is_loopback()));
-            if servers.is_empty() {
-                servers = PUBLIC_RESOLVERS.map(str::to_owned).to_vec();
-            }
-        }
-    }
-    let mut search = pick(&around.host.dns_search, &around.engine.dns_search);
-    if search.is_empty() {
-        search = lines_of("search");
-    }
-    // A single dot means: no search domains at all.
-    if search == ["."] {
-        search.clear();
-    }
-    let mut options = pick(&around.host.dns_options, &around.engine.dns_options);
-    if options.is_empty() {
-        options = lines_of("options");
-    }
-    let mut text = String::new();
-    for server in servers {
-        text.push_str(&format!("nameserver {server}\n"));
-    }
-    for (word, values) in [("search", search), ("options", options)] {
-        if !values.is_empty() {
-            text.push_str(&format!("{word} {}\n", values.join(" ")));
-        }
-    }
-    text
+    std::fs::write(path, changed).map_err(failed)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with<T>(host: &HostConfig, host_network: bool, f: impl FnOnce(&Surroundings<'_>) -> T) -> T {
-        let config = Config {
-            hostname: "web".to_owned(),
-            domainname: "example.org".to_owned(),
-            ..Config::default()
-        };
-        f(&Surroundings {
-            config: &config,
-            host,
-            engine: &EngineConfig::new("/d", "/r"),
-            address: (!host_network).then_some(Ipv4Addr::new(172, 17, 0, 2)),
-            gateway: Some(Ipv4Addr::new(172, 17, 0, 1)),
-            host_network,
-        })
-    }
-
-    #[test]
-    fn hosts_has_extra_entries_then_its_own() {
-        let host = HostConfig {
-            extra_hosts: vec![
-                "db:10.0.0.1".into(),
-                "up:host-gateway".into(),
-                "six:[fe80::1]".into(),
-            ],
-            ..HostConfig::default()
-        };
-        let text = with(&host, false, |a| hosts(a, ""));
-        assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
-        assert!(text.ends_with(
-            "10.0.0.1\tdb\n172.17.0.1\tup\nfe80::1\tsix\n172.17.0.2\tweb.example.org web\n"
-        ));
-        let text = with(&host, true, |a| hosts(a, "1.2.3.4 x"));
-        assert!(text.starts_with("1.2.3.4 x\n10.0.0.1\tdb\n"));
-    }
-
-    #[test]
-    fn loopback_resolvers_of_the_host_are_left_out() {
-        let host = HostConfig::default();
-        let of_host = "nameserver 127.0.0.53\nnameserver 10.0.0.1\nsearch a b\noptions edns0\n";
-        let text = with(&host, false, |a| resolv_conf(a, of_host));
-        assert_eq!(text, "nameserver 10.0.0.1\nsearch a b\noptions edns0\n");
-        let text = with(&host, false, |a| resolv_conf(a, "nameserver ::1\n"));
-        assert_eq!(text, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
-        let own = HostConfig {
-            dns: vec!["9.9.9.9".into()],
-            dns_search: vec![".".into()],
-            ..host
-        };
-        let text = with(&own, false, |a| resolv_conf(a, "search a\n"));
-        assert_eq!(text, "nameserver 9.9.9.9\n");
-    }
-}
+mod tests;

@@ -298,6 +298,18 @@ enum Failure {
     Engine(Error),
 }
 
+impl Failure {
+    fn into_error(self, what: &str) -> Error {
+        match self {
+            Self::Engine(error) => error,
+            Self::Kernel(source) => Error::System {
+                what: what.to_owned(),
+                source,
+            },
+        }
+    }
+}
+
 impl From<sys::Error> for Failure {
     fn from(error: sys::Error) -> Self {
         Self::Kernel(error)
@@ -339,13 +351,7 @@ fn at_rest<T: Send>(
         Ok(job(&root.0)?)
     });
     mounting::release_for(shared, record, &user);
-    done.map_err(|failure| match failure {
-        Failure::Engine(error) => error,
-        Failure::Kernel(source) => Error::System {
-            what: "failed to put the container's files together".to_owned(),
-            source,
-        },
-    })
+    done.map_err(|failure| failure.into_error("failed to put the container's files together"))
 }
 
 /// A root directory and the mount that it is the root of.
@@ -353,18 +359,28 @@ type Mounted = (Root, std::os::fd::OwnedFd);
 
 fn mount_root(rootfs: &Rootfs) -> sys::Result<Mounted> {
     let mount = match rootfs {
-        Rootfs::Directory { path } => sys::mount::open_path(path)?,
+        Rootfs::Directory { path } => {
+            let mount = sys::mount::copy_path(path, Reach::Single)?;
+            sys::mount::attach(mount.as_fd(), sys::mount::open_path(path)?.as_fd())?;
+            mount
+        }
         Rootfs::Overlay {
             lowers,
             upper,
             work,
             volatile,
-        } => sys::mount::overlay(&sys::mount::Overlay {
-            lowers,
-            upper,
-            work,
-            volatile: *volatile,
-        })?,
+            images,
+        } => {
+            for image in images {
+                sys::mount::cover_with_erofs(&image.file, &image.place)?;
+            }
+            sys::mount::overlay(&sys::mount::Overlay {
+                lowers,
+                upper,
+                work,
+                volatile: *volatile,
+            })?
+        }
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(&mount, ".", flags, Mode::empty())
@@ -399,6 +415,10 @@ fn show(root: &Mounted, seen: &Seen) -> sys::Result<()> {
         Change::propagate(Propagation::Private),
         Reach::Tree,
     )?;
+    if let Some(ids) = &seen.ids {
+        let namespace = sys::userns::with_ids(&ids.uid_ranges(), &ids.gid_ranges())?;
+        sys::mount::map_ids(source.as_fd(), namespace.as_fd(), reach)?;
+    }
     if !point.writable {
         let read_only = Change::set(Attributes::MOUNT_ATTR_RDONLY);
         sys::mount::change(source.as_fd(), read_only, reach)?;
@@ -434,6 +454,30 @@ fn attach(root: &Mounted, target: &str, source: std::os::fd::OwnedFd) -> sys::Re
         Err(error) => return Err(error),
     };
     sys::mount::attach(source.as_fd(), place.as_fd())
+}
+
+/// User and group of a container that does not run, by number.
+///
+/// # Errors
+///
+/// A name that the container's files do not know.
+pub(super) fn user(shared: &Shared, record: &Record) -> Result<(u32, u32)> {
+    let text = record.config.user.as_str();
+    let (who, group) = text.split_once(':').unwrap_or((text, ""));
+    if let (Ok(uid), Ok(gid)) = (who.parse(), group.parse()) {
+        return Ok((uid, gid));
+    }
+    if text.is_empty() {
+        return Ok((0, 0));
+    }
+    let rootfs = shared.store.snapshot(&record.id.to_string())?.rootfs;
+    let found = sys::mntns::private(|| -> std::result::Result<_, Failure> {
+        let root = mount_root(&rootfs)?;
+        Ok(owner(&root.0, text)?)
+    });
+    found
+        .map(Option::unwrap_or_default)
+        .map_err(|failure| failure.into_error("failed to look up the container's user"))
 }
 
 /// Owner and group that a container's user stands for; `None` for root by default.

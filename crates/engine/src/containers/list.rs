@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use spec::{ErrorKind, Reference, Timestamp};
 
+use super::networking::links;
 use super::request::{ListOptions, Listed, Sizes};
 use super::shared::Shared;
 use crate::container::{Container, State};
@@ -59,6 +60,7 @@ pub(super) async fn list(shared: &Arc<Shared>, options: ListOptions) -> Result<V
         list.push(Listed {
             image_name: image_name(shared, &container),
             status: status(&container, clock::now()),
+            links: links::names_of(shared, container.id),
             size_rw,
             size_root_fs,
             container,
@@ -183,7 +185,7 @@ impl<'a> Wanted<'a> {
         let id = c.id.to_string();
         let ended = matches!(c.state, State::Exited | State::Dead);
         filters.allows_if("id", |w| id.starts_with(w))
-            && name_matches(c, filters)
+            && (name_matches(c, filters) || linked_as(shared, c, filters))
             && filters.allows("status", c.state.status())
             // Health checks are not run yet: there is no health.
             && filters.allows("health", "none")
@@ -199,8 +201,7 @@ impl<'a> Wanted<'a> {
                 c.mounts.iter().any(|m| m.destination == w || m.source == w || m.name.as_deref() == Some(w))
             })
             && filters.allows_if("expose", |w| exposes(c, w))
-            // Nothing is published yet.
-            && filters.get("publish").is_none()
+            && filters.allows_if("publish", |w| publishes(c, w))
     }
 }
 
@@ -211,18 +212,37 @@ fn name_matches(c: &Container, filters: &Filters) -> bool {
 }
 
 fn in_network(c: &Container, wanted: &str) -> bool {
-    c.endpoint.as_ref().is_some_and(|e| {
-        e.network == wanted || (!wanted.is_empty() && e.network_id.starts_with(wanted))
-    })
+    c.networking
+        .endpoints
+        .iter()
+        .any(|(name, e)| name == wanted || (!wanted.is_empty() && e.network_id.starts_with(wanted)))
+}
+
+fn linked_as(shared: &Shared, c: &Container, filters: &Filters) -> bool {
+    let names = links::names_of(shared, c.id);
+    names.iter().any(|name| filters.matches("name", name))
 }
 
 fn exposes(c: &Container, wanted: &str) -> bool {
-    let (ports, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    has_port(c.config.exposed_ports.iter(), wanted)
+}
+
+fn publishes(c: &Container, wanted: &str) -> bool {
+    let bound = c
+        .host
+        .port_bindings
+        .iter()
+        .filter(|(_, list)| !list.is_empty());
+    has_port(bound.map(|(port, _)| port), wanted)
+}
+
+fn has_port<'a>(mut ports: impl Iterator<Item = &'a String>, wanted: &str) -> bool {
+    let (range, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
     let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else {
         return false;
     };
-    c.config.exposed_ports.iter().any(|have| {
+    ports.any(|have| {
         let (port, kind) = have.split_once('/').unwrap_or((have, "tcp"));
         kind == protocol && port.parse().is_ok_and(|p: u16| (first..=last).contains(&p))
     })

@@ -23,6 +23,13 @@ impl Driver {
             Command::Pause(reply) => answer(reply, self.pause().await),
             Command::Unpause(reply) => answer(reply, self.unpause().await),
             Command::Rename(name, reply) => answer(reply, self.rename(name).await),
+            Command::Connect(network, settings, reply) => {
+                answer(reply, self.connect(&network, *settings).await);
+            }
+            Command::Disconnect(network, force, reply) => {
+                answer(reply, self.disconnect(&network, force).await);
+            }
+            Command::Unlink(link, reply) => answer(reply, self.unlink(&link).await),
             Command::Update(resources, policy, reply) => {
                 answer(reply, self.update(*resources, policy).await);
             }
@@ -79,6 +86,7 @@ impl Driver {
             return Err(error);
         }
         self.shared.table().release(&old, self.record.id);
+        self.renamed().await;
         self.publish();
         self.emit("rename", &[("oldName", format!("/{old}"))]);
         Ok(())

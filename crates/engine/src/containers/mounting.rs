@@ -10,6 +10,7 @@
 //! Who uses a volume is never written down: the records say it, and holds while a creation runs.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use spec::{ContainerId, Rootfs};
@@ -17,11 +18,12 @@ use store::{Lease, PrepareOptions};
 use sys::root::{GuestPath, Kind as Object, Root};
 use volume::{Hold, NewVolume, VolumeName};
 
+use super::labels;
 use super::record::Record;
 use super::shared::Shared;
 use super::start::missing_source;
 use crate::container::{Config, HostConfig};
-use crate::mounts::{self, Kind, Point, Sources, Wanted};
+use crate::mounts::{self, IdMap, Kind, Owners, Point, Sources, Wanted};
 use crate::oci::Seen;
 use crate::{Error, Result};
 
@@ -100,6 +102,7 @@ fn volume_for(shared: &Shared, made: &mut Made, wanted: &mut Wanted) -> Result<(
     })?;
     point.name = created.volume.name.to_string();
     point.driver.clone_from(&created.volume.driver);
+    point.remote = point.driver == volume::LOCAL && created.volume.may_wait();
     if point.driver != volume::LOCAL && point.mode == mounts::DEFAULT_MODE {
         // Docker shows its default for its own driver only.
         point.mode.clear();
@@ -133,9 +136,10 @@ pub(super) fn asks_plugins(shared: &Shared, wanted: &[Wanted]) -> bool {
     })
 }
 
-/// Whether a container has volumes of plugins.
+/// Whether a container has volumes of plugins or of other machines, which may keep us waiting.
 pub(super) fn has_plugged(record: &Record) -> bool {
-    volumes_of(record).any(|point| !matches!(point.driver.as_str(), "" | volume::LOCAL))
+    volumes_of(record)
+        .any(|point| point.remote || !matches!(point.driver.as_str(), "" | volume::LOCAL))
 }
 
 /// Fills empty volumes with what the image has at their paths.
@@ -149,27 +153,46 @@ pub(super) fn fill(
     rootfs: &Rootfs,
     points: &[Point],
 ) -> Result<()> {
-    let Rootfs::Overlay { lowers, .. } = rootfs else {
-        return Ok(());
+    // What is visible as directories; layers that are images are empty until they are mounted.
+    let plain: Option<&[PathBuf]> = match rootfs {
+        Rootfs::Directory { path } => Some(std::slice::from_ref(path)),
+        Rootfs::Overlay { lowers, images, .. } if images.is_empty() => Some(lowers),
+        Rootfs::Overlay { .. } => None,
     };
     let mut image: Option<Root> = None;
     let copied =
         |point: &&Point| point.kind == Kind::Volume && !point.no_copy && point.subpath.is_empty();
     for point in points.iter().filter(copied) {
-        if !may_hold(lowers, Path::new(&point.target)) {
+        if plain.is_some_and(|layers| !may_hold(layers, Path::new(&point.target))) {
             continue;
         }
         let root = match &image {
             Some(root) => root,
             None => {
-                let mounted = sys::mount::overlay_read_only(lowers)
-                    .map_err(system("failed to look into the image"))?;
-                image.insert(Root::from_fd(mounted))
+                image.insert(image_root(rootfs).map_err(system("failed to look into the image"))?)
             }
         };
         fill_one(shared, id, root, point)?;
     }
     Ok(())
+}
+
+/// The image's files, without what a container would write.
+fn image_root(rootfs: &Rootfs) -> sys::Result<Root> {
+    let (lowers, images) = match rootfs {
+        Rootfs::Directory { path } => return Root::open(path),
+        Rootfs::Overlay { lowers, images, .. } => (lowers, images),
+    };
+    if images.is_empty() {
+        return sys::mount::overlay_read_only(lowers).map(Root::from_fd);
+    }
+    // The overlay holds on to what it consists of when the namespace is gone.
+    sys::mntns::private(|| {
+        for image in images {
+            sys::mount::cover_with_erofs(&image.file, &image.place)?;
+        }
+        sys::mount::overlay_read_only(lowers).map(Root::from_fd)
+    })
 }
 
 fn fill_one(shared: &Shared, id: ContainerId, image: &Root, point: &Point) -> Result<()> {
@@ -240,10 +263,10 @@ pub(super) fn keep_images(
     points: &[Point],
     volatile: bool,
 ) -> Result<()> {
-    // Nothing is written there: it needs no bound.
     let options = PrepareOptions {
         volatile,
-        size: None,
+        view: true,
+        ..PrepareOptions::default()
     };
     for (index, point) in points.iter().enumerate() {
         if point.kind == Kind::Image {
@@ -263,10 +286,39 @@ pub(super) fn keep_images(
 /// A source is missing, or a volume cannot be mounted; what was mounted is let go by [`release`].
 pub(super) fn place(shared: &Shared, record: &Record) -> Result<Vec<Seen>> {
     let seen = place_for(shared, record, &record.id.to_string())?;
+    if let Err(error) = settle(record, &seen) {
+        release_for(shared, record, &record.id.to_string());
+        return Err(error);
+    }
     for point in volumes_of(record) {
         crate::volumes::emit_use(&shared.events, "mount", record.id, point);
     }
     Ok(seen)
+}
+
+/// What is looked at and done once the sources are there.
+fn settle(record: &Record, seen: &[Seen]) -> Result<()> {
+    let mut table = None;
+    for seen in seen {
+        let point = &seen.point;
+        if mounts::needs_check(point) {
+            let table: &String = match &table {
+                Some(table) => table,
+                None => table.insert(
+                    std::fs::read_to_string("/proc/self/mountinfo")
+                        .map_err(|e| Error::io("failed to read the table of mounts", e))?,
+                ),
+            };
+            let real = Path::new(&point.source)
+                .canonicalize()
+                .map_err(|e| Error::io(format!("failed to find '{}'", point.source), e))?;
+            mounts::check_propagation(point, &real.to_string_lossy(), table)?;
+        }
+        if matches!(point.kind, Kind::Bind | Kind::Volume) {
+            labels::apply(record.id, &record.host, point, &seen.source)?;
+        }
+    }
+    Ok(())
 }
 
 /// Like [`place`], for somebody else who looks at the container's files; on failure nothing is kept.
@@ -286,9 +338,13 @@ fn look_up(shared: &Shared, record: &Record, user: &str) -> Result<Vec<Seen>> {
                 point: point.clone(),
                 source: point.source.clone(),
                 layers: Vec::new(),
+                ids: None,
             };
             match point.kind {
-                Kind::Bind => bind_source(point)?,
+                Kind::Bind => {
+                    bind_source(point)?;
+                    seen.ids = owners(shared, record, point)?;
+                }
                 Kind::Volume => {
                     let name = crate::volumes::name(&point.name)?;
                     // Mounted by path in the runtime: `_data` is a name that only root can change.
@@ -342,6 +398,20 @@ fn bind_source(point: &Point) -> Result<()> {
             format!("error while creating mount source path '{source}'"),
             e,
         )
+    })
+}
+
+/// As whom the owners of a bind's files are seen, if not as themselves.
+fn owners(shared: &Shared, record: &Record, point: &Point) -> Result<Option<IdMap>> {
+    Ok(match &point.owners {
+        None => None,
+        Some(Owners::Map(map)) => Some(map.clone()),
+        Some(Owners::Match) => {
+            let owner = std::fs::metadata(&point.source)
+                .map_err(|e| Error::io(format!("failed to look at '{}'", point.source), e))?;
+            let user = super::files::user(shared, record)?;
+            Some(IdMap::one((owner.uid(), owner.gid()), user))
+        }
     })
 }
 

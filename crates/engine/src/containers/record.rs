@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use spec::{ContainerId, ContainerName, ImageId, Timestamp};
 use sys::fs::Durability;
 
+use super::networking::links::Link;
+use super::networking::{self, Attachments};
 use crate::container::{Config, HostConfig, LastRun};
 use crate::mounts::{self, Point};
 use crate::{Error, Result};
@@ -39,6 +41,12 @@ pub(super) struct Record {
     /// What it sees beside its own layer; absent in records of earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mounts: Option<Arc<Vec<Point>>>,
+    /// Its place in each network, by name; absent in records of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    networks: Option<Arc<Attachments>>,
+    /// Other containers that it calls by names of its own, on the default network.
+    #[serde(default, skip_serializing_if = "no_links")]
+    pub(super) links: Arc<Vec<Link>>,
     /// Its latest run.
     pub(super) last: LastRun,
     /// It had been started and had not ended when this was written.
@@ -49,6 +57,21 @@ pub(super) struct Record {
     pub(super) restart_count: u32,
 }
 
+fn no_links(links: &Arc<Vec<Link>>) -> bool {
+    links.is_empty()
+}
+
+/// What a container has beside its settings.
+#[derive(Debug, Default)]
+pub(super) struct Belongings {
+    /// What it sees beside its own layer.
+    pub(super) points: Vec<Point>,
+    /// Its networks.
+    pub(super) networks: Attachments,
+    /// Its links.
+    pub(super) links: Vec<Link>,
+}
+
 impl Record {
     /// A new container that never ran.
     pub(super) fn new(
@@ -57,7 +80,7 @@ impl Record {
         created: Timestamp,
         image: ImageId,
         settings: (Config, HostConfig),
-        points: Vec<Point>,
+        belongings: Belongings,
     ) -> Self {
         Self {
             version: VERSION,
@@ -67,7 +90,9 @@ impl Record {
             image,
             config: Arc::new(settings.0),
             host: Arc::new(settings.1),
-            mounts: Some(Arc::new(points)),
+            mounts: Some(Arc::new(belongings.points)),
+            networks: Some(Arc::new(belongings.networks)),
+            links: Arc::new(belongings.links),
             last: LastRun::default(),
             running: false,
             stopped_by_user: false,
@@ -79,6 +104,17 @@ impl Record {
     pub(super) fn points(&self) -> &Arc<Vec<Point>> {
         static NONE: LazyLock<Arc<Vec<Point>>> = LazyLock::new(Arc::default);
         self.mounts.as_ref().unwrap_or(&NONE)
+    }
+
+    /// Its place in each network, by name.
+    pub(super) fn networks(&self) -> &Arc<Attachments> {
+        static NONE: LazyLock<Arc<Attachments>> = LazyLock::new(Arc::default);
+        self.networks.as_ref().unwrap_or(&NONE)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn networks_mut(&mut self) -> &mut Attachments {
+        Arc::make_mut(self.networks.get_or_insert_default())
     }
 
     /// Writes it into the container's directory.
@@ -129,6 +165,10 @@ impl Record {
             let points = wanted.into_iter().map(|wanted| wanted.point).collect();
             record.mounts = Some(Arc::new(points));
         }
+        if record.networks.is_none() {
+            let networks = networking::of_old_record(&record.config, &record.host);
+            record.networks = Some(Arc::new(networks));
+        }
         Ok(Some(record))
     }
 }
@@ -162,7 +202,8 @@ pub(crate) fn sample() -> crate::container::Container {
         },
         mounts: Arc::default(),
         points: Arc::default(),
-        endpoint: None,
+        links: Arc::default(),
+        networking: Arc::default(),
         execs: Vec::new(),
     }
 }
@@ -182,14 +223,21 @@ mod tests {
             sample.created,
             sample.image,
             ((*sample.config).clone(), HostConfig::default()),
-            vec![Point::new(mounts::Kind::Tmpfs, "/t")],
+            Belongings {
+                points: vec![Point::new(mounts::Kind::Tmpfs, "/t")],
+                ..Belongings::default()
+            },
         );
+        record
+            .networks_mut()
+            .insert("mine".to_owned(), Default::default());
         record.last.exit_code = 3;
         record.save(dir.path(), Durability::Unsynced).unwrap();
         assert_eq!(Record::load(dir.path()).unwrap().unwrap(), record);
         let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
         let mut old: serde_json::Value = serde_json::from_str(&text).unwrap();
         old.as_object_mut().unwrap().remove("mounts");
+        old.as_object_mut().unwrap().remove("networks");
         old["host"]["binds"] = serde_json::json!(["/srv:/data:ro"]);
         std::fs::write(dir.path().join(FILE), old.to_string()).unwrap();
         let old = Record::load(dir.path()).unwrap().unwrap();
@@ -197,10 +245,54 @@ mod tests {
             (old.points().len(), old.points()[0].source.as_str()),
             (1, "/srv")
         );
+        assert!(old.networks().contains_key("bridge"));
         record.version = VERSION + 1;
         record.save(dir.path(), Durability::Unsynced).unwrap();
         assert!(Record::load(dir.path()).is_err());
         std::fs::write(dir.path().join(FILE), b"{").unwrap();
         assert!(Record::load(dir.path()).is_err());
+    }
+    /// As it was written before containers had networks of their own.
+    const OLD: &str = include_str!("../../testdata/record/before-networks.json");
+
+    #[test]
+    fn records_of_earlier_builds_get_their_network_and_new_ones_say_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        std::fs::write(&path, OLD).unwrap();
+        let mut record = Record::load(dir.path()).unwrap().unwrap();
+        let attachment = &record.networks()["bridge"];
+        assert_eq!(attachment.settings.mac, "02:42:ac:11:00:63");
+        assert!(attachment.network_id.is_empty() && record.links.is_empty());
+        let mut attachment = networking::Attachment::default();
+        attachment.network_id = "ab".repeat(32);
+        attachment.settings.aliases = Some(vec!["a".to_owned()]);
+        attachment.settings.ipam = Some(crate::container::EndpointIpam {
+            ipv4: "10.1.0.9".to_owned(),
+            ..Default::default()
+        });
+        record.networks_mut().insert("mine".to_owned(), attachment);
+        let link = Link {
+            target: record.id,
+            alias: "db".to_owned(),
+        };
+        record.links = Arc::new(vec![link]);
+        record.save(dir.path(), Durability::Unsynced).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            value["networks"].to_string(),
+            format!(
+                r#"{{"bridge":{{"settings":{{"mac":"02:42:ac:11:00:63"}}}},"mine":{{"network_id":"{}","settings":{{"ipam":{{"ipv4":"10.1.0.9","ipv6":"","link_local":[]}},"aliases":["a"]}}}}}}"#,
+                "ab".repeat(32)
+            )
+        );
+        assert_eq!(value["links"][0]["alias"], "db");
+        // What earlier builds wrote is still there, unchanged.
+        let old: serde_json::Value = serde_json::from_str(OLD).unwrap();
+        for (key, was) in old.as_object().unwrap() {
+            assert_eq!(&value[key], was, "{key}");
+        }
+        assert_eq!(Record::load(dir.path()).unwrap().unwrap(), record);
     }
 }

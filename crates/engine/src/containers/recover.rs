@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,10 +19,11 @@ use tokio::sync::mpsc;
 
 use super::driver::{Driver, Live};
 use super::ended::{kill_group, remove_group};
+use super::networking::{Mode, place, roster};
 use super::policy;
 use super::record::Record;
 use super::shared::Shared;
-use super::start::{has_endpoint, remove_run_dir};
+use super::start::remove_run_dir;
 use super::{endpoint, mounting, remove};
 use crate::container::{Running, State};
 use crate::mounts::Kind;
@@ -50,12 +52,13 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<()> {
     }
     reconcile_network(shared, &taken_up).await?;
     reconcile_volumes(shared, &taken_up).await?;
-    for (record, found) in taken_up {
+    for (record, found) in in_order(taken_up) {
         if let Err(error) = shared.table().reserve(&record.name, record.id) {
             tracing::error!(container = %record.id, %error, "two containers have one name");
         }
         take_up(shared, record, found).await;
     }
+    shared.roster.settle();
     Ok(())
 }
 
@@ -213,26 +216,100 @@ async fn connect(run_dir: &Path) -> Option<(Live, protocol::State)> {
     }
 }
 
-/// Tells the network which addresses are in use; all others become free.
+/// Tells the network which addresses and ports are in use, all others become free; and tells the
+/// resolver who is found by which names.
 async fn reconcile_network(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Result<()> {
-    let Some(network) = shared.network.clone() else {
-        return Ok(());
-    };
+    let mut named = Vec::new();
     let mut live = Vec::new();
     for (record, found) in list {
-        if !matches!(found, Found::Live(..)) || !has_endpoint(record) {
+        let Found::Live(_, state) = found else {
+            continue;
+        };
+        let place = endpoint::load(&shared.run_dir(record.id)).unwrap_or_default();
+        let netns = || {
+            let path = format!("/proc/{}/ns/net", state.pid?);
+            std::fs::File::open(path)
+                .ok()
+                .map(std::os::fd::OwnedFd::from)
+        };
+        if place.endpoints.is_empty() {
             continue;
         }
-        let view = endpoint::load(&shared.run_dir(record.id));
-        if let Some(address) = view.and_then(|v| v.address.parse().ok()) {
-            live.push((record.id, address));
+        if roster::has_names(&place)
+            && let Some(netns) = netns()
+        {
+            named.push((record.clone(), place.clone(), netns));
         }
+        live.push(network::LiveSandbox {
+            container: record.id,
+            name: record.name.to_string(),
+            netns: netns(),
+            endpoints: place.endpoints,
+            ports: place.ports,
+        });
     }
-    let job = move || Ok(network.reconcile(&live));
-    for (id, address) in shared.blocking.quick(job).await? {
-        tracing::error!(container = %id, %address, "the address of a container could not be kept");
+    let job = {
+        let shared = Arc::clone(shared);
+        move || {
+            let lost = shared.network.reconcile(live);
+            for (record, place, netns) in &named {
+                if let Err(error) = roster::announce(&shared, record, place, netns.as_fd()) {
+                    let error = spec::error::chain(&error);
+                    tracing::error!(container = %record.id, error, "its names could not be kept");
+                }
+            }
+            Ok(lost)
+        }
+    };
+    for lost in shared.blocking.heavy(job).await? {
+        let reason = lost.reason;
+        tracing::error!(container = %lost.container, reason, "a place in a network was lost");
     }
     Ok(())
+}
+
+/// Puts containers after those whose network they join or that they have links to, so that these
+/// run when it is their turn to be started again.
+fn in_order(mut list: Vec<(Record, Found)>) -> Vec<(Record, Found)> {
+    let mut needs: BTreeMap<ContainerId, Vec<ContainerId>> = BTreeMap::new();
+    for (record, _) in &list {
+        let joined = match Mode::of(&record.host.network_mode) {
+            Mode::Container(key) => key.parse().ok(),
+            _ => None,
+        };
+        let linked = record.links.iter().map(|link| link.target);
+        needs.insert(record.id, joined.into_iter().chain(linked).collect());
+    }
+    let places = places(&needs);
+    list.sort_by_key(|(record, _)| places.get(&record.id).copied());
+    list
+}
+
+/// Numbers so that everybody's number is higher than those of whom he needs.
+fn places(needs: &BTreeMap<ContainerId, Vec<ContainerId>>) -> BTreeMap<ContainerId, usize> {
+    let mut places = BTreeMap::new();
+    for id in needs.keys() {
+        number(*id, needs, &mut places, &mut BTreeSet::new());
+    }
+    places
+}
+
+fn number(
+    id: ContainerId,
+    needs: &BTreeMap<ContainerId, Vec<ContainerId>>,
+    places: &mut BTreeMap<ContainerId, usize>,
+    above: &mut BTreeSet<ContainerId>,
+) {
+    // A circle has no order; it cannot be made by creating containers one after the other.
+    if places.contains_key(&id) || !above.insert(id) {
+        return;
+    }
+    for need in needs.get(&id).into_iter().flatten() {
+        if needs.contains_key(need) {
+            number(*need, needs, places, above);
+        }
+    }
+    places.insert(id, places.len());
 }
 
 /// Keeps mounted what running containers use, and unmounts the rest.
@@ -267,8 +344,8 @@ async fn take_up(shared: &Arc<Shared>, record: Record, found: Found) {
     let mut driver = Driver::new(Arc::clone(shared), record);
     match found {
         Found::Live(live, state) => {
-            let endpoint = endpoint::load(&shared.run_dir(id));
-            resume(&mut driver, live, &state, endpoint);
+            driver.place = endpoint::load(&shared.run_dir(id)).unwrap_or_default();
+            resume(&mut driver, live, &state);
             return driver.launch();
         }
         Found::Ended(exit) => {
@@ -336,12 +413,7 @@ async fn start_by_policy(driver: &mut Driver, ran: bool) {
 }
 
 /// Goes on with a task that never stopped.
-fn resume(
-    driver: &mut Driver,
-    live: Live,
-    state: &protocol::State,
-    endpoint: Option<crate::container::EndpointView>,
-) {
+fn resume(driver: &mut Driver, live: Live, state: &protocol::State) {
     let started_at = state.started_at.unwrap_or(driver.record.created);
     let running = Running {
         pid: state.pid.unwrap_or(0),
@@ -358,14 +430,29 @@ fn resume(
         Status::Paused => State::Paused(running),
         _ => State::Running(running),
     };
-    if let Some(endpoint) = endpoint {
-        let sandbox_key = format!("/proc/{}/ns/net", state.pid.unwrap_or(0));
-        driver.container.endpoint = Some(crate::container::EndpointView {
-            sandbox_key,
-            ..endpoint
-        });
-    }
+    place::keep_ids(&driver.shared, &mut driver.record, &driver.place);
+    driver.show_networks();
     driver.live = Some(live);
     driver.publish();
     tracing::info!(container = %driver.record.id, "found running");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_others_need_comes_first() {
+        let id = |n: u8| ContainerId::from_bytes([n; 32]);
+        let needs = BTreeMap::from([
+            (id(1), vec![id(3)]),
+            (id(2), vec![id(9)]),
+            (id(3), vec![id(2)]),
+            (id(4), vec![id(5)]),
+            (id(5), vec![id(4)]),
+        ]);
+        let places = places(&needs);
+        assert!(places[&id(2)] < places[&id(3)] && places[&id(3)] < places[&id(1)]);
+        assert_eq!(places.len(), 5, "a circle ends");
+    }
 }

@@ -15,9 +15,6 @@ use spec::ContainerId;
 impl Driver {
     /// Removes a container that does not run.
     pub(super) async fn remove_now(&mut self, options: RemoveOptions) -> Result<()> {
-        if options.link {
-            return Err(Error::unsupported("links are not yet supported"));
-        }
         let id = self.record.id;
         self.take_back(std::time::Duration::ZERO).await;
         self.container.state = State::Removing;
@@ -45,6 +42,7 @@ impl Driver {
         }
         self.shared.execs.container_removed(id);
         self.shared.table().remove(id);
+        self.shared.callers.forget(id);
         self.removed = true;
         self.emit("destroy", &[]);
         self.wake(|_| true);

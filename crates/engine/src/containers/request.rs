@@ -1,10 +1,11 @@
 //! What callers say to [`super::Containers`] and what they get back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use spec::{ContainerId, ContainerName, Platform, Timestamp};
 
-use crate::container::{Config, Container, HostConfig};
+use crate::container::{Config, Container, EndpointSettings, HostConfig};
 use crate::{Filters, Result};
 
 /// A container to be created.
@@ -18,6 +19,8 @@ pub struct CreateContainer {
     pub config: Config,
     /// How the host runs it.
     pub host: HostConfig,
+    /// Its networks by name or id; empty means the one that the network mode names.
+    pub networks: BTreeMap<String, EndpointSettings>,
 }
 
 /// A container that was created.
@@ -91,7 +94,7 @@ pub struct RemoveOptions {
     pub force: bool,
     /// Remove its anonymous volumes too.
     pub volumes: bool,
-    /// Remove the link of this name instead: refused, links are not yet supported.
+    /// Remove only a link: what is named is `caller/alias`.
     pub link: bool,
 }
 
@@ -170,6 +173,8 @@ pub struct Inspected {
     pub size_rw: Option<u64>,
     /// Bytes in all layers.
     pub size_root_fs: Option<u64>,
+    /// Its links as Docker shows them: `/target:/caller/alias`.
+    pub links: Vec<String>,
     /// Directories of its file system, by Docker's names.
     pub graph: std::collections::BTreeMap<String, String>,
 }
@@ -197,6 +202,8 @@ pub struct Listed {
     pub image_name: String,
     /// `Up 3 minutes`, `Exited (0) 2 hours ago`.
     pub status: String,
+    /// Names that others have for it: `/caller/alias`.
+    pub links: Vec<String>,
     /// Bytes in the writable layer.
     pub size_rw: Option<u64>,
     /// Bytes in all layers.

@@ -2,59 +2,52 @@
 
 use std::os::fd::OwnedFd;
 
-use network::AttachOptions;
-use spec::ErrorKind;
+use network::SandboxRequest;
 
+use super::endpoint::Place;
+use super::networking::{Mode, place, wishes};
 use super::record::Record;
-use super::shared::{Shared, resting_endpoint};
-use super::start::has_endpoint;
-use crate::container::{Container, EndpointView, HostConfig};
+use super::shared::Shared;
+use super::start::networking;
+use crate::container::{Container, HostConfig};
 use crate::{Error, Result, oci};
+
+/// Whether a container's runs have a network namespace of their own.
+pub(super) fn opens(record: &Record) -> bool {
+    !matches!(
+        Mode::of(&record.host.network_mode),
+        Mode::Host | Mode::Container(_)
+    )
+}
 
 /// Makes or finds the network namespace; `None` is the host's.
 pub(super) fn sandbox(
     shared: &Shared,
     record: &Record,
     joined: &oci::Joined,
-) -> Result<(Option<OwnedFd>, EndpointView)> {
-    let mut view = resting_endpoint(&record.host, shared.network.as_deref());
+) -> Result<(Option<OwnedFd>, Place)> {
     match &joined.network {
-        oci::Source::Host => return Ok((None, view)),
+        oci::Source::Host => {
+            let others = record.networks().keys().map(String::as_str);
+            wishes::compatible(Mode::Host, others, "host").map_err(networking)?;
+            return Ok((None, Place::default()));
+        }
         oci::Source::Path(path) => {
             let file = std::fs::File::open(path)
                 .map_err(|e| Error::io(format!("failed to join `{}`", path.display()), e))?;
-            return Ok((Some(file.into()), view));
+            return Ok((Some(file.into()), Place::default()));
         }
         oci::Source::New => {}
     }
-    let Some(network) = shared.network.as_deref() else {
-        return if has_endpoint(record) {
-            Err(Error::refused(
-                ErrorKind::NotFound,
-                "network bridge not found",
-            ))
-        } else {
-            Ok((None, view))
-        };
+    let request = if record.config.network_disabled {
+        SandboxRequest::default()
+    } else {
+        place::request(shared, record).map_err(networking)?
     };
-    if !has_endpoint(record) {
-        return Ok((Some(network.none()?), view));
-    }
-    let options = AttachOptions {
-        mac: match record.config.mac_address.as_str() {
-            "" => None,
-            text => Some(text.parse()?),
-        },
-        ..AttachOptions::default()
-    };
-    let endpoint = network.attach(&record.id, &options)?;
-    view.network_id = endpoint.network_id.to_string();
-    view.endpoint_id = endpoint.endpoint_id.to_string();
-    view.address = endpoint.address.to_string();
-    view.prefix_len = endpoint.prefix;
-    view.gateway = endpoint.gateway.to_string();
-    view.mac = endpoint.mac.to_string();
-    Ok((Some(endpoint.netns), view))
+    let opened = shared.network.open_sandbox(&record.id, &request);
+    let opened = opened.map_err(|e| networking(e.into()))?;
+    let (endpoints, ports) = (opened.endpoints, opened.ports);
+    Ok((Some(opened.netns), Place { endpoints, ports }))
 }
 
 /// Which namespaces are shared with the host or with another container.
@@ -66,7 +59,13 @@ pub(super) fn joined(shared: &Shared, host: &HostConfig) -> Result<oci::Joined> 
         let Some(key) = mode.strip_prefix("container:") else {
             return Ok(oci::Source::New);
         };
-        let other = shared.table().find(key)?.container();
+        let found = shared.table().find(key);
+        // Not the class "not found": it is not the container itself that is missing.
+        let found = found.map_err(|e| match what {
+            "network" => Error::internal(format!("joining network namespace of container: {e}")),
+            _ => e,
+        });
+        let other = found?.container();
         let pid = running_pid(&other, what)?;
         Ok(oci::Source::Path(format!("/proc/{pid}/ns/{file}").into()))
     };

@@ -1,10 +1,11 @@
 //! What all drivers and the service share: the layers below, and the table of containers.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use network::Network;
-use spec::ContainerId;
+use network::Networks;
+use spec::{ContainerId, NetworkId};
 use store::Store;
 use sys::cgroup::{Cgroup, Cgroups, Version};
 use tokio_util::sync::CancellationToken;
@@ -12,25 +13,32 @@ use tokio_util::task::TaskTracker;
 use volume::{VolumeName, Volumes};
 
 use super::limits::HostFacts;
+use super::networking::links::Callers;
+use super::networking::{Mode, Roster, view};
 use super::record::Record;
 use super::table::{Handle, Table};
-use super::{log_options, merge};
+use super::{etc, log_options, merge};
 use crate::blocking::Blocking;
 use crate::config::EngineConfig;
-use crate::container::{Container, EndpointView, Files, HostConfig, MountPoint, State};
+use crate::container::{Container, Files, HostConfig, MountPoint, State};
 use crate::events::Events;
 use crate::execs::ExecTable;
 use crate::mounts::{Kind, Point};
 use crate::shim_client::Zygote;
-use crate::{Result, oci};
+use crate::{Result, networks, oci};
 
 /// The layers below and the table above.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) store: Store,
-    /// `None` when the daemon has no bridge.
-    pub(crate) network: Option<Arc<Network>>,
+    pub(crate) network: Arc<Networks>,
+    /// Identity of the default network, asked for once; `None` when the daemon has no bridge.
+    pub(crate) default_network: Option<NetworkId>,
+    /// The default bridge's own addresses.
+    gateways: (Option<Ipv4Addr>, Option<Ipv6Addr>),
+    pub(crate) roster: Roster,
+    pub(crate) callers: Callers,
     pub(crate) volumes: Volumes,
     pub(crate) zygote: Zygote,
     pub(crate) events: Events,
@@ -52,7 +60,8 @@ pub(crate) struct Shared {
 pub(crate) struct Layers {
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) store: Store,
-    pub(crate) network: Option<Arc<Network>>,
+    pub(crate) network: Arc<Networks>,
+    pub(crate) names: crate::names::Names,
     pub(crate) volumes: Volumes,
     pub(crate) zygote: Zygote,
     pub(crate) events: Events,
@@ -67,6 +76,7 @@ impl Shared {
     /// Puts the layers together.
     pub(crate) fn new(layers: Layers) -> Self {
         let config = layers.config;
+        let default_network = layers.network.find(super::networking::BRIDGE).ok();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             defaults: oci::Defaults {
@@ -84,7 +94,13 @@ impl Shared {
             },
             config,
             store: layers.store,
+            gateways: default_network
+                .map(|id| networks::gateways(&layers.network, &id))
+                .unwrap_or_default(),
+            default_network,
             network: layers.network,
+            roster: Roster::new(layers.names),
+            callers: Callers::default(),
             volumes: layers.volumes,
             zygote: layers.zygote,
             events: layers.events,
@@ -147,6 +163,30 @@ impl Shared {
         points.iter().map(shown).collect()
     }
 
+    /// What `host-gateway` stands for: what the daemon was told, or else the default bridge.
+    pub(super) fn host_gateway(&self) -> etc::HostGateway {
+        let own = &self.config.network.host_gateway_ips;
+        let v4 = |a: &IpAddr| match a {
+            IpAddr::V4(a) => Some(*a),
+            IpAddr::V6(_) => None,
+        };
+        let v6 = |a: &IpAddr| match a {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(a) => Some(*a),
+        };
+        let (bridge4, bridge6) = self.gateways;
+        match own.is_empty() {
+            true => etc::HostGateway {
+                v4: bridge4,
+                v6: bridge6,
+            },
+            false => etc::HostGateway {
+                v4: own.iter().find_map(v4),
+                v6: own.iter().find_map(v6),
+            },
+        }
+    }
+
     /// Directory of a container that outlives reboots.
     pub(super) fn data_dir(&self, id: ContainerId) -> PathBuf {
         self.config
@@ -190,11 +230,16 @@ impl Shared {
     /// Host paths of a container's files.
     pub(super) fn files(&self, record: &Record) -> Files {
         let dir = self.data_dir(record.id);
+        // As in Docker, who joins another's network uses its names too.
+        let of = match Mode::of(&record.host.network_mode) {
+            Mode::Container(key) => key.parse().map_or(dir.clone(), |id| self.data_dir(id)),
+            _ => dir.clone(),
+        };
         let recorded = log_options::parse(&record.host.log).is_ok_and(|log| log.recorded);
         Files {
-            hostname: dir.join("hostname"),
-            hosts: dir.join("hosts"),
-            resolv_conf: dir.join("resolv.conf"),
+            hostname: of.join("hostname"),
+            hosts: of.join("hosts"),
+            resolv_conf: of.join("resolv.conf"),
             log: recorded.then(|| dir.join(format!("{}-json.log", record.id))),
         }
     }
@@ -218,12 +263,17 @@ impl Shared {
             },
             last: record.last.clone(),
             restart_count: record.restart_count,
-            driver: "overlay2",
+            driver: self
+                .store
+                .driver_of(&record.id.to_string())
+                .unwrap_or_default()
+                .as_str(),
             platform: "linux",
             files: self.files(record),
             mounts: Arc::new(self.mount_points(record.points())),
             points: Arc::clone(record.points()),
-            endpoint: Some(resting_endpoint(&record.host, self.network.as_deref())),
+            links: Arc::clone(&record.links),
+            networking: Arc::new(view::networking(record, None)),
             execs: Vec::new(),
         }
     }
@@ -238,27 +288,4 @@ fn weighs_block_io() -> bool {
     ]
     .iter()
     .any(|file| std::path::Path::new("/sys/fs/cgroup").join(file).exists())
-}
-
-/// The network of a container that does not run.
-pub(super) fn resting_endpoint(host: &HostConfig, network: Option<&Network>) -> EndpointView {
-    let name = match host.network_mode.as_str() {
-        "default" | "" => "bridge",
-        other => other,
-    };
-    let network_id = match name {
-        "bridge" => network.map(|n| n.id().to_string()).unwrap_or_default(),
-        "host" | "none" => crate::networks::fixed_id(name),
-        _ => String::new(),
-    };
-    EndpointView {
-        network: name.to_owned(),
-        network_id,
-        endpoint_id: String::new(),
-        sandbox_key: String::new(),
-        address: String::new(),
-        prefix_len: 0,
-        gateway: String::new(),
-        mac: String::new(),
-    }
 }

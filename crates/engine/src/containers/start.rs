@@ -10,21 +10,23 @@
 //!
 //! A failure at any step undoes the steps before it, last first.
 
-use std::os::fd::OwnedFd;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use network::Network;
 use shim::protocol::{self, Reply, Request, Seccomp, StdinPolicy};
-use spec::{Rootfs, WireError};
+use spec::Rootfs;
 use tokio::sync::mpsc;
 
 use super::driver::{Driver, Live};
+use super::endpoint::Place;
+use super::networking::{Mode, links, place, roster};
 use super::record::Record;
-use super::sandbox::{joined, sandbox};
+use super::sandbox::{joined, opens, sandbox};
 use super::shared::Shared;
 use super::{devices, endpoint, etc, log_options, merge, mounting};
-use crate::container::{EndpointView, Running, State};
+use crate::container::{Running, State};
 use crate::execs::ExecConfig;
 use crate::shim_client::{Task, unexpected};
 use crate::{Error, Result, oci};
@@ -37,7 +39,7 @@ const CONFIG_FILE: &str = "config.json";
 /// What step 2a made.
 struct Prepared {
     netns: Option<OwnedFd>,
-    endpoint: EndpointView,
+    place: Place,
     rootfs: Rootfs,
     log: protocol::LogConfig,
     seccomp: Seccomp,
@@ -140,14 +142,14 @@ impl Driver {
             task: Task::new(socket, reports).map_err(start)?,
             events,
         };
-        let endpoint = prepared.endpoint.clone();
+        self.place = prepared.place.clone();
         let done = self.converse(&live.task, prepared, run_dir).await;
         let (pid, at) = match done {
             Ok(done) => done,
-            Err(source) => {
+            Err(error) => {
                 // It has undone its part; this ends it.
                 let _gone = live.task.call(Request::Delete, Vec::new()).await;
-                return Err(Error::Start { source });
+                return Err(error);
             }
         };
         self.live = Some(live);
@@ -161,13 +163,10 @@ impl Driver {
             pid,
             started_at: at,
         });
-        let sandbox_key = format!("/proc/{pid}/ns/net");
-        self.container.endpoint = Some(EndpointView {
-            sandbox_key,
-            ..endpoint
-        });
+        place::keep_ids(&self.shared, &mut self.record, &self.place);
+        self.show_networks();
         self.publish();
-        self.emit_network("connect");
+        self.emit_networks("connect");
         self.emit("start", &[]);
         tracing::info!(container = %self.record.id, pid, "started");
         Ok(())
@@ -178,55 +177,80 @@ impl Driver {
         task: &Task,
         prepared: Prepared,
         run_dir: &Path,
-    ) -> std::result::Result<(i32, spec::Timestamp), WireError> {
+    ) -> Result<(i32, spec::Timestamp)> {
         let begun = std::time::Instant::now();
+        let start = |source| Error::Start { source };
         let create = create_request(&self.record, &prepared, run_dir);
-        let created = task
-            .send(
-                Request::Create(create),
-                prepared.netns.into_iter().collect(),
-            )
-            .await?;
+        // Names are made to work while the container is being created; neither is left half done.
+        let announced = self.announce(&prepared)?;
+        let netns = prepared.netns.into_iter().collect();
+        let (announced, created) =
+            tokio::join!(announced, task.send(Request::Create(create), netns));
+        announced.map_err(networking)?;
+        let created = created.map_err(start)?;
         let mut attached = Vec::new();
         for (stream, streams) in self.early.drain(..) {
             let attach = protocol::Attach {
                 exec: None,
                 streams,
             };
-            attached.push(task.send(Request::Attach(attach), vec![stream]).await?);
+            let sent = task.send(Request::Attach(attach), vec![stream]).await;
+            attached.push(sent.map_err(start)?);
         }
-        let started = task.send(Request::Start, Vec::new()).await?;
-        let pid = match created.get().await? {
+        let started = task.send(Request::Start, Vec::new()).await.map_err(start)?;
+        let pid = match created.get().await.map_err(start)? {
             Reply::Created { pid, warnings } => {
                 for warning in warnings {
                     tracing::warn!(container = %self.record.id, warning, "not done exactly");
                 }
                 pid
             }
-            other => return Err(unexpected(&other)),
+            other => return Err(start(unexpected(&other))),
         };
         let created_us = begun.elapsed().as_micros();
         for answer in attached {
-            answer.get().await?;
+            answer.get().await.map_err(start)?;
         }
-        match started.get().await? {
+        match started.get().await.map_err(start)? {
             Reply::Started { at } => {
                 let started_us = begun.elapsed().as_micros();
                 tracing::debug!(container = %self.record.id, created_us, started_us, "executed");
                 Ok((pid, at))
             }
-            other => Err(unexpected(&other)),
+            other => Err(start(unexpected(&other))),
         }
     }
 
-    async fn undo_start(&mut self, run_dir: PathBuf) {
-        let (shared, id) = (Arc::clone(&self.shared), self.record.id);
-        let record = self.record.clone();
-        let own_network = has_endpoint(&self.record);
-        let undo = move || {
-            if let Some(network) = shared.network.as_deref().filter(|_| own_network) {
-                network.detach(&id);
+    /// Makes names work in the sandbox, where there are any.
+    fn announce(&self, prepared: &Prepared) -> Result<impl Future<Output = Result<()>> + use<>> {
+        let netns = match &prepared.netns {
+            Some(netns) if roster::has_names(&self.place) => Some(
+                netns
+                    .try_clone()
+                    .map_err(|e| Error::io("failed to keep a network namespace", e))?,
+            ),
+            _ => None,
+        };
+        let job = netns.map(|netns| {
+            let (shared, record) = (Arc::clone(&self.shared), self.record.clone());
+            let place = self.place.clone();
+            move || roster::announce(&shared, &record, &place, netns.as_fd())
+        });
+        let blocking = self.shared.blocking.clone();
+        Ok(async move {
+            match job {
+                Some(job) => blocking.quick(job).await,
+                None => Ok(()),
             }
+        })
+    }
+
+    async fn undo_start(&mut self, run_dir: PathBuf) {
+        let shared = Arc::clone(&self.shared);
+        let record = self.record.clone();
+        let place = std::mem::take(&mut self.place);
+        let undo = move || {
+            close_sandbox(&shared, &record, &place);
             mounting::release(&shared, &record);
             remove_run_dir(&run_dir);
             Ok(())
@@ -238,29 +262,6 @@ impl Driver {
             .blocking
             .quick_or_plugin(asks_plugins, undo)
             .await;
-    }
-
-    /// Tells that the container entered or left its network.
-    pub(super) fn emit_network(&self, action: &'static str) {
-        let Some(endpoint) = &self.container.endpoint else {
-            return;
-        };
-        let kind = match endpoint.network.as_str() {
-            "none" => "null",
-            other => other,
-        };
-        if endpoint.network_id.is_empty() {
-            return;
-        }
-        let attributes = [
-            ("container", self.record.id.to_string()),
-            ("name", endpoint.network.clone()),
-            ("type", kind.to_owned()),
-        ];
-        let attributes = attributes.map(|(k, v)| (k.to_owned(), v)).into();
-        self.shared
-            .events
-            .emit("network", action, endpoint.network_id.clone(), attributes);
     }
 }
 
@@ -316,10 +317,19 @@ pub(super) fn remove_run_dir(run_dir: &Path) {
     }
 }
 
-/// Whether a container has an address of its own on the bridge.
-pub(super) fn has_endpoint(record: &Record) -> bool {
-    matches!(record.host.network_mode.as_str(), "" | "default" | "bridge")
-        && !record.config.network_disabled
+/// Gives back what a run had of its networks.
+pub(super) fn close_sandbox(shared: &Shared, record: &Record, place: &Place) {
+    roster::withdraw(shared, record, place);
+    if opens(record) {
+        shared.network.close_sandbox(&record.id);
+    }
+}
+
+/// Puts a failure of the network into Docker's words.
+pub(super) fn networking(source: Error) -> Error {
+    Error::Networking {
+        source: Box::new(source),
+    }
 }
 
 /// Step 2a.
@@ -330,21 +340,15 @@ fn prepare(
     run_dir: &Path,
 ) -> Result<Prepared> {
     let snapshot = shared.store.snapshot(&record.id.to_string())?;
-    let (netns, endpoint) = sandbox(shared, record, &joined)?;
-    endpoint::save(run_dir, &endpoint)?;
+    let told = told_by_links(shared, record)?;
+    let (netns, place) = sandbox(shared, record, &joined)?;
+    endpoint::save(run_dir, &place)?;
     let files = shared.files(record);
-    let network = shared.network.as_deref();
-    etc::write(
-        &files,
-        &etc::Surroundings {
-            config: &record.config,
-            host: &record.host,
-            engine: &shared.config,
-            address: endpoint.address.parse().ok(),
-            gateway: network.map(Network::gateway),
-            host_network: joined.network == oci::Source::Host,
-        },
-    )?;
+    // Who joins another container's network sees that one's files.
+    if !matches!(joined.network, oci::Source::Path(_)) {
+        etc::write(&files, &surroundings(shared, record, &place, &told.hosts))?;
+    }
+    open_links(shared, record, &place, &told)?;
     let seen = mounting::place(shared, record)?;
     let facts = oci::Facts {
         capabilities: shared.facts.capabilities.clone(),
@@ -352,13 +356,14 @@ fn prepare(
     };
     let spec = oci::generate(&oci::Input {
         seen: &seen,
+        links: &told.env,
         ..input(shared, record, joined, &facts, &files)
     })?;
     let security = oci::Security::parse(&record.host.security_opt)?;
     write_config(run_dir, &spec)?;
     Ok(Prepared {
         netns,
-        endpoint,
+        place,
         rootfs: snapshot.rootfs,
         log: log_options::for_supervisor(&record.host.log, &record.config, files.log.as_deref())?,
         seccomp: match security.seccomp {
@@ -368,6 +373,76 @@ fn prepare(
             oci::SeccompChoice::Own => Seccomp::Spec,
         },
     })
+}
+
+/// What links say, while the container is in the default network.
+fn told_by_links(shared: &Shared, record: &Record) -> Result<links::Told> {
+    if record.links.is_empty() || !record.networks().contains_key(super::networking::BRIDGE) {
+        return Ok(links::Told::default());
+    }
+    links::tell(shared, record.name.as_str(), &record.links)
+}
+
+/// Opens the ports of links in both directions, and tells callers of the new address.
+fn open_links(shared: &Shared, record: &Record, place: &Place, told: &links::Told) -> Result<()> {
+    let Some(own) = place
+        .endpoints
+        .iter()
+        .find(|e| e.network == super::networking::BRIDGE)
+    else {
+        return Ok(());
+    };
+    if !shared.config.inter_container {
+        for (target, ports) in &told.opened {
+            shared.network.allow_link(&record.id, target, ports)?;
+        }
+    }
+    links::refresh_callers(shared, record, &addresses(own))
+}
+
+/// Addresses of an endpoint, IPv4 first.
+pub(super) fn addresses(endpoint: &network::Endpoint) -> Vec<IpAddr> {
+    let v4 = endpoint.ipv4.map(|net| IpAddr::from(net.address()));
+    let v6 = endpoint.ipv6.map(|net| IpAddr::from(net.address()));
+    v4.into_iter().chain(v6).collect()
+}
+
+/// What the files under `/etc` depend on.
+fn surroundings<'a>(
+    shared: &'a Shared,
+    record: &'a Record,
+    place: &Place,
+    links: &[(String, IpAddr)],
+) -> etc::Surroundings<'a> {
+    let mode = match Mode::of(&record.host.network_mode) {
+        Mode::Host => etc::Mode::Host,
+        _ if place.endpoints.is_empty() => etc::Mode::Isolated,
+        _ if roster::has_names(place) => etc::Mode::Named,
+        _ => etc::Mode::Legacy,
+    };
+    etc::Surroundings {
+        config: &record.config,
+        host: &record.host,
+        engine: &shared.config,
+        mode,
+        addresses: place.endpoints.iter().flat_map(addresses).collect(),
+        ipv6: place.endpoints.iter().any(|e| e.ipv6.is_some()),
+        gateways: shared.host_gateway(),
+        links: links.to_vec(),
+    }
+}
+
+/// Writes the files under `/etc` of a running container anew.
+pub(super) fn write_etc(shared: &Shared, record: &Record, place: &Place) -> Result<()> {
+    let told = told_by_links(shared, record)?;
+    let around = surroundings(shared, record, place, &told.hosts);
+    etc::write(&shared.files(record), &around)
+}
+
+/// Writes `/etc/resolv.conf` of a running container anew, unless its user changed it.
+pub(super) fn write_resolv_conf(shared: &Shared, record: &Record, place: &Place) -> Result<()> {
+    let around = surroundings(shared, record, place, &[]);
+    etc::write_resolv_conf(&shared.files(record), &around)
 }
 
 fn input<'a>(
@@ -381,6 +456,7 @@ fn input<'a>(
         command: merge::command(&record.config),
         config: &record.config,
         host: &record.host,
+        links: &[],
         files,
         cgroups_path: shared.cgroup_path(record.id, &record.host),
         joined,
@@ -401,13 +477,11 @@ pub(super) fn exec_process(
         capabilities: shared.facts.capabilities.clone(),
         devices: Vec::new(),
     };
-    let first = oci::first_process(&input(
-        shared,
-        record,
-        oci::Joined::default(),
-        &facts,
-        &files,
-    ))?;
+    let told = told_by_links(shared, record)?;
+    let first = oci::first_process(&oci::Input {
+        links: &told.env,
+        ..input(shared, record, oci::Joined::default(), &facts, &files)
+    })?;
     Ok(oci::exec_process(&first, exec, &shared.facts.capabilities))
 }
 

@@ -10,6 +10,7 @@ use crate::{Error, Result};
 
 use super::limits::{self, HostFacts};
 use super::log_options;
+use super::networking::ports;
 
 /// Checks merged settings; fills in what Docker fills in. Returns warnings.
 ///
@@ -25,7 +26,7 @@ pub(super) fn check(
     let mut warnings = Vec::new();
     process(config, &mut warnings)?;
     warnings.extend(limits::check(&mut host.resources, facts)?);
-    modes(config, host, facts)?;
+    modes(host, facts)?;
     restart(&host.restart_policy, host.auto_remove)?;
     log(&mut host.log, &engine.log)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {
@@ -46,7 +47,7 @@ pub(super) fn check(
         };
     }
     oci::check_tmpfs(host)?;
-    storage_size(host)?;
+    storage(host)?;
     warnings.extend(oci::Security::parse(&host.security_opt)?.warnings);
     oci::select_capabilities(
         &host.cap_add,
@@ -57,8 +58,10 @@ pub(super) fn check(
     names_and_hosts(host)?;
     without_meaning(host)?;
     runtime(host, engine)?;
-    endpoints(config, host)?;
-    not_yet(host)?;
+    ports::requests(config, host)?;
+    if host.network_mode == "host" && host.port_bindings.values().any(|list| !list.is_empty()) {
+        warnings.push("Published ports are discarded when using host network mode".into());
+    }
     if !host.privileged {
         let defaults = |paths: &[&str]| Some(paths.iter().map(|p| (*p).to_owned()).collect());
         host.masked_paths = host
@@ -106,21 +109,14 @@ fn process(config: &Config, warnings: &mut Vec<String>) -> Result<()> {
             return Err(Error::invalid(format!("invalid hostname: {text}")));
         }
     }
-    if let Some(port) = config.exposed_ports.iter().find(|p| !is_port(p)) {
+    if let Some(port) = config
+        .exposed_ports
+        .iter()
+        .find(|p| ports::parse(p).is_none())
+    {
         return Err(Error::invalid(format!("invalid exposed port: {port}")));
     }
     health(config, warnings)
-}
-
-/// Whether a text is `80`, `80/tcp` or `80-90/udp`.
-fn is_port(text: &str) -> bool {
-    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-    let number = |t: &str| t.parse::<u16>().ok();
-    matches!(
-        protocol.to_ascii_lowercase().as_str(),
-        "tcp" | "udp" | "sctp"
-    ) && matches!((number(first), number(last)), (Some(a), Some(b)) if a <= b)
 }
 
 fn health(config: &Config, warnings: &mut Vec<String>) -> Result<()> {
@@ -150,30 +146,9 @@ fn health(config: &Config, warnings: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-fn modes(config: &mut Config, host: &mut HostConfig, facts: &HostFacts) -> Result<()> {
+fn modes(host: &mut HostConfig, facts: &HostFacts) -> Result<()> {
     if host.network_mode.is_empty() {
         host.network_mode = "default".to_owned();
-    }
-    let shared_network = host.network_mode.starts_with("container:");
-    if shared_network && !config.hostname.is_empty() {
-        return Err(Error::invalid(
-            "conflicting options: hostname and the network mode",
-        ));
-    }
-    if shared_network && !(host.dns.is_empty() && host.extra_hosts.is_empty()) {
-        let what = if host.dns.is_empty() {
-            "custom host-to-IP mapping"
-        } else {
-            "dns"
-        };
-        return Err(Error::invalid(format!(
-            "conflicting options: {what} and the network mode"
-        )));
-    }
-    if host.uts_mode == "host" && !config.hostname.is_empty() {
-        return Err(Error::invalid(
-            "conflicting options: hostname and the UTS mode",
-        ));
     }
     let refuse =
         |what: &str, mode: &str| Err(Error::invalid(format!("invalid {what} mode: {mode}")));
@@ -322,74 +297,29 @@ fn runtime(host: &mut HostConfig, engine: &EngineConfig) -> Result<()> {
     )))
 }
 
-/// What is asked of endpoints: an address of the user's own kind is for networks of one's own.
-fn endpoints(config: &mut Config, host: &HostConfig) -> Result<()> {
-    let own = match host.network_mode.as_str() {
-        "default" => "bridge",
-        other => other,
-    };
-    for (name, settings) in &host.endpoints {
-        let name = if name == "default" { "bridge" } else { name };
-        if name != own {
-            return Err(Error::invalid(format!(
-                "failed to set up container networking: network {name} not found"
-            )));
-        }
-        let text = |key: &str| settings.get(key).and_then(|v| v.as_str()).unwrap_or("");
-        let addressed = settings
-            .get("IPAMConfig")
-            .and_then(|v| v.as_object())
-            .is_some_and(|ipam| {
-                ["IPv4Address", "IPv6Address"].iter().any(|key| {
-                    ipam.get(*key)
-                        .and_then(|v| v.as_str())
-                        .is_some_and(|v| !v.is_empty())
-                })
-            });
-        if addressed {
-            return Err(Error::invalid(format!(
-                "invalid config for network {name}: invalid endpoint settings:\n\
-                 * user specified IP address is supported on user defined networks only"
-            )));
-        }
-        let aliased = settings
-            .get("Aliases")
-            .and_then(|v| v.as_array())
-            .is_some_and(|a| !a.is_empty());
-        if aliased {
-            return Err(Error::invalid(format!(
-                "invalid config for network {name}: invalid endpoint settings:\n\
-                 * network-scoped aliases are only supported for user-defined networks"
-            )));
-        }
-        let mac = text("MacAddress");
-        if !mac.is_empty() && !config.mac_address.is_empty() && mac != config.mac_address {
-            return Err(Error::invalid(
-                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",
-            ));
-        }
-        if !mac.is_empty() {
-            mac.clone_into(&mut config.mac_address);
-        }
-    }
-    if !config.mac_address.is_empty() && config.mac_address.parse::<network::MacAddress>().is_err()
-    {
-        return Err(Error::invalid(format!(
-            "invalid MAC address: {}",
-            config.mac_address
-        )));
-    }
-    Ok(())
+/// What the options of the storage driver say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Storage {
+    /// Most bytes that the container's own layer may hold: `size=`.
+    pub(super) size: Option<u64>,
+    /// That layer is in memory: `tmpfs=true`.
+    pub(super) memory: bool,
 }
 
-/// Most bytes that the container's own layer may hold, as `--storage-opt size=` says.
+/// Reads the options of the storage driver.
 ///
 /// # Errors
 ///
-/// An unknown option, or a size that is none.
-pub(super) fn storage_size(host: &HostConfig) -> Result<Option<u64>> {
-    let mut size = None;
+/// An unknown option, or a value that is none.
+pub(super) fn storage(host: &HostConfig) -> Result<Storage> {
+    let mut storage = Storage::default();
     for (key, value) in &host.storage_opt {
+        if key.eq_ignore_ascii_case("tmpfs") {
+            storage.memory = value.parse().map_err(|_| {
+                Error::invalid(format!("invalid tmpfs: '{value}': want true or false"))
+            })?;
+            continue;
+        }
         if !key.eq_ignore_ascii_case("size") {
             return Err(Error::invalid(format!("Unknown option {key}")));
         }
@@ -398,27 +328,9 @@ pub(super) fn storage_size(host: &HostConfig) -> Result<Option<u64>> {
         if bytes < bound::LEAST {
             return Err(Error::invalid(bound::Error::TooSmall { bytes }.to_string()));
         }
-        size = Some(bytes);
+        storage.size = Some(bytes);
     }
-    Ok(size)
-}
-
-/// What comes with a later issue: said, never silently ignored.
-fn not_yet(host: &HostConfig) -> Result<()> {
-    if host.publish_all_ports || host.port_bindings.values().any(|list| !list.is_empty()) {
-        return Err(Error::unsupported("publishing ports is not yet supported"));
-    }
-    if !host.links.is_empty() {
-        return Err(Error::unsupported("links are not yet supported"));
-    }
-    match host.network_mode.as_str() {
-        "default" | "bridge" | "host" | "none" => Ok(()),
-        mode if mode.starts_with("container:") => Ok(()),
-        // Not the class "not found": clients would take the image to be what is missing, and pull.
-        other => Err(Error::invalid(format!(
-            "failed to set up container networking: network {other} not found"
-        ))),
-    }
+    Ok(storage)
 }
 
 #[cfg(test)]

@@ -69,22 +69,22 @@ fn wrong_words() {
         refusal(|c, _| c.stop_signal = Some("FOO".into())),
         "invalid signal: FOO"
     );
-    assert_eq!(
-        refusal(|_, h| h.network_mode = "mine".into()),
-        "failed to set up container networking: network mine not found"
-    );
     assert!(refusal(|_, h| h.extra_hosts = vec!["a:b".into()]).contains("add-host"));
     assert!(refusal(|_, h| h.runtime = "mine".into()).contains("runtime name: mine"));
 }
 
 #[test]
-fn later_issues_are_told() {
-    let bindings = [("80/tcp".to_owned(), vec![PortBinding::default()])];
-    assert_eq!(
-        refusal(|_, h| h.port_bindings = bindings.into()),
-        "publishing ports is not yet supported"
-    );
-    assert!(refusal(|_, h| h.links = vec!["a:b".into()]).contains("not yet"));
+fn ports_of_the_host_are_read_at_creation() {
+    let bind = |host_port: &str| PortBinding {
+        host_ip: String::new(),
+        host_port: host_port.to_owned(),
+    };
+    let bindings = [("80/tcp".to_owned(), vec![bind("9-1")])];
+    let refused = refusal(|c, h| {
+        c.exposed_ports.insert("80/tcp".to_owned());
+        h.port_bindings = bindings.into();
+    });
+    assert_eq!(refused, "invalid port specification: \"9-1\"");
 }
 
 #[test]
@@ -132,11 +132,11 @@ fn version_2_of_control_groups() {
 }
 
 #[test]
-fn ports() {
+fn exposed_ports() {
     for good in ["80", "80/tcp", "80-90/udp", "1/SCTP"] {
-        assert!(is_port(good), "{good}");
+        assert!(ports::parse(good).is_some(), "{good}");
     }
     for bad in ["", "x", "80/foo", "90-80", "99999", "/tcp"] {
-        assert!(!is_port(bad), "{bad}");
+        assert!(ports::parse(bad).is_none(), "{bad}");
     }
 }

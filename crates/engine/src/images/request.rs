@@ -71,7 +71,9 @@ pub struct ImageView {
     pub docker_version: String,
     /// Diff ids, lowest first.
     pub layers: Vec<String>,
-    /// Storage driver and where its layers are.
+    /// Storage driver of new containers.
+    pub driver: &'static str,
+    /// Where its layers are.
     pub graph: BTreeMap<String, String>,
     /// When it last got a name.
     pub last_tag_time: Option<Timestamp>,

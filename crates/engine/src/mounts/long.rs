@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    DEFAULT_MODE, Kind, PROPAGATIONS, Point, VolumeSettings, Wanted, absolute, bad_config,
-    check_target, clean,
+    DEFAULT_MODE, IdMap, Kind, Owners, PROPAGATIONS, Point, VolumeSettings, Wanted, absolute,
+    bad_config, check_target, clean,
 };
 use crate::container::Mount;
 use crate::{Error, Result, oci};
@@ -108,6 +108,12 @@ fn bind(mount: &Mount, point: &mut Point) -> std::result::Result<(), String> {
     point.non_recursive = mount.non_recursive;
     point.shallow_read_only = mount.read_only_non_recursive;
     point.create_source = mount.create_mountpoint;
+    point.owners = match (mount.id_map.as_str(), mount.match_user) {
+        ("", false) => None,
+        ("", true) => Some(Owners::Match),
+        (map, false) => Some(Owners::Map(IdMap::parse(map)?)),
+        (_, true) => return Err("IDMap and MatchUser must not both be set".to_owned()),
+    };
     Ok(())
 }
 

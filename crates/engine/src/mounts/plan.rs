@@ -76,7 +76,7 @@ pub(crate) fn parse_volumes_from(text: &str) -> Result<(&str, impl Fn(Point) -> 
     }
     let (name, words) = text.split_once(':').unwrap_or((text, ""));
     let mode = Mode::parse(words)?;
-    if mode.no_copy {
+    if mode.no_copy || mode.owners.is_some() {
         return Err(Error::invalid(format!("invalid mode: {words}")));
     }
     let change = move |mut point: Point| {

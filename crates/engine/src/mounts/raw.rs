@@ -46,10 +46,14 @@ pub(crate) fn parse(text: &str, driver: &str) -> Result<Wanted> {
             point.source = clean(source);
             point.propagation = mode.propagation.unwrap_or_else(|| "rprivate".to_owned());
             point.create_source = true;
+            point.owners = mode.owners;
         }
         _ => {
             if mode.propagation.is_some() {
                 return Err(refuse("field BindOptions must not be specified"));
+            }
+            if mode.owners.is_some() {
+                return Err(refuse("owners can be mapped for binds only"));
             }
             if source.is_empty() && mode.read_only {
                 return Err(refuse(

@@ -166,14 +166,20 @@ fn point(seen: &Seen) -> Mount {
         "" => "rprivate",
         own => own,
     };
+    let mut options = vec![recursion, propagation, access];
+    let ids = seen.ids.as_ref();
+    if ids.is_some() {
+        options.push(match point.non_recursive {
+            true => "idmap",
+            false => "ridmap",
+        });
+    }
     Mount {
         subpath: point.subpath.clone(),
         layers: seen.layers.clone(),
-        ..bind(
-            &point.target,
-            &seen.source,
-            &[recursion, propagation, access],
-        )
+        uid_mappings: ids.map_or_else(Vec::new, |ids| ids.uids.clone()),
+        gid_mappings: ids.map_or_else(Vec::new, |ids| ids.gids.clone()),
+        ..bind(&point.target, &seen.source, &options)
     }
 }
 

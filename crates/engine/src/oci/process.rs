@@ -134,6 +134,7 @@ fn environment(input: &Input<'_>) -> Vec<String> {
     if input.config.tty {
         env.push("TERM=xterm".to_owned());
     }
+    env.extend_from_slice(input.links);
     override_with(&mut env, &input.config.env);
     env
 }

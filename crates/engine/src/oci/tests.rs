@@ -33,6 +33,7 @@ fn check(name: &str, edit: impl FnOnce(&mut Config, &mut HostConfig, &mut Joined
         },
         source: "/data/volumes/v/_data".to_owned(),
         layers: Vec::new(),
+        ids: None,
     };
     let none = std::collections::BTreeSet::new();
     let sources = mounts::Sources {
@@ -47,12 +48,14 @@ fn check(name: &str, edit: impl FnOnce(&mut Config, &mut HostConfig, &mut Joined
             source: wanted.point.source.clone(),
             point: wanted.point,
             layers: Vec::new(),
+            ids: None,
         });
     let seen: Vec<Seen> = own.chain([volume]).collect();
     let spec = generate(&Input {
         command: vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()],
         config: &config,
         host: &host,
+        links: &[],
         files: &files,
         cgroups_path: "/corten/0101".to_owned(),
         joined,

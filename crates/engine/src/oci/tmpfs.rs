@@ -38,8 +38,11 @@ pub(crate) fn options(text: &str) -> Result<Vec<String>> {
     for option in text.split(',').filter(|o| !o.is_empty()) {
         let name = option.split('=').next().unwrap_or(option);
         let pair = PAIRS.iter().find(|pair| pair.contains(&option));
+        let travels = crate::mounts::PROPAGATIONS.contains(&option)
+            || matches!(option, "unbindable" | "runbindable");
         let valued = VALUES.contains(&name) && option.len() > name.len() + 1;
-        if pair.is_none() && !valued && !matches!(option, "defaults" | "bind" | "rbind") {
+        let known = pair.is_some() || valued || travels;
+        if !known && !matches!(option, "defaults" | "bind" | "rbind") {
             return Err(Error::invalid(format!("invalid tmpfs option \"{name}\"")));
         }
         all.retain(|have| match pair {
@@ -63,6 +66,10 @@ mod tests {
         assert_eq!(
             options("exec,size=64m,size=1g,mode=1777").unwrap(),
             ["nosuid", "nodev", "exec", "size=1g", "mode=1777"]
+        );
+        assert_eq!(
+            options("rshared,ro").unwrap(),
+            ["noexec", "nosuid", "nodev", "rshared", "ro"]
         );
         for bad in ["size", "size=", "foo", "lowerdir=/"] {
             assert!(options(bad).is_err(), "{bad}");

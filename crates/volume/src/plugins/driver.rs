@@ -3,32 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use plugin::{Kind, Plugin, PluginFailure, nothing, shortened};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use spec::Timestamp;
 
-use super::http::{self, Address};
-use super::{KIND, PluginFailure};
-
-/// Pause before a plugin that nobody listens for is tried again.
-const RETRY: Duration = Duration::from_millis(100);
-/// Longest text of a plugin that is told on.
-const MAX_TEXT: usize = 4096;
 /// Volumes of one plugin that are listed.
 const MAX_VOLUMES: usize = 100_000;
-
-/// How long calls may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) long: Duration,
-    pub(super) short: Duration,
-    pub(super) brief: Duration,
-    pub(super) patience: Duration,
-}
 
 /// How far the volumes of a plugin can be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,23 +38,29 @@ pub(crate) struct Told {
     pub(crate) status: Option<BTreeMap<String, Value>>,
 }
 
-/// A plugin that has been activated.
+/// A volume plugin.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    name: String,
-    address: Address,
-    limits: Limits,
+    plugin: Plugin,
     scope: OnceLock<Scope>,
-    /// Took the whole time for its last call: the next ones get less, so that one plugin that hangs
-    /// does not hold up a daemon's start once for each of its volumes.
-    hangs: AtomicBool,
 }
 
-/// `null` is the same as nothing in Go.
-fn nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    from: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
+impl From<Plugin> for Driver {
+    fn from(plugin: Plugin) -> Self {
+        Self {
+            plugin,
+            scope: OnceLock::new(),
+        }
+    }
+}
+
+impl Kind for Driver {
+    const IMPLEMENTS: &'static str = "VolumeDriver";
+    const CALLED: &'static str = "volume";
+
+    fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -89,19 +78,10 @@ struct CreateRequest<'a> {
     opts: Option<&'a BTreeMap<String, String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Manifest {
-    #[serde(deserialize_with = "nothing")]
-    implements: Vec<String>,
-}
-
 /// Everything that any method answers: plugins leave out what they do not mean.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Reply {
-    #[serde(deserialize_with = "nothing")]
-    err: String,
     #[serde(deserialize_with = "nothing")]
     mountpoint: String,
     volume: Option<RawVolume>,
@@ -142,34 +122,9 @@ impl RawVolume {
 }
 
 impl Driver {
-    /// Asks a plugin what it is, within a time and with patience for one that is not there yet.
-    pub(super) fn activate(
-        name: &str,
-        address: Address,
-        limits: Limits,
-        (limit, patience): (Duration, Duration),
-    ) -> Result<Self, PluginFailure> {
-        let method = "Plugin.Activate";
-        let manifest: Manifest = read(method, &exchange(&address, method, b"", limit, patience)?)?;
-        if !manifest.implements.iter().any(|kind| kind == KIND) {
-            return Err(PluginFailure::OtherKind);
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            address,
-            limits,
-            scope: OnceLock::new(),
-            hangs: AtomicBool::new(false),
-        })
-    }
-
-    pub(super) fn address(&self) -> &Address {
-        &self.address
-    }
-
     /// Its name.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        self.plugin.name()
     }
 
     fn call(
@@ -178,31 +133,12 @@ impl Driver {
         request: &impl Serialize,
         limit: Duration,
     ) -> Result<Reply, PluginFailure> {
-        let method = format!("{KIND}.{verb}");
-        let body = serde_json::to_vec(request).map_err(|error| PluginFailure::Answer {
-            method: method.clone(),
-            what: error.to_string(),
-        })?;
-        let limit = match self.hangs.load(Ordering::Relaxed) {
-            true => limit.min(self.limits.brief),
-            false => limit,
-        };
-        let patience = self.limits.patience.min(limit);
-        let answer = exchange(&self.address, &method, &body, limit, patience);
-        let late = answer.as_ref().is_err_and(PluginFailure::is_late);
-        self.hangs.store(late, Ordering::Relaxed);
-        let answer = answer?;
-        let reply: Reply = read(&method, &answer)?;
-        if reply.err.is_empty() {
-            Ok(reply)
-        } else {
-            let text = shortened(&reply.err);
-            Err(PluginFailure::Said { text })
-        }
+        let method = format!("{}.{verb}", Self::IMPLEMENTS);
+        self.plugin.call(&method, request, limit)
     }
 
     fn of_volume(&self, verb: &str, name: &str, id: Option<&str>) -> Result<Reply, PluginFailure> {
-        self.call(verb, &Request { name, id }, self.limits.long)
+        self.call(verb, &Request { name, id }, self.plugin.limits().long)
     }
 
     /// Makes a volume.
@@ -212,7 +148,8 @@ impl Driver {
         opts: Option<&BTreeMap<String, String>>,
     ) -> Result<(), PluginFailure> {
         let request = CreateRequest { name, opts };
-        self.call("Create", &request, self.limits.long).map(drop)
+        self.call("Create", &request, self.plugin.limits().long)
+            .map(drop)
     }
 
     /// Removes a volume.
@@ -234,13 +171,13 @@ impl Driver {
     /// Where a volume is, empty while it is nowhere.
     pub(crate) fn path(&self, name: &str) -> Result<PathBuf, PluginFailure> {
         let request = Request { name, id: None };
-        let reply = self.call("Path", &request, self.limits.short)?;
+        let reply = self.call("Path", &request, self.plugin.limits().short)?;
         Ok(reply.mountpoint.into())
     }
 
     /// One volume; `None` where the plugin says that it has none of the name.
     pub(crate) fn get(&self, name: &str) -> Result<Option<Told>, PluginFailure> {
-        self.get_within(name, self.limits.short)
+        self.get_within(name, self.plugin.limits().short)
     }
 
     /// Like [`Driver::get`], within a time of the caller's.
@@ -277,7 +214,7 @@ impl Driver {
         if let Some(known) = self.scope.get() {
             return *known;
         }
-        let limit = limit.unwrap_or(self.limits.short);
+        let limit = limit.unwrap_or(self.plugin.limits().short);
         match self.call("Capabilities", &Nothing {}, limit) {
             Ok(reply) => {
                 let scope = match reply.capabilities.scope.to_ascii_lowercase().as_str() {
@@ -285,7 +222,7 @@ impl Driver {
                     "" | "local" => Scope::Local,
                     other => {
                         tracing::warn!(
-                            plugin = self.name,
+                            plugin = self.name(),
                             scope = shortened(other),
                             "the scope of a volume plugin is none: taken as local"
                         );
@@ -301,70 +238,15 @@ impl Driver {
     }
 }
 
-/// One call; a plugin that nobody listens for is tried again for a while.
-fn exchange(
-    address: &Address,
-    method: &str,
-    body: &[u8],
-    limit: Duration,
-    patience: Duration,
-) -> Result<Vec<u8>, PluginFailure> {
-    let begun = Instant::now();
-    loop {
-        let left = limit.saturating_sub(begun.elapsed());
-        match http::post(address, method, body, left) {
-            Ok(answer) if answer.status == 200 => return Ok(answer.body),
-            Ok(answer) => {
-                // The field says it; plugins of old just wrote a text.
-                let err = serde_json::from_slice::<Reply>(&answer.body)
-                    .map(|reply| reply.err)
-                    .unwrap_or_default();
-                let text = match err.as_str() {
-                    "" => String::from_utf8_lossy(&answer.body),
-                    err => err.into(),
-                };
-                return Err(PluginFailure::Status {
-                    method: method.to_owned(),
-                    text: shortened(text.trim_end()),
-                    status: answer.status,
-                });
-            }
-            Err(no) if no.unreached && begun.elapsed() + RETRY < patience => {
-                std::thread::sleep(RETRY);
-            }
-            Err(no) => {
-                return Err(PluginFailure::Call {
-                    url: format!("http://{}/{method}", address.host()),
-                    what: no.what,
-                    unreached: no.unreached,
-                });
-            }
-        }
-    }
-}
-
-fn read<T: DeserializeOwned>(method: &str, body: &[u8]) -> Result<T, PluginFailure> {
-    serde_json::from_slice(body).map_err(|error| PluginFailure::Answer {
-        method: method.to_owned(),
-        what: error.to_string(),
-    })
-}
-
-/// A text of a plugin as it is told on: bounded, in one piece, without controls of terminals.
-fn shortened(text: &str) -> String {
-    let plain = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
-    text.chars().take(MAX_TEXT).map(plain).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn answers_are_read_as_plugins_write_them() {
-        let read = |text: &str| read::<Reply>("m", text.as_bytes());
+        let read = |text: &str| plugin::read::<Reply>("m", text.as_bytes());
         let reply = read(r#"{"Err":"","Mountpoint":null,"Volumes":null,"Extra":1}"#).unwrap();
-        assert!(reply.err.is_empty() && reply.volumes.is_empty());
+        assert!(reply.mountpoint.is_empty() && reply.volumes.is_empty());
         let reply = read(
             r#"{"Volume":{"Name":"a","CreatedAt":"2020-01-01T00:00:00Z","Status":{"x":[1]}}}"#,
         )
@@ -372,14 +254,8 @@ mod tests {
         let told = reply.volume.unwrap().told();
         assert_eq!(told.created.unwrap().unix_seconds(), 1_577_836_800);
         assert_eq!(told.status.unwrap()["x"][0], 1);
-        for bad in ["", "nope", r#"{"Err":1}"#, r#"{"Volumes":[1]}"#] {
+        for bad in ["", "nope", r#"{"Mountpoint":1}"#, r#"{"Volumes":[1]}"#] {
             assert!(read(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn texts_of_plugins_are_bounded_and_tame() {
-        assert_eq!(shortened("a\x1b[31m\nb"), "a [31m\nb");
-        assert_eq!(shortened(&"x".repeat(10_000)).len(), MAX_TEXT);
     }
 }

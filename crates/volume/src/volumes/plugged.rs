@@ -11,15 +11,16 @@ use std::sync::Arc;
 use rustix::fs::{CWD, Mode, OFlags};
 use spec::Timestamp;
 
-use super::{Created, NewVolume, OnRefusal, State, Volume, Volumes, no_such, removable};
+use super::life::{OnRefusal, removable};
+use super::{Created, NewVolume, State, Volume, Volumes, no_such};
 use crate::plugins::{Driver, Scope, Told};
 use crate::record::{Record, VERSION};
 use crate::{Error, LOCAL, PluginFailure, Result, VolumeName};
 
 impl Volumes {
-    /// Tells whether making or finding a volume may have to wait for a plugin.
+    /// Tells whether making, finding or mounting a volume may have to wait for a plugin or a server.
     pub fn may_ask_plugins(&self, name: &str, driver: &str) -> bool {
-        let known = self.get(name).map(|volume| volume.driver != LOCAL);
+        let known = self.get(name).map(|volume| volume.may_wait());
         match (driver, known) {
             (_, Ok(is_plugged)) => is_plugged || !matches!(driver, "" | LOCAL),
             (LOCAL, Err(_)) => false,

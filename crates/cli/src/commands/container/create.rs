@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
-use api::client::{ClientError, Query, Request};
+use api::client::{ClientError, Query, Request, compare_versions};
 use serde_json::Value;
 use spec::Reference;
 
@@ -19,6 +19,9 @@ use crate::output::{list, text};
 use crate::platform::{self, Platform};
 use crate::terminal;
 use crate::tree::Run;
+
+/// Daemons before this know one MAC address for the whole container.
+const ENDPOINT_MAC_SINCE: &str = "1.44";
 
 /// Reads the flags, with the failure that Docker gives for bad ones.
 pub(super) fn wanted(app: &App, flags: &Parsed, command: &str) -> Result<Create, Failure> {
@@ -69,6 +72,12 @@ pub(super) async fn make(
     }
     if let Some((width, height)) = terminal::size(std::io::stdout()) {
         create.body["HostConfig"]["ConsoleSize"] = serde_json::json!([height, width]);
+    }
+    app.client.negotiate().await?;
+    if compare_versions(app.client.version(), ENDPOINT_MAC_SINCE).is_ge()
+        && let Some(body) = create.body.as_object_mut()
+    {
+        body.remove("MacAddress");
     }
     let mut query = Query::new();
     query.add_some("name", flags.str("name"));

@@ -18,9 +18,9 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         let ports = container
             .pointer("/NetworkSettings/Ports")
             .unwrap_or(&Value::Null);
-        app.put(match flags.args.get(1) {
-            Some(port) => one(ports, name, port)?,
-            None => all(ports),
+        app.put(match flags.args.get(1).map_or("", String::as_str) {
+            "" => all(ports),
+            port => one(ports, name, port)?,
         })
     })
 }
@@ -34,7 +34,11 @@ fn places(bindings: &Value) -> Vec<String> {
 }
 
 fn one(ports: &Value, name: &str, port: &str) -> Result<String, Failure> {
-    let (number, proto) = port.split_once('/').unwrap_or((port, "tcp"));
+    let (number, proto) = match port.split_once('/') {
+        Some((number, "")) => (number, "tcp"),
+        Some(both) => both,
+        None => (port, "tcp"),
+    };
     if number.parse::<u16>().is_err() {
         let all_digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
         let why = if all_digits {
@@ -48,7 +52,7 @@ fn one(ports: &Value, name: &str, port: &str) -> Result<String, Failure> {
     }
     let bindings = ports
         .get(format!("{number}/{proto}"))
-        .filter(|b| !b.is_null());
+        .filter(|bindings| bindings.as_array().is_some_and(|l| !l.is_empty()));
     let bindings = bindings.ok_or_else(|| {
         Failure::new(format!(
             "Error: No public port '{port}' published for {name}"
@@ -89,6 +93,7 @@ mod tests {
             "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n443/tcp -> 0.0.0.0:8443\n"
         );
         assert_eq!(one(&ports, "c", "443").unwrap(), "0.0.0.0:8443\n");
+        assert_eq!(one(&ports, "c", "443/").unwrap(), "0.0.0.0:8443\n");
         assert_eq!(
             one(&ports, "c", "90/udp").unwrap_err().message,
             "Error: No public port '90/udp' published for c"

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::app::App;
-use crate::commands::{container, filters, image, prune, volume};
+use crate::commands::{container, filters, image, network, prune, volume};
 use crate::exit::Failure;
 use crate::flags::Parsed;
 use crate::tree::Run;
@@ -27,6 +27,7 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
         let (text, space) = container::remove_stopped(app, wanted.clone()).await?;
         say(app, &text)?;
         total += space;
+        say(app, &network::remove_unused(app, wanted.clone()).await?)?;
         if volumes {
             let (text, space) = volume::remove_unused(app, wanted.clone()).await?;
             say(app, &text)?;
@@ -50,7 +51,7 @@ fn say(app: &App, text: &str) -> Result<(), Failure> {
     }
 }
 
-// Networks and the build cache of users are not kept yet: there is nothing of them to remove.
+// No build cache is kept yet: there is nothing of it to remove.
 fn question(all: bool, volumes: bool, filters: &Map<String, Value>) -> String {
     let mut out = "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n".to_owned();
     if volumes {
