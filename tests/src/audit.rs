@@ -78,11 +78,19 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
         }
     }
     if let Some(pid) = daemon.pid() {
+        let is_resolver = |process: &host::Process| process.command.contains("shim resolver");
+        let resolvers = daemon.processes().iter().filter(|process| is_resolver(process)).count();
         for (kind, count) in host::descriptors(pid) {
             let before = base.descriptors.get(&kind).copied().unwrap_or(0);
-            // Ready-made network namespaces come and go in the background.
+            // Ready-made network namespaces come and go in the background; a resolver that was needed
+            // once is kept, and watched.
             let spare = if kind == "net" { SPARE_PORTS } else { 0 };
-            if count > before.max(spare) && !base.descriptors.is_empty() {
+            let resolver = if resolvers > 0 {
+                RESOLVER_DESCRIPTORS
+            } else {
+                0
+            };
+            if count > (before + resolver).max(spare) && !base.descriptors.is_empty() {
                 found.push(format!(
                     "descriptors `{kind}` of the daemon: {before} before, {count} now"
                 ));
@@ -95,8 +103,8 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
                 found.push(format!("zombie {} {}", process.pid, process.command));
             }
         }
-        // The daemon and the process from which supervisors are forked remain.
-        if daemon.processes().len() > 2 {
+        // The daemon, the process from which supervisors are forked, and one resolver remain.
+        if daemon.processes().len() > 2 + resolvers.min(1) {
             let list: Vec<_> = daemon.processes().into_iter().map(|p| (p.pid, p.command)).collect();
             found.push(format!("more processes than daemon and spawner: {list:?}"));
         }
@@ -116,6 +124,10 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
         let more = files.difference(&base.files);
         // What is kept of interrupted downloads is wanted: it goes with its age.
         let more = more.filter(|path| !path.starts_with("data/store/partial/"));
+        // Made with the first user network, and its resolver's socket.
+        let more = more.filter(|path| {
+            !matches!(path.as_str(), "data/network/networks" | "exec/resolver.sock")
+        });
         // An image that was pushed has a manifest from then on.
         let records = image_records(daemon);
         let more = more.filter(|path| {
@@ -133,6 +145,9 @@ fn image_records(daemon: &Daemon) -> String {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
 }
+
+/// What a daemon that watches a resolver holds of each kind: its connection, its end, its namespace.
+const RESOLVER_DESCRIPTORS: usize = 3;
 
 /// Ready-made network endpoints that a daemon may keep for the next container.
 const SPARE_PORTS: usize = 8;

@@ -151,6 +151,31 @@ impl Host {
         }
     }
 
+    /// Serves one short page at a port of it, until dropped.
+    #[track_caller]
+    pub fn page(&self, address: impl Into<IpAddr>, port: u16) -> Echo {
+        let listener = self.listen(address, port).expect("the port is free");
+        let wait = Some(Duration::from_millis(100));
+        let kind = rustix::net::sockopt::Timeout::Recv;
+        rustix::net::sockopt::set_socket_timeout(&listener, kind, wait).expect("a listener");
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                let Ok((mut stream, _)) = listener.accept() else {
+                    continue;
+                };
+                // Whoever asked asks again.
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\noutside\n");
+            }
+        });
+        Echo {
+            stop,
+            thread: Some(thread),
+        }
+    }
+
     /// A listening socket in it.
     pub fn listen(&self, address: impl Into<IpAddr>, port: u16) -> io::Result<TcpListener> {
         let at = SocketAddr::new(address.into(), port);
@@ -164,7 +189,7 @@ impl Default for Host {
     }
 }
 
-/// A service that answers datagrams with themselves.
+/// A service of a test, which ends when dropped.
 #[derive(Debug)]
 pub struct Echo {
     stop: Arc<AtomicBool>,

@@ -27,7 +27,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "bound", "deflate", "network", "registry", "resolver", "shim", "spec", "store", "sys", "volume",
+            "bound", "deflate", "network", "registry", "resolver", "shim", "spec", "store", "sys",
+            "volume",
         ],
     ),
     ("api", &["spec"]),
@@ -43,29 +44,29 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
-            "spec", "sys", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume",
-            "network", "tests", "xtask",
+            "spec", "sys", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin",
+            "volume", "network", "tests", "xtask",
         ],
     ),
     (
         "hyper",
         &[
-            "spec", "sys", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume",
-            "network", "engine", "xtask",
+            "spec", "sys", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin",
+            "volume", "network", "engine", "xtask",
         ],
     ),
     (
         "libc",
         &[
-            "spec", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume", "registry",
-            "network", "engine", "api", "daemon", "cli",
+            "spec", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume",
+            "registry", "network", "engine", "api", "daemon", "cli",
         ],
     ),
     (
         "anyhow",
         &[
-            "spec", "sys", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume", "registry",
-            "network", "engine", "api",
+            "spec", "sys", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume",
+            "registry", "network", "engine", "api",
         ],
     ),
 ];

@@ -9,7 +9,7 @@ mod inspect;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use config::{Config, EmptyObject, HealthConfig, StringOrList};
 pub use host_config::{
@@ -21,7 +21,7 @@ pub use inspect::{
     SummaryHostConfig, SummaryNetworkSettings,
 };
 
-use crate::gojson::{DecodeError, Names, decode_value, parse};
+use crate::gojson::{DecodeError, Names, decode_value, named, parse};
 use crate::network::EndpointSettings;
 
 /// Map from network name to what is wanted of the endpoint there.
@@ -33,7 +33,12 @@ use crate::network::EndpointSettings;
 )]
 pub struct NetworkingConfig {
     /// Endpoints by network; `null` for one is told by whoever serves the API.
+    #[serde(deserialize_with = "endpoints")]
     pub endpoints_config: Option<BTreeMap<String, Option<EndpointSettings>>>,
+}
+
+fn endpoints<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    named("map[string]*network.EndpointSettings", d)
 }
 
 /// Body of `POST /containers/create`: a [`Config`] with two more keys.
@@ -226,6 +231,26 @@ mod tests {
             (
                 r#"{"ExposedPorts":{"80/tcp":1}}"#,
                 "invalid JSON: json: cannot unmarshal number into Go struct field .ExposedPorts.80~1tcp of type struct {}",
+            ),
+            (
+                r#"{"ExposedPorts":[]}"#,
+                "invalid JSON: json: cannot unmarshal array into Go struct field .ExposedPorts of type nat.PortSet",
+            ),
+            (
+                r#"{"HostConfig":{"PortBindings":[]}}"#,
+                "invalid JSON: json: cannot unmarshal array into Go struct field .HostConfig.PortBindings of type nat.PortMap",
+            ),
+            (
+                r#"{"NetworkingConfig":{"EndpointsConfig":[]}}"#,
+                "invalid JSON: json: cannot unmarshal array into Go struct field .NetworkingConfig.EndpointsConfig of type map[string]*network.EndpointSettings",
+            ),
+            (
+                r#"{"NetworkingConfig":{"EndpointsConfig":{"n":5}}}"#,
+                "invalid JSON: json: cannot unmarshal number into Go struct field .NetworkingConfig.EndpointsConfig.n of type network.EndpointSettings",
+            ),
+            (
+                r#"{"NetworkingConfig":{"EndpointsConfig":{"n":{"Aliases":5}}}}"#,
+                "invalid JSON: json: cannot unmarshal number into Go struct field .NetworkingConfig.EndpointsConfig.n.Aliases of type []string",
             ),
             (
                 r#"{"HostConfig":{"Ulimits":[{"Name":"x","Soft":"a"}]}}"#,

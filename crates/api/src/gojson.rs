@@ -9,5 +9,5 @@ mod de;
 mod ser;
 mod syntax;
 
-pub use de::{DecodeError, Names, decode, decode_value, parse, unmarshal};
+pub use de::{DecodeError, Names, decode, decode_value, named, parse, unmarshal};
 pub use ser::{encode, encode_line, encode_plain_line};

@@ -112,6 +112,8 @@ pub struct Info {
     pub runc_commit: Commit,
     pub init_commit: Commit,
     pub security_options: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub default_address_pools: Vec<AddressPool>,
     pub firewall_backend: FirewallBackend,
     #[serde(rename = "CDISpecDirs")]
     pub cdi_spec_dirs: Vec<String>,
@@ -176,6 +178,16 @@ pub struct Commit {
     /// The commit.
     #[serde(rename = "ID")]
     pub id: String,
+}
+
+/// A range from which networks take their subnets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct AddressPool {
+    /// `10.0.0.0/8`.
+    pub base: String,
+    /// Prefix length of each subnet.
+    pub size: u8,
 }
 
 /// What makes the firewall rules.

@@ -25,5 +25,6 @@ pub mod routes;
 pub mod server;
 pub mod service;
 pub mod settings;
+pub mod slices;
 pub mod upload;
 pub mod websocket;

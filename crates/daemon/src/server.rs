@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 use crate::call::Context;
 use crate::hijack::Seizer;
 use crate::service::{Access, serve};
+use crate::slices::Slices;
 
 /// Time a client has to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -123,7 +124,7 @@ impl Server {
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
             .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Slices::new(stream)), service)
             .with_upgrades();
         let seized = tokio::select! {
             ended = &mut connection => Err(ended),
@@ -136,7 +137,9 @@ impl Server {
         let ended = match seized {
             Ok(seizure) => {
                 if let (Some(seizure), Some(parts)) = (seizure, connection.into_parts()) {
-                    seizure.run(parts.io.into_inner(), parts.read_buf).await;
+                    seizure
+                        .run(parts.io.into_inner().into_inner(), parts.read_buf)
+                        .await;
                 }
                 Ok(())
             }

@@ -46,7 +46,7 @@ use shim::protocol::Streams;
 use spec::{ContainerId, ContainerName};
 use tokio::sync::oneshot;
 
-use crate::container::{Container, EndpointSettings, Resources, RestartPolicy};
+use crate::container::{Container, Resources, RestartPolicy};
 use crate::images::{ArchiveStream, archive, graph};
 use crate::streams::detach::DetachScanner;
 use crate::streams::{Attached, LogStream};
@@ -135,7 +135,14 @@ impl Containers {
     /// Stops it if it runs and starts it.
     pub async fn restart(&self, key: &str, options: StopOptions) -> Result<()> {
         let stop = stop::read(&options)?;
-        self.ask(key, |reply| Command::Restart(stop, reply)).await
+        let done = self.ask(key, |reply| Command::Restart(stop, reply)).await;
+        done.map_err(|error| match error {
+            Error::NoSuchContainer { .. } => error,
+            error => Error::Restart {
+                key: key.to_owned(),
+                source: Box::new(error),
+            },
+        })
     }
 
     /// Sends a signal (`None` is KILL) to its first process.
@@ -180,7 +187,9 @@ impl Containers {
         if options.link {
             let (caller, link) = networking::links::find(&self.shared, key)?;
             let caller = caller.to_string();
-            return self.ask(&caller, |reply| Command::Unlink(link, reply)).await;
+            return self
+                .ask(&caller, |reply| Command::Unlink(link, reply))
+                .await;
         }
         self.ask(key, |reply| Command::Remove(options, reply)).await
     }
@@ -211,25 +220,6 @@ impl Containers {
             self.shared.table().release(&name, handle.id);
         }
         renamed
-    }
-
-    /// Gives it a place in another network.
-    pub(crate) async fn connect(
-        &self,
-        key: &str,
-        network: &str,
-        settings: EndpointSettings,
-    ) -> Result<()> {
-        let (network, settings) = (network.to_owned(), Box::new(settings));
-        self.ask(key, |reply| Command::Connect(network, settings, reply))
-            .await
-    }
-
-    /// Takes it out of a network.
-    pub(crate) async fn disconnect(&self, key: &str, network: &str, force: bool) -> Result<()> {
-        let network = network.to_owned();
-        self.ask(key, |reply| Command::Disconnect(network, force, reply))
-            .await
     }
 
     /// Changes limits and restart policy; returns warnings.

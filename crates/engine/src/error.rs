@@ -43,6 +43,14 @@ pub enum Error {
         /// What the supervisor or the runtime said.
         source: WireError,
     },
+    /// The container was stopped, if it ran, and could not be started again.
+    #[error("Cannot restart container {key}")]
+    Restart {
+        /// What the user wrote.
+        key: String,
+        /// Why.
+        source: Box<Error>,
+    },
     /// A supervisor answered with an error.
     #[error("{what}")]
     Task {
@@ -147,6 +155,7 @@ impl Error {
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Start { source } | Self::Task { source, .. } => exit_code(source),
+            Self::Restart { source, .. } => source.exit_code(),
             _ => None,
         }
     }
@@ -167,13 +176,15 @@ impl Classify for Error {
             | Self::NoSuchNetwork { .. } => ErrorKind::NotFound,
             Self::Refused { kind, .. } => *kind,
             // A program that cannot be executed is the request's fault, and no missing container.
-            Self::Start { .. } | Self::Task { .. } if self.exit_code().is_some() => {
+            Self::Start { .. } | Self::Task { .. } | Self::Restart { .. }
+                if self.exit_code().is_some() =>
+            {
                 ErrorKind::InvalidArgument
             }
             Self::Start { source } | Self::Task { source, .. } => source.kind,
             Self::Store(error) => error.kind(),
             Self::Network(error) => error.kind(),
-            Self::Networking { source } => source.kind(),
+            Self::Networking { source } | Self::Restart { source, .. } => source.kind(),
             Self::Volume(error) => error.kind(),
             Self::Registry(error) => error.kind(),
             Self::Manifest(error) => error.kind(),

@@ -176,14 +176,18 @@ impl System {
             driver_status: driver_status(shared.store.driver(), &config),
             log_driver: if log.is_empty() { "json-file" } else { log }.to_owned(),
             log_drivers: names(&["json-file", "none"]),
-            network_drivers: names(&["bridge", "host", "null"]),
+            network_drivers: names(&["bridge", "host", "ipvlan", "macvlan", "null"]),
             volume_drivers: Vec::new(),
             cgroup_version: match shared.cgroups.version() {
                 CgroupVersion::V1 => 1,
                 CgroupVersion::V2 => 2,
             },
             cgroup_driver: "cgroupfs".to_owned(),
-            warnings: warnings(limits, facts.ipv4_forwarding),
+            warnings: {
+                let mut all = warnings(limits, facts.ipv4_forwarding);
+                all.extend(shared.network.warnings());
+                all
+            },
             limits,
             ipv4_forwarding: facts.ipv4_forwarding,
             open_files: facts.open_files,

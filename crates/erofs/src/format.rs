@@ -205,7 +205,7 @@ pub(crate) fn directory(entries: &[Dirent<'_>]) -> Vec<u8> {
 /// `new_encode_dev` of Linux: 12 bits of major, 20 of minor; `None` for a number that has more.
 pub(crate) fn device(major: u32, minor: u32) -> Option<u32> {
     (major < 1 << 12 && minor < 1 << 20)
-        .then(|| (minor & 0xff) | major << 8 | (minor & !0xff) << 12)
+        .then_some((minor & 0xff) | (major & 0xfff) << 8 | (minor & !0xff) << 12)
 }
 
 /// CRC-32C as the kernel's `crc32c(~0, …)`: not inverted at the end.

@@ -1,4 +1,5 @@
 //! Images read by the kernel and by `fsck.erofs`, where that is installed. Assumes root.
+#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 use std::ffi::OsStr;
 use std::fs::File;

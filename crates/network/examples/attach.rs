@@ -1,11 +1,13 @@
-//! Measures `attach`: alone, with spares, spaced and back to back, by one caller and by eight.
+//! Measures opening a sandbox: alone, with spares, spaced and back to back, by one caller and by eight.
 //!
 //! Runs in a network namespace of its own. Needs root: `cargo run --release --example attach`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use network::{AttachOptions, Network, NetworkConfig};
+use network::{
+    EndpointRequest, NetworkSpec, Networks, PortRequest, Protocol, SandboxRequest, Settings,
+};
 use spec::id::ContainerId;
 
 const ROUNDS: usize = 200;
@@ -15,6 +17,8 @@ struct Case {
     spares: usize,
     callers: usize,
     pause: Duration,
+    /// Published ports of each container; these are in a user's network.
+    ports: u16,
 }
 
 fn main() {
@@ -26,6 +30,11 @@ fn main() {
         spares,
         callers,
         pause,
+        ports: 0,
+    };
+    let published = |name, spares, ports| Case {
+        ports,
+        ..case(name, spares, 1, pause)
     };
     let cases = [
         case("spaced, no spares", 0, 1, pause),
@@ -35,6 +44,8 @@ fn main() {
         case("8 callers, no spares", 0, 8, zero),
         case("8 callers, 4 spares", 4, 8, zero),
         case("8 callers, 16 spares", 16, 8, zero),
+        published("user's network, 1 port", 4, 1),
+        published("user's network, 100 ports", 4, 100),
     ];
     for round in 0..2 {
         for case in &cases {
@@ -46,19 +57,37 @@ fn main() {
 }
 
 fn measure(state: &Path, case: &Case) -> String {
-    let network = Network::open(NetworkConfig {
+    let networks = Networks::open(Settings {
         spares: case.spares,
-        ..NetworkConfig::new(state, "corten0", "corten")
+        ..Settings::new(state, state, "corten0", "corten")
     })
     .expect("the namespace is empty");
-    network.reconcile(&[]);
+    networks.reconcile(Vec::new());
+    let network = if case.ports == 0 {
+        networks.find("bridge").expect("it is always there")
+    } else {
+        let name = format!("ports{}", case.ports);
+        let found = networks.find(&name);
+        found.unwrap_or_else(|_| networks.create(NetworkSpec::new(name)).expect("created").id)
+    };
+    let port = |number| PortRequest {
+        container_port: number,
+        protocol: Protocol::Tcp,
+        host_ip: None,
+        host_ports: None,
+    };
+    let request = SandboxRequest {
+        endpoints: vec![EndpointRequest::new(network)],
+        ports: (1..=case.ports).map(port).collect(),
+        ..SandboxRequest::default()
+    };
     std::thread::sleep(Duration::from_millis(100));
     let begin = Instant::now();
     let mut times: Vec<Duration> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..case.callers)
             .map(|caller| {
-                let network = &network;
-                scope.spawn(move || one_caller(network, caller, case))
+                let (networks, request) = (&networks, &request);
+                scope.spawn(move || one_caller(networks, request, caller, case))
             })
             .collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join().expect("no panic");
@@ -77,7 +106,12 @@ fn measure(state: &Path, case: &Case) -> String {
     )
 }
 
-fn one_caller(network: &Network, caller: usize, case: &Case) -> Vec<Duration> {
+fn one_caller(
+    networks: &Networks,
+    request: &SandboxRequest,
+    caller: usize,
+    case: &Case,
+) -> Vec<Duration> {
     let rounds = ROUNDS / case.callers;
     let mut times = Vec::with_capacity(rounds);
     for round in 0..rounds {
@@ -86,12 +120,12 @@ fn one_caller(network: &Network, caller: usize, case: &Case) -> Vec<Duration> {
         id[1] = u8::try_from(round % 256).expect("below 256");
         let id = ContainerId::from_bytes(id);
         let begin = Instant::now();
-        let endpoint = network
-            .attach(&id, &AttachOptions::default())
-            .expect("there are addresses");
+        let sandbox = networks
+            .open_sandbox(&id, request)
+            .expect("there are addresses and ports");
         times.push(begin.elapsed());
-        drop(endpoint);
-        network.detach(&id);
+        drop(sandbox);
+        networks.close_sandbox(&id);
         std::thread::sleep(case.pause);
     }
     times

@@ -193,7 +193,10 @@ mod tests {
         let last = ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
         assert_eq!(all.take_this(last), Ok(()));
         assert_eq!(all.take(), Ok(ip("ffff::1")));
-        assert_eq!(addresses("0.0.0.0/0", None).unwrap().take(), Ok(ip("0.0.0.1")));
+        assert_eq!(
+            addresses("0.0.0.0/0", None).unwrap().take(),
+            Ok(ip("0.0.0.1"))
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use sys::netlink::{Link, Protocol, Socket};
 
-use crate::legacy::sandbox;
+use crate::driver::bridge::{is_marked, veth};
 use crate::{Error, Result};
 
 /// Names of the kernel objects that Corten made in the calling thread's network namespace.
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 pub struct Audit {
     /// Near ends of container interfaces.
     pub interfaces: Vec<String>,
-    /// Bridges with a name that a data root gets by default.
+    /// Bridges that are marked as ours, or have a name that a data root gets by default.
     pub bridges: Vec<String>,
     /// IPv4 addresses of those bridges, as `corten0 172.17.0.1/16`.
     pub addresses: Vec<String>,
@@ -23,7 +23,9 @@ pub fn audit() -> Result<Audit> {
     let step = || Error::kernel("list the host's interfaces");
     let mut socket = Socket::open(Protocol::Route).map_err(step())?;
     let links = socket.links().map_err(step())?;
-    let is_bridge = |link: &&Link| link.kind == "bridge" && is_ours(&link.name, "corten0", "cr-");
+    let is_bridge = |link: &&Link| {
+        is_marked(link) || link.kind == "bridge" && is_ours(&link.name, "corten0", "cr-")
+    };
     let mut found = Audit::default();
     for link in links.iter().filter(is_bridge) {
         found.bridges.push(link.name.clone());
@@ -42,7 +44,7 @@ pub fn audit() -> Result<Audit> {
     found.interfaces = links
         .into_iter()
         .map(|link| link.name)
-        .filter(|name| sandbox::address_of(name).is_some())
+        .filter(|name| veth::is_ours(name))
         .collect();
     let tables = sys::nft::tables().map_err(Error::kernel("list the host's firewall tables"))?;
     found.tables = tables

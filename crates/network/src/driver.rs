@@ -14,13 +14,14 @@ pub(crate) mod bridge;
 pub(crate) mod cni;
 mod failure;
 pub(crate) mod ipvlan;
+mod kept;
 pub(crate) mod macvlan;
 mod parent;
-#[cfg(test)]
-mod testing;
 pub(crate) mod plain;
 pub(crate) mod registry;
 pub(crate) mod remote;
+#[cfg(test)]
+mod testing;
 
 pub use failure::DriverFailure;
 
@@ -43,8 +44,6 @@ pub(crate) struct DriverNetwork {
     pub id: NetworkId,
     /// The definition, subnets and gateways filled in.
     pub spec: NetworkSpec,
-    /// It is the default `bridge`.
-    pub default: bool,
 }
 
 /// What an endpoint shall be.
@@ -220,6 +219,13 @@ impl DriverNetwork {
     /// The IPv6 gateway with the prefix length of its subnet.
     pub(crate) fn gateway6(&self) -> Option<Ipv6Net> {
         self.gateways().find_map(|net| net.v6())
+    }
+
+    /// The id that an address plugin gave the pool of an address.
+    pub(crate) fn pool_id(&self, address: std::net::IpAddr) -> Option<&str> {
+        let mut pools = self.spec.ipam.pools.iter();
+        let of = |pool: &&crate::PoolSpec| pool.subnet.is_some_and(|net| net.contains(address));
+        pools.find(of)?.pool_id.as_deref()
     }
 
     fn gateways(&self) -> impl Iterator<Item = IpNet> {

@@ -191,9 +191,7 @@ impl Classify for Error {
                 ErrorKind::InvalidArgument
             }
             Self::PoolsExhausted => ErrorKind::InvalidArgument,
-            Self::AddressesExhausted { .. } | Self::BridgeFull { .. } => {
-                ErrorKind::Exhausted
-            }
+            Self::AddressesExhausted { .. } | Self::BridgeFull { .. } => ErrorKind::Exhausted,
             Self::Overlap { .. } | Self::AddressInUse { .. } | Self::AlreadyAttached { .. } => {
                 ErrorKind::Conflict
             }

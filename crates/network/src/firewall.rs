@@ -254,9 +254,10 @@ impl Firewall {
     /// What an operator should know, one text each.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let state = self.lock();
-        let gateless = state.gateless.iter().map(|family| {
-            format!("WARNING: {}", no_gate(*family))
-        });
+        let gateless = state
+            .gateless
+            .iter()
+            .map(|family| format!("WARNING: {}", no_gate(*family)));
         gateless.chain(state.foreign.warnings()).collect()
     }
 
@@ -317,7 +318,12 @@ impl Firewall {
             .flat_map(|container| self.mapping_elements(state, family, container))
             .collect();
         let frame = self.frame(state, family);
-        placed.extend(state.links.iter().flat_map(|link| frame.link_elements(link)));
+        placed.extend(
+            state
+                .links
+                .iter()
+                .flat_map(|link| frame.link_elements(link)),
+        );
         placed
     }
 
@@ -468,7 +474,10 @@ impl Firewall {
         let connection = state.connection()?;
         let can_own = connection.can_own(&Table::new(Family::Ip, name.clone()));
         let mut dup = |family| connection.can_duplicate(&Table::new(family, name.clone()));
-        let lacking: Vec<Family> = FAMILIES.into_iter().filter(|family| !dup(*family)).collect();
+        let lacking: Vec<Family> = FAMILIES
+            .into_iter()
+            .filter(|family| !dup(*family))
+            .collect();
         state.can_own = can_own;
         if self.mode == FirewallMode::Host {
             state.gateless = lacking.into_iter().collect();
@@ -477,7 +486,22 @@ impl Firewall {
     }
 
     /// Looks at what no netlink group tells of.
-    fn look_at_legacy(&self) {}
+    fn look_at_legacy(&self) {
+        let mut state = self.lock();
+        let State {
+            networks, foreign, ..
+        } = &mut *state;
+        let bridges: Vec<&str> = networks
+            .values()
+            .map(|rules| rules.bridge.as_str())
+            .collect();
+        if let Err(error) = foreign.settle_legacy(&self.name, &bridges) {
+            tracing::debug!(
+                error = spec::error::chain(&error),
+                "cannot look at iptables"
+            );
+        }
+    }
 
     fn is_own(&self, port: u32) -> bool {
         let state = self.lock();
@@ -486,11 +510,18 @@ impl Firewall {
     }
 
     fn has_bridge(&self, name: &str) -> bool {
-        self.lock().networks.values().any(|rules| rules.bridge == name)
+        self.lock()
+            .networks
+            .values()
+            .any(|rules| rules.bridge == name)
     }
 
     fn settle_foreign(&self, state: &mut State) {
-        let bridges: Vec<&str> = state.networks.values().map(|rules| rules.bridge.as_str()).collect();
+        let bridges: Vec<&str> = state
+            .networks
+            .values()
+            .map(|rules| rules.bridge.as_str())
+            .collect();
         let outcome = state.foreign.settle(&self.name, &bridges);
         if let Err(error) = outcome {
             let error = spec::error::chain(&error);
@@ -533,7 +564,9 @@ fn family_of(address: IpAddr) -> Family {
 
 /// The family in which ports cannot be published, if there is one.
 fn gateless(state: &State, mappings: &[Mapping]) -> Option<Family> {
-    let outside = mappings.iter().filter(|mapping| !mapping.host.ip().is_loopback());
+    let outside = mappings
+        .iter()
+        .filter(|mapping| !mapping.host.ip().is_loopback());
     let mut families = outside.map(|mapping| family_of(mapping.host.ip()));
     families.find(|family| state.gateless.contains(family))
 }
@@ -563,7 +596,9 @@ fn by_set<'a>(
 /// Makes connection tracking forget UDP flows to these ports: a sender that goes on is then led to
 /// the container that has the port now, not to the one that had it.
 fn forget_flows(mappings: &[Mapping]) {
-    let udp = mappings.iter().filter(|mapping| mapping.protocol == Protocol::Udp);
+    let udp = mappings
+        .iter()
+        .filter(|mapping| mapping.protocol == Protocol::Udp);
     let hosts: Vec<SocketAddr> = udp.map(|mapping| mapping.host).collect();
     if hosts.is_empty() {
         return;

@@ -22,8 +22,6 @@ pub(crate) struct Decided {
     pub shown: Vec<PoolSpec>,
     /// As they are used: gateways filled in, families that are off left out.
     pub pools: Vec<PoolSpec>,
-    /// Their addresses; gateways and those of others are taken.
-    pub addresses: Vec<Addresses>,
 }
 
 /// What the decision depends on.
@@ -59,10 +57,13 @@ pub(crate) fn decide(question: &Question<'_>) -> Result<Decided> {
         });
     }
     let mut pools = Vec::new();
-    let mut addresses = Vec::new();
     for pool in &mut shown {
         let Some(subnet) = pool.subnet else { continue };
-        if !(if subnet.is_ipv6() { question.ipv6 } else { question.ipv4 }) {
+        if !(if subnet.is_ipv6() {
+            question.ipv6
+        } else {
+            question.ipv4
+        }) {
             continue;
         }
         if question.own.iter().any(|net| net.overlaps(&subnet)) {
@@ -74,17 +75,13 @@ pub(crate) fn decide(question: &Question<'_>) -> Result<Decided> {
         let mut used = pool.clone();
         let (gateway4, gateway6) = question.gateways;
         let gateway = if subnet.is_ipv6() { gateway6 } else { gateway4 };
-        addresses.push(set_aside(&mut used, gateway)?);
+        set_aside(&mut used, gateway)?;
         if pool.chosen {
             pool.gateway = used.gateway;
         }
         pools.push(used);
     }
-    Ok(Decided {
-        shown,
-        pools,
-        addresses,
-    })
+    Ok(Decided { shown, pools })
 }
 
 /// Makes the addresses of a pool; takes those of the gateway, which is filled in, and of others.
@@ -99,7 +96,10 @@ pub(crate) fn set_aside(pool: &mut PoolSpec, gateway: bool) -> Result<Addresses>
             Refusal::InUse => "Address already in use",
             Refusal::Outside => "Requested address is out of range",
         };
-        Error::refused(ErrorKind::Internal, format!("failed to allocate {what}: {reason}"))
+        Error::refused(
+            ErrorKind::Internal,
+            format!("failed to allocate {what}: {reason}"),
+        )
     };
     match pool.gateway {
         Some(named) => addresses
@@ -168,8 +168,14 @@ mod tests {
         let near = [claim("172.17.200.9/24", false)];
         assert_eq!(chosen(&near, &[]), "172.18.0.0/16");
         assert_eq!(chosen(&near, &[net("172.18.0.0/30")]), "172.19.0.0/16");
-        assert_eq!(chosen(&[claim("172.16.0.0/12", false)], &[]), "192.168.0.0/20");
-        let full = [claim("172.16.0.0/12", false), claim("192.168.0.0/16", false)];
+        assert_eq!(
+            chosen(&[claim("172.16.0.0/12", false)], &[]),
+            "192.168.0.0/20"
+        );
+        let full = [
+            claim("172.16.0.0/12", false),
+            claim("192.168.0.0/16", false),
+        ];
         assert!(chosen(&full, &[]).starts_with("all predefined"));
     }
 

@@ -1,16 +1,22 @@
-//! Container networks: the bridge, the firewall table, addresses, and sandboxes (network namespaces).
+//! Container networks: definitions, addresses, bridges and other drivers, the firewall, sandboxes.
 //!
 //! Exists for its dependency budget (D): synchronous, kernel interfaces only through `sys`. Owns the
-//! bridge link, one nf_tables table, the addresses of one IPv4 subnet, and the making of network
-//! namespaces; knows nothing of container processes. A namespace lives as long as somebody holds its
-//! descriptor or runs in it, so there is nothing to unmount and nothing that a crash can leak.
+//! records of networks, their links and tables in the host, and the making of network namespaces;
+//! knows nothing of container processes. A namespace lives as long as somebody holds its descriptor
+//! or runs in it, so there is nothing to unmount and nothing that a crash can leak.
 //!
 //! ```text
 //!  host namespace                                   sandbox (one per container, held by fd)
 //!  ┌──────────────────────────────────────┐         ┌──────────────────────┐
 //!  │ corten0 172.17.0.1/16 ── cvac110002… ├─ veth ──┤ eth0 172.17.0.2/16   │
-//!  │ table ip corten: masquerade, forward │         │ lo, default route    │
+//!  │ br-01…  172.18.0.1/16 ── cvac120002… ├─ veth ──┤ eth1 172.18.0.2/16   │
+//!  │ tables ip, ip6 corten                │         │ lo, default routes   │
 //!  └──────────────────────────────────────┘         └──────────────────────┘
+//!
+//!  Networks ─┬─ records (definition, subnets)    ─┐ what is on disk
+//!            ├─ state   (who has which address)   │ memory; after a restart from the living
+//!            ├─ drivers (bridge, macvlan, …)      │ links
+//!            └─ firewall, ports                  ─┘ rules, sockets that keep ports
 //! ```
 #![forbid(unsafe_code)]
 
@@ -20,10 +26,8 @@ mod definition;
 mod driver;
 mod endpoint;
 mod error;
-#[allow(dead_code)]
 mod firewall;
 mod ipam;
-mod legacy;
 mod nets;
 mod networks;
 mod pools;
@@ -42,7 +46,6 @@ pub use definition::{
 pub use driver::DriverFailure;
 pub use endpoint::{Endpoint, EndpointId, MacAddress};
 pub use error::Error;
-pub use legacy::{AttachOptions, Endpoint as LegacyEndpoint, Network, NetworkConfig};
 pub use nets::{IpNet, Ipv4Net, Ipv6Net};
 pub use networks::{Networks, check_endpoint_options};
 pub use pools::AddressPool;

@@ -345,8 +345,8 @@ impl From<IpNet> for String {
 /// Splits CIDR notation; `u8::from_str` accepts a plus sign and leading zeros, CIDR does not.
 fn split(text: &str, longest: u8) -> Option<(&str, u8)> {
     let (address, prefix) = text.split_once('/')?;
-    let plain = prefix.bytes().all(|c| c.is_ascii_digit())
-        && (prefix == "0" || !prefix.starts_with('0'));
+    let plain =
+        prefix.bytes().all(|c| c.is_ascii_digit()) && (prefix == "0" || !prefix.starts_with('0'));
     let prefix = prefix.parse().ok().filter(|p| plain && *p <= longest)?;
     Some((address, prefix))
 }
@@ -402,7 +402,13 @@ mod tests {
         for text in ["10.0.0.1/8", "fd00::1/64", "::/0", "2001:db8::/128"] {
             assert_eq!(text.parse::<IpNet>().unwrap().to_string(), text);
         }
-        for bad in ["fd00::/129", "fd00::", "fd00:/64", "fd00::1/064", "10.0.0.1/64"] {
+        for bad in [
+            "fd00::/129",
+            "fd00::",
+            "fd00:/64",
+            "fd00::1/064",
+            "10.0.0.1/64",
+        ] {
             assert!(bad.parse::<IpNet>().is_err(), "{bad}");
         }
         let six: Ipv6Net = "fd00::1/64".parse().unwrap();
@@ -411,6 +417,8 @@ mod tests {
         assert!(!six.overlaps(&"fd00:0:0:1::/64".parse().unwrap()));
         let any: IpNet = "::/0".parse().unwrap();
         assert!(!any.overlaps(&"0.0.0.0/0".parse().unwrap()));
-        assert!(any.contains("::1".parse().unwrap()) && !any.contains("127.0.0.1".parse().unwrap()));
+        assert!(
+            any.contains("::1".parse().unwrap()) && !any.contains("127.0.0.1".parse().unwrap())
+        );
     }
 }

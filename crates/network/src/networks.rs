@@ -5,6 +5,7 @@
 //! kernel call is made under it). The drivers' and the firewall's own locks come last.
 
 mod create;
+mod endpoint;
 mod moving;
 mod predefined;
 mod recovery;
@@ -12,7 +13,7 @@ mod sandbox;
 mod spares;
 mod state;
 
-pub use sandbox::check_endpoint_options;
+pub use endpoint::check_endpoint_options;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -23,6 +24,7 @@ use std::thread::JoinHandle;
 use spec::error::ErrorKind;
 use spec::id::{ContainerId, NetworkId};
 
+use crate::driver::bridge::check_name;
 use crate::driver::registry::Drivers;
 use crate::firewall::Firewall;
 use crate::ports::Ports;
@@ -42,7 +44,6 @@ const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 ///
 /// Dropping it ends the background threads and the spare sandboxes, and leaves bridges, firewall
 /// tables and containers as they are, for the next daemon to find.
-#[derive(Debug)]
 pub struct Networks {
     inner: Arc<Inner>,
     filler: Mutex<Option<JoinHandle<()>>>,
@@ -70,6 +71,14 @@ pub(crate) struct Inner {
     building: AtomicUsize,
 }
 
+impl std::fmt::Debug for Networks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Networks")
+            .field("state_dir", &self.inner.settings.state_dir)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Networks {
     /// Reads the records and makes or finds what they describe; the same again after a restart.
     ///
@@ -81,6 +90,9 @@ impl Networks {
         if settings.nft_table.is_empty() || settings.nft_table.contains('\0') {
             let rule = format!("`{}` cannot be the name of a table", settings.nft_table);
             return Err(Error::InvalidConfig { rule });
+        }
+        if settings.default_bridge.enabled {
+            check_name(&settings.default_bridge.name)?;
         }
         let mut default = DefaultRecord::open(&settings.state_dir)?;
         let records = NetworkRecord::load_all(&settings.state_dir)?;
@@ -131,7 +143,11 @@ impl Networks {
     /// All networks, the predefined ones among them, in order of their ids.
     pub fn list(&self) -> Vec<Description> {
         let state = self.inner.lock();
-        state.networks.values().map(|net| describe(&state, net)).collect()
+        state
+            .networks
+            .values()
+            .map(|net| describe(&state, net))
+            .collect()
     }
 
     /// One network.
@@ -143,7 +159,10 @@ impl Networks {
     /// The definition of a network as Docker shows it; cheap.
     pub fn spec(&self, network: &NetworkId) -> Option<Arc<NetworkSpec>> {
         let state = self.inner.lock();
-        state.networks.get(network).map(|net| Arc::clone(&net.shown))
+        state
+            .networks
+            .get(network)
+            .map(|net| Arc::clone(&net.shown))
     }
 
     /// Finds a network by its id, its name or the beginning of its id, in this order.
@@ -262,12 +281,17 @@ impl Networks {
     /// Ends the background thread as well; nothing but dropping should follow.
     pub fn destroy(&self) -> Result<()> {
         self.stop_filler();
-        let _change = self.inner.change.lock().expect("no panic happens while it is held");
+        let _change = self
+            .inner
+            .change
+            .lock()
+            .expect("no panic happens while it is held");
         self.inner.firewall.destroy()?;
         let nets: Vec<_> = {
             let state = self.inner.lock();
             let nets = state.networks.values().filter(|net| !net.shown.config_only);
-            nets.map(|net| (net.about.clone(), net.driver.clone())).collect()
+            nets.map(|net| (net.about.clone(), net.driver.clone()))
+                .collect()
         };
         for (about, driver) in nets {
             driver.remove(&about)?;
@@ -276,9 +300,6 @@ impl Networks {
     }
 
     fn start_filler(&self) {
-        if self.inner.settings.spares == 0 {
-            return;
-        }
         let mut filler = self
             .filler
             .lock()
@@ -293,7 +314,9 @@ impl Networks {
             let mut state = self.inner.lock();
             state.stop = true;
             let nets = state.networks.values_mut();
-            let spares: Vec<_> = nets.flat_map(|net| std::mem::take(&mut net.spares)).collect();
+            let spares: Vec<_> = nets
+                .flat_map(|net| std::mem::take(&mut net.spares))
+                .collect();
             drop(state);
             for spare in &spares {
                 self.inner.forget_spare(spare);
@@ -334,14 +357,21 @@ impl Inner {
                 let driver = self.drivers.find(&record.spec.driver)?;
                 let source = match record.spec.ipam.driver.as_str() {
                     "" | "default" | "null" => None,
-                    plugin => Some(self.drivers.remotes.ipam(plugin)?),
+                    plugin => Some(self.drivers.remotes.ipam(plugin)),
                 };
                 self.bring_up(record.clone(), driver, source, |driver, about| {
                     // The others go on, and this one may work later.
-                    driver.restore(about).inspect_err(|error| {
-                        let error = spec::error::chain(error);
-                        tracing::error!(network = name, error, "a network could not be restored");
-                    }).or(Ok(()))
+                    driver
+                        .restore(about)
+                        .inspect_err(|error| {
+                            let error = spec::error::chain(error);
+                            tracing::error!(
+                                network = name,
+                                error,
+                                "a network could not be restored"
+                            );
+                        })
+                        .or(Ok(()))
                 })
             };
             match open() {
@@ -356,7 +386,9 @@ impl Inner {
 
     fn open_predefined(&self, record: &mut DefaultRecord) -> Result<()> {
         for name in ["host", "none"] {
-            let driver = self.drivers.find(if name == "host" { "host" } else { "null" })?;
+            let driver = self
+                .drivers
+                .find(if name == "host" { "host" } else { "null" })?;
             let net = predefined::plain(name, driver, record.created);
             self.lock().networks.insert(net.about.id, net);
         }
@@ -391,16 +423,16 @@ fn pools(settings: &Settings, identity: &NetworkId) -> Vec<AddressPool> {
 }
 
 fn describe(state: &State, net: &Net) -> Description {
-    let endpoint = |container: &ContainerId| -> Option<EndpointId> {
+    let id_of = |container: &ContainerId| -> Option<EndpointId> {
         let held = state.sandboxes.get(container)?;
         let of = |e: &&Endpoint| e.network_id == net.about.id;
         held.endpoints.iter().find(of).map(|e| e.endpoint_id)
     };
     let endpoints = net.members.iter().map(|(container, member)| {
-        let derived = || sandbox::id_of(&net.about.id, container, member);
+        let derived = || endpoint::id_of(&net.about.id, container, member);
         EndpointDescription {
             container: *container,
-            endpoint_id: endpoint(container).unwrap_or_else(derived),
+            endpoint_id: id_of(container).unwrap_or_else(derived),
             mac: member.mac,
             ipv4: member.ipv4,
             ipv6: member.ipv6,

@@ -117,7 +117,10 @@ mod tests {
         assert_eq!(all.len(), 65_536);
         assert_eq!(all[1], net("fd00:1:2:1::/64"));
         assert_eq!(all[65_535], net("fd00:1:2:ffff::/64"));
-        assert_eq!(pool("fd00::/8", 128).subnets().next(), Some(net("fd00::/128")));
+        assert_eq!(
+            pool("fd00::/8", 128).subnets().next(),
+            Some(net("fd00::/128"))
+        );
         assert!(pool("10.0.0.0/8", 33).check().is_err());
         assert!(pool("10.0.0.0/16", 8).check().is_err());
         assert!(pool("fd00::/48", 64).check().is_ok());

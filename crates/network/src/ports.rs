@@ -208,7 +208,11 @@ impl Table {
         }
         let (first, last) = ephemeral_range();
         let next = self.next.get(&request.protocol).copied();
-        (first, last, next.filter(|n| (first..=last).contains(n)).unwrap_or(first))
+        (
+            first,
+            last,
+            next.filter(|n| (first..=last).contains(n)).unwrap_or(first),
+        )
     }
 
     /// Takes a port at all addresses, or at none.
@@ -333,7 +337,10 @@ fn reason(errno: Errno, holder: Option<holder::Process>) -> String {
         other => other.to_string(),
     };
     match holder.filter(|_| errno == Errno::ADDRINUSE) {
-        Some(process) => format!("{text} (held by process {}, pid {})", process.name, process.pid),
+        Some(process) => format!(
+            "{text} (held by process {}, pid {})",
+            process.name, process.pid
+        ),
         None => text,
     }
 }

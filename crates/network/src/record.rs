@@ -121,7 +121,11 @@ impl NetworkRecord {
 
     /// Writes the record; synced when it returns.
     pub(crate) fn save(&self, state_dir: &Path) -> Result<()> {
-        write(&state_dir.join(DIRECTORY), &path_of(state_dir, &self.id), self)
+        write(
+            &state_dir.join(DIRECTORY),
+            &path_of(state_dir, &self.id),
+            self,
+        )
     }
 
     /// Removes the record; synced when it returns.
@@ -239,7 +243,8 @@ mod tests {
         std::fs::write(networks.join("README"), "mine").unwrap();
         std::fs::write(networks.join(format!("{}.json", "0a".repeat(32))), "{").unwrap();
         let all = NetworkRecord::load_all(dir.path()).unwrap();
-        assert_eq!(all.into_values().collect::<Vec<_>>(), [record.clone()]);
+        let all: Vec<_> = all.into_values().collect();
+        assert_eq!(all, std::slice::from_ref(&record));
         NetworkRecord::remove(dir.path(), &record.id).unwrap();
         NetworkRecord::remove(dir.path(), &record.id).unwrap();
         assert!(NetworkRecord::load_all(dir.path()).unwrap().is_empty());

@@ -185,7 +185,10 @@ impl Inside {
             let Some(hop) = now else { continue };
             let name = &hop.interface;
             let Some(link) = self.socket.link(name)? else {
-                return Err(sys::Error::new(format!("RTM_GETLINK(`{name}`)"), Errno::NODEV));
+                return Err(sys::Error::new(
+                    format!("RTM_GETLINK(`{name}`)"),
+                    Errno::NODEV,
+                ));
             };
             let done = self.socket.execute_one(|m| match hop.gateway {
                 Some(gateway) => m.add_default_route(gateway, link.index),
@@ -197,22 +200,6 @@ impl Inside {
             }
         }
         Ok(())
-    }
-
-    /// Removes an interface, if it is there.
-    pub(crate) fn remove(&mut self, interface: &str) -> sys::Result<()> {
-        let Some(link) = self.socket.link(interface)? else {
-            return Ok(());
-        };
-        match self.socket.execute_one(|m| m.delete_link(link.index)) {
-            Err(e) if e.errno() == Errno::NODEV => Ok(()),
-            done => done,
-        }
-    }
-
-    /// Names of the interfaces inside.
-    pub(crate) fn interfaces(&mut self) -> sys::Result<Vec<String>> {
-        Ok(self.socket.links()?.into_iter().map(|l| l.name).collect())
     }
 }
 
@@ -310,7 +297,10 @@ mod tests {
         let six = defaults.ipv6.unwrap();
         assert_eq!(six.interface, "eth1");
         assert_eq!(six.gateway, Some("fd00::1".parse().unwrap()));
-        assert_eq!(Defaults::of(&[endpoint("eth0", None, None)]), Defaults::default());
+        assert_eq!(
+            Defaults::of(&[endpoint("eth0", None, None)]),
+            Defaults::default()
+        );
         let mut on_link = endpoint("eth0", None, None);
         on_link.default_on_link = true;
         let defaults = Defaults::of(&[on_link]);

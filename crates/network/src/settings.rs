@@ -1,5 +1,6 @@
 //! What [`Networks::open`](crate::Networks::open) needs to know.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::{AddressPool, Ipv4Net, Ipv6Net};
@@ -50,7 +51,6 @@ pub struct DefaultBridge {
 
 /// Settings of all networks of a daemon.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of Docker's")]
 pub struct Settings {
     /// Directory for the records; created when absent.
     pub state_dir: PathBuf,
@@ -73,7 +73,7 @@ pub struct Settings {
     /// What the names of bridges begin with, followed by 12 digits of the network's id.
     pub bridge_prefix: String,
     /// Options of every new network by driver (`--default-network-opt`).
-    pub default_options: std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>>,
+    pub default_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Directories with sockets and spec files of plugins.
     pub plugin_dirs: Vec<PathBuf>,
     /// Directory of CNI configurations; `None` means there is none.
@@ -120,7 +120,7 @@ impl Settings {
             ip_forward: true,
             ip_forward_no_drop: false,
             bridge_prefix: "br-".to_owned(),
-            default_options: std::collections::BTreeMap::new(),
+            default_options: BTreeMap::new(),
             plugin_dirs: Vec::new(),
             cni_config_dir: None,
             cni_bin_dirs: Vec::new(),

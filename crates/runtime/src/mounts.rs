@@ -115,9 +115,11 @@ impl Plan {
             (true, true, None) => return Ok(()),
             (true, true, Some(_)) => {
                 // Without tables those of the container's user namespace are meant.
-                return Err("mount option `idmap` without mappings needs a user namespace of the \
+                return Err(
+                    "mount option `idmap` without mappings needs a user namespace of the \
                             container, which is not supported"
-                    .to_owned());
+                        .to_owned(),
+                );
             }
             (false, false, _) => {}
             _ => return Err("uidMappings and gidMappings of a mount come together".to_owned()),
@@ -240,7 +242,10 @@ mod tests {
         };
         assert_eq!(of("bind", &["rbind"], 0, 0), Ok(None));
         assert_eq!(of("bind", &["rbind"], 1, 1), Ok(Some(Reach::Single)));
-        assert_eq!(of("bind", &["rbind", "ridmap"], 1, 1), Ok(Some(Reach::Tree)));
+        assert_eq!(
+            of("bind", &["rbind", "ridmap"], 1, 1),
+            Ok(Some(Reach::Tree))
+        );
         assert!(of("bind", &["rbind", "idmap"], 0, 0).is_err());
         assert!(of("bind", &["rbind"], 1, 0).is_err());
         assert!(of("tmpfs", &[], 1, 1).is_err());

@@ -9,20 +9,19 @@
 //! another; nothing a container or a daemon does makes a supervisor wait for it.
 #![forbid(unsafe_code)]
 
-mod resolver;
+mod names;
 mod supervisor;
 mod zygote;
 
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "usage: corten-shim zygote | resolver BUILD    (started by cortend, with a socket at descriptor 3)";
+const USAGE: &str = "usage: corten-shim zygote | resolver BUILD    (started by cortend, with a socket at descriptor 3)";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match (arguments.next(), arguments.next(), arguments.next()) {
         (Some(command), None, None) if command == "zygote" => zygote::main(),
-        (Some(command), Some(build), None) if command == "resolver" => resolver::main(&build),
+        (Some(command), Some(build), None) if command == "resolver" => names::main(&build),
         (Some(option), None, None) if option == "--version" => {
             say(&format!("corten-shim {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -12,28 +12,11 @@ use crate::{Error, Result};
 /// Bytes copied by one call.
 const STEP: usize = 1 << 30;
 
-/// Makes an empty file hold the bytes and the holes of another one.
-///
-/// # Errors
-///
-/// No space, or a disk failed; the target then holds a part.
-pub fn data(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> Result<()> {
-    if size == 0 {
-        return Ok(());
-    }
-    if rustix::fs::ioctl_ficlone(target, source).is_ok() {
-        return Ok(());
-    }
-    data_at(source, target, 0, size)?;
-    // A hole at the end has a length all the same.
-    rustix::fs::ftruncate(target, size).map_err(|errno| Error::new("ftruncate", errno))
-}
-
 /// Copies the first bytes of a file to a place in another one, where a hole is; holes stay holes.
 ///
 /// # Errors
 ///
-/// As [`data`].
+/// No space, or a disk failed; the target then holds a part.
 pub fn data_at(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
@@ -203,7 +186,11 @@ mod tests {
         source.write_all_at(b"middle", 32 << 20).unwrap();
         source.set_len(64 << 20).unwrap();
         let whole = open("whole");
-        data(source.as_fd(), whole.as_fd(), 64 << 20).unwrap();
+        let allocated = source.metadata().unwrap().blocks() * 512;
+        let mut copier = Copier::default();
+        copier
+            .data(source.as_fd(), whole.as_fd(), 64 << 20, allocated)
+            .unwrap();
         let part = open("part");
         data_at(source.as_fd(), part.as_fd(), 8192, 64 << 20).unwrap();
         for (file, place) in [(whole, 0), (part, 8192)] {

@@ -21,6 +21,8 @@ pub mod error;
 pub mod fdpass;
 pub mod fs;
 #[allow(unsafe_code)]
+pub mod iptables;
+#[allow(unsafe_code)]
 pub mod keyring;
 #[allow(unsafe_code)]
 pub mod loopdev;

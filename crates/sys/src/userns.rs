@@ -114,7 +114,10 @@ extern "C" fn wait(parent: *mut libc::c_void) -> libc::c_int {
     // SAFETY: getppid(2) takes nothing and cannot fail.
     let now = unsafe { libc::syscall(libc::SYS_getppid) };
     // The parent may have died before the line above.
-    while now == parent as libc::c_long {
+    if now != parent as libc::c_long {
+        return 0;
+    }
+    loop {
         // SAFETY: ppoll(2) of no descriptors, without end and without a mask: null pointers are
         // what it takes for these.
         unsafe {
@@ -128,7 +131,6 @@ extern "C" fn wait(parent: *mut libc::c_void) -> libc::c_int {
             );
         }
     }
-    0
 }
 
 /// All signals of this thread, blocked until dropped.

@@ -61,7 +61,7 @@ clients! {
             own.cmd(&["info", "--format", "{{.Driver}}"]).ok().prints(driver);
             let script = "echo one > /etc/new; rm /etc/group; mkdir /d; echo x > /d/x; exec sleep 1000";
             own.cmd(&["run", "-d", "--name", "con", IMAGE, "sh", "-c", script]).ok();
-            let done = || own.cmd(&["exec", "con", "cat", "/d/x"]).text() == "x\n";
+            let done = || own.cmd(&["exec", "con", "cat", "/d/x"]).text() == "x";
             wait_for(driver, SOON, done);
             own.cmd(&["run", "--rm", IMAGE, "ls", "/d"]).exits(1);
             let changes = ["C /etc", "A /etc/new", "D /etc/group", "A /d", "A /d/x"];

@@ -129,11 +129,10 @@ clients! {
         let engine = scene.neighbour.engine();
         let address = scene.inspect("web")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].clone();
         let address: Ipv4Addr = address.as_str().expect("an address").parse().expect("an address");
-        let listener = scene.neighbour.listen(scene.neighbour.address, 8123).expect("a free port");
-        let out = scene.neighbour.address.to_string();
-        let reaches_out = || {
-            scene.own.cmd(&["exec", "web", "nc", "-z", "-w", "2", &out, "8123"]).code == 0
-        };
+        let page = scene.neighbour.page(scene.neighbour.address, 8123);
+        let out = format!("{}:8123", scene.neighbour.address);
+        let reaches_out = || scene.fetch("web", &out) == "outside\n";
+        assert!(reaches_out());
         for program in ["iptables-nft", "iptables-legacy"] {
             if !engine.succeeds(&[program, "-P", "FORWARD", "DROP"]) {
                 continue;
@@ -143,7 +142,7 @@ clients! {
             assert!(scene.neighbour.is_shut_out(address, 80), "{program}: what is not published stays shut");
             engine.sh(&[program, "-P", "FORWARD", "ACCEPT"]);
         }
-        drop(listener);
+        drop(page);
         scene.retire();
     }
 
@@ -232,7 +231,7 @@ clients! {
             return;
         };
         // A route of a VPN that comes later is avoided.
-        scene.neighbour.engine().sh(&["ip", "link", "add", "vpn", "type", "dummy"]);
+        scene.neighbour.engine().sh(&["ip", "link", "add", "vpn", "type", "bridge"]);
         scene.neighbour.engine().sh(&["ip", "link", "set", "vpn", "up"]);
         scene.neighbour.engine().sh(&["ip", "route", "add", "10.91.4.0/22", "dev", "vpn"]);
         let mut subnets = std::collections::BTreeSet::new();

@@ -71,14 +71,6 @@ clients! {
         let output = case.cmd(&["run", "--rm", "--network", "no-such-network", IMAGE, "true"]);
         output.exits(125).complains("network no-such-network not found");
     }
-
-    fn publishing_says_that_it_is_not_there_yet(case) {
-        if case.is_reference() {
-            return;
-        }
-        let output = case.cmd(&["run", "--rm", "-p", "18080:80", IMAGE, "true"]).exits(125);
-        output.complains("not yet supported");
-    }
 }
 
 api! {

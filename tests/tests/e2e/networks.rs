@@ -201,18 +201,22 @@ clients! {
         let routes = case.cmd(&["exec", &name, "ip", "route"]).ok().stdout;
         assert!(!routes.contains("default"), "{routes}");
         let neighbour = tests::Neighbour::of(case);
-        let listener = neighbour.listen(neighbour.address, 8123).expect("a free port");
-        let to = neighbour.address.to_string();
-        case.cmd(&["exec", &name, "nc", "-w", "2", &to, "8123"]).exits(1);
+        let page = neighbour.page(neighbour.address, 8123);
+        let out = format!("{}:8123", neighbour.address);
+        let free = case.name("free");
+        case.sleeper(&free);
+        assert_eq!(fetch(case, &free, &out), "outside\n");
+        assert_eq!(fetch(case, &name, &out), "");
         // Even with a route of its own making.
         let gateway = network(case, &net)["IPAM"]["Config"][0]["Gateway"].clone();
         let gateway = gateway.as_str().unwrap_or_default();
         if !gateway.is_empty() {
-            let privileged = ["exec", "--privileged", &name, "ip", "route", "add", "default", "via", gateway];
-            case.cmd(&privileged);
-            case.cmd(&["exec", &name, "nc", "-w", "2", &to, "8123"]).exits(1);
+            let route = ["ip", "route", "add", "default", "via", gateway];
+            let pid = case.inspect(&name)["State"]["Pid"].as_i64().expect("a process");
+            tests::Host::of_process(i32::try_from(pid).expect("a process id")).succeeds(&route);
+            assert_eq!(fetch(case, &name, &out), "");
         }
-        drop(listener);
+        drop(page);
     }
 
     fn version_6_is_given_where_it_is_asked_for(case) {

@@ -7,8 +7,6 @@ use std::time::Duration;
 use tests::http::Connection;
 use tests::{Case, Neighbour, clients, poll, wait_for};
 
-const IMAGE: &str = "e2e/servers:latest";
-
 /// What nginx has to know when it finds no directories of its package.
 const CONFIG: &str = "user root; daemon off; pid /tmp/pid; error_log stderr; events {}
 http {
@@ -19,13 +17,10 @@ http {
 }
 ";
 
-/// Makes the image out of the packages that `cargo xtask test` unpacks.
-fn ensure_image(case: &Case) {
-    static ONCE: std::sync::Mutex<Vec<PathBuf>> = std::sync::Mutex::new(Vec::new());
-    let mut done = ONCE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if done.contains(case.target().socket()) {
-        return;
-    }
+/// Makes the image out of the packages that `cargo xtask test` unpacks; it goes with the test.
+fn image(case: &Case) -> String {
+    let name = case.name("servers");
+    case.owns_images(&name);
     let root = std::env::var_os("CORTEN_E2E_SERVERS");
     let root = PathBuf::from(root.expect("CORTEN_E2E_SERVERS is set by `cargo xtask test`"));
     let extra = case.dir().join("extra");
@@ -39,16 +34,16 @@ fn ensure_image(case: &Case) {
         tar.args(["passwd", "group", "--transform", r"s,^\(passwd\|group\)$,etc/\1,"]).output();
     let archive = archive.expect("tar is there");
     assert!(archive.status.success(), "{archive:?}");
-    let path = "/images/create?fromSrc=-&repo=e2e/servers&tag=latest";
+    let path = format!("/images/create?fromSrc=-&repo={name}&tag=latest");
     let mut connection = Connection::open(case.target().socket()).expect("the engine listens");
-    let answer = connection.upload("POST", path, archive.stdout.as_slice());
+    let answer = connection.upload("POST", &path, archive.stdout.as_slice());
     let answer = answer.expect("the engine answers");
     assert!(
         answer.status == 200 && !answer.text().contains("errorDetail"),
         "{}",
         answer.text()
     );
-    done.push(case.target().socket().clone());
+    name
 }
 
 /// The port of the host that a container's port is published at.
@@ -60,14 +55,14 @@ fn published(case: &Case, name: &str, port: &str) -> u16 {
 
 clients! {
     fn nginx_sees_who_asks(case) {
-        ensure_image(case);
+        let image = image(case);
         let neighbour = Neighbour::of(case);
         let name = case.name("web");
         let file = case.dir().join("nginx.conf");
         std::fs::write(&file, CONFIG).expect("the directory is ours");
         let bind = format!("{}:/etc/nginx/nginx.conf:ro", file.display());
         let run = [
-            "run", "-d", "--name", &name, "-p", "80", "--tmpfs", "/tmp", "-v", &bind, IMAGE, "/usr/sbin/nginx",
+            "run", "-d", "--name", &name, "-p", "80", "--tmpfs", "/tmp", "-v", &bind, &image, "/usr/sbin/nginx",
         ];
         case.cmd(&run).ok();
         let port = published(case, &name, "80/tcp");
@@ -76,16 +71,16 @@ clients! {
     }
 
     fn redis_keeps_what_another_container_says(case) {
-        ensure_image(case);
+        let image = image(case);
         let (net, server) = (case.name("net"), case.name("redis"));
         case.cmd(&["network", "create", &net]).ok();
         let run = [
-            "run", "-d", "--name", &server, "--network", &net, "--network-alias", "store", IMAGE,
+            "run", "-d", "--name", &server, "--network", &net, "--network-alias", "store", &image,
             "/usr/bin/redis-server", "--save", "", "--protected-mode", "no",
         ];
         case.cmd(&run).ok();
         let cli = |words: &[&str]| {
-            let mut all = vec!["run", "--rm", "--network", &net, IMAGE, "/usr/bin/redis-cli", "-h", "store"];
+            let mut all = vec!["run", "--rm", "--network", &net, &image, "/usr/bin/redis-cli", "-h", "store"];
             all.extend(words);
             case.cmd(&all)
         };
@@ -95,11 +90,11 @@ clients! {
     }
 
     fn iperf_measures_through_a_published_port(case) {
-        ensure_image(case);
+        let image = image(case);
         let neighbour = Neighbour::of(case);
         let name = case.name("iperf");
         let run = [
-            "run", "-d", "--name", &name, "-p", "5201", "--tmpfs", "/tmp", IMAGE, "/usr/bin/iperf3", "-s",
+            "run", "-d", "--name", &name, "-p", "5201", "--tmpfs", "/tmp", &image, "/usr/bin/iperf3", "-s",
         ];
         case.cmd(&run).ok();
         let port = published(case, &name, "5201/tcp").to_string();

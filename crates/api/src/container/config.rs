@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::gojson::named;
+
 /// A list that may be written as a single string.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct StringOrList(pub Vec<String>);
@@ -72,7 +74,7 @@ pub struct Config {
     pub attach_stdin: bool,
     pub attach_stdout: bool,
     pub attach_stderr: bool,
-    #[serde(skip_serializing_if = "is_empty_map")]
+    #[serde(skip_serializing_if = "is_empty_map", deserialize_with = "port_set")]
     pub exposed_ports: Option<BTreeMap<String, EmptyObject>>,
     pub tty: bool,
     pub open_stdin: bool,
@@ -99,6 +101,10 @@ pub struct Config {
     pub stop_timeout: Option<i64>,
     #[serde(skip_serializing_if = "is_empty_list")]
     pub shell: Option<StringOrList>,
+}
+
+fn port_set<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    named("nat.PortSet", d)
 }
 
 fn is_empty_map<V>(map: &Option<BTreeMap<String, V>>) -> bool {

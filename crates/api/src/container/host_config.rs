@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::StringOrList;
 use super::config::is_zero;
+use crate::gojson::named;
 
 /// How the host runs a container; the fields are Docker's, in Docker's order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,7 @@ pub struct HostConfig {
     pub container_id_file: String,
     pub log_config: LogConfig,
     pub network_mode: String,
+    #[serde(deserialize_with = "port_map")]
     pub port_bindings: Option<BTreeMap<String, Option<Vec<PortBinding>>>>,
     pub restart_policy: RestartPolicy,
     pub auto_remove: bool,
@@ -98,6 +100,10 @@ pub struct HostConfig {
     pub readonly_paths: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<bool>,
+}
+
+fn port_map<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    named("nat.PortMap", d)
 }
 
 fn no_entries(map: &Option<BTreeMap<String, String>>) -> bool {

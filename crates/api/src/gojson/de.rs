@@ -5,6 +5,7 @@
 //! keys without regard to case possible.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
 use serde_json::{Map, Value};
@@ -89,6 +90,25 @@ pub fn unmarshal<T: DeserializeOwned>(text: &[u8], names: Names) -> Result<T, St
     })
 }
 
+/// Reads a list or a map for which Go has a name of its own, so that errors tell it.
+pub fn named<'de, T, D>(name: &'static str, deserializer: D) -> Result<T, D::Error>
+where
+    T: de::Deserialize<'de>,
+    D: de::Deserializer<'de>,
+{
+    struct Inner<T>(PhantomData<T>);
+    impl<'de, T: de::Deserialize<'de>> Visitor<'de> for Inner<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a value of a named type")
+        }
+        fn visit_newtype_struct<D: de::Deserializer<'de>>(self, inner: D) -> Result<T, D::Error> {
+            T::deserialize(inner)
+        }
+    }
+    deserializer.deserialize_newtype_struct(name, Inner(PhantomData))
+}
+
 struct Node<'de>(&'de Value);
 
 #[derive(Debug)]
@@ -107,6 +127,16 @@ impl Failure {
     fn at(mut self, key: &str) -> Self {
         if let Self::Mismatch { path, .. } = &mut self {
             path.push(key.to_owned());
+        }
+        self
+    }
+
+    /// The value itself is wrong, and Go has a name for its type.
+    fn wanting(mut self, name: &str) -> Self {
+        if let Self::Mismatch { path, want, .. } = &mut self
+            && path.is_empty()
+        {
+            name.clone_into(want);
         }
         self
     }
@@ -318,10 +348,11 @@ impl<'de> de::Deserializer<'de> for Node<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Failure> {
-        visitor.visit_newtype_struct(self)
+        let read = visitor.visit_newtype_struct(self);
+        read.map_err(|failure| failure.wanting(name))
     }
 
     serde::forward_to_deserialize_any! {

@@ -158,7 +158,11 @@ async fn inspect(app: &App, flags: &Parsed, kinds: &[Kind]) -> Result<(), Failur
 fn fill(template: &Template, kind: Kind, raw: &[u8]) -> Result<String, String> {
     let value: Value = serde_json::from_slice(raw)
         .map_err(|error| format!("unable to read inspect data: {error}"))?;
-    if let Ok(text) = template.render(&shape::typed(kind == Kind::Container, &value)) {
+    let shaped = match kind {
+        Kind::Network => shape::network(&value),
+        kind => shape::typed(kind == Kind::Container, &value),
+    };
+    if let Ok(text) = template.render(&shaped) {
         return Ok(text);
     }
     let filled = template

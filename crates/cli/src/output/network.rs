@@ -58,7 +58,8 @@ pub fn row(network: &Value, trunc: bool, zone: &Zone) -> Val {
     ])
 }
 
-fn created(moment: &str, zone: &Zone) -> String {
+/// A moment of the API as Go prints it.
+pub fn created(moment: &str, zone: &Zone) -> String {
     let Some((seconds, nanos)) = clock::parse_rfc3339(moment) else {
         return moment.to_owned();
     };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use api::system::{
-    Commit, Component, FirewallBackend, IndexConfig, Info as WireInfo, Platform, Plugins,
-    RegistryConfig, Runtime, SwarmInfo, Version as WireVersion,
+    AddressPool, Commit, Component, FirewallBackend, IndexConfig, Info as WireInfo, Platform,
+    Plugins, RegistryConfig, Runtime, SwarmInfo, Version as WireVersion,
 };
 use engine::system::{Info, Version};
 
@@ -124,6 +124,14 @@ pub fn info(info: &Info, debug: bool) -> WireInfo {
             id: config.commit.clone(),
         },
         security_options: info.security_options.clone(),
+        default_address_pools: config
+            .address_pools
+            .iter()
+            .map(|pool| AddressPool {
+                base: pool.base.clone(),
+                size: pool.size,
+            })
+            .collect(),
         firewall_backend: FirewallBackend {
             driver: "nftables".to_owned(),
         },

@@ -83,8 +83,18 @@ fn refuse_wire(request: &CreateRequest) -> Result<(), ApiError> {
         .iter()
         .flat_map(|ports| ports.keys());
     let published = host.and_then(|h| h.port_bindings.as_ref());
-    for port in exposed.chain(published.iter().flat_map(|ports| ports.keys())) {
+    for port in exposed {
         check_port(port)?;
+    }
+    for port in published.iter().flat_map(|ports| ports.keys()) {
+        check_port(port)?;
+        // A range is for the host's side alone.
+        let ports = port.split('/').next().unwrap_or(port);
+        if ports.contains('-') {
+            return Err(ApiError::bad_request(format!(
+                "invalid port specification: {ports:?}"
+            )));
+        }
     }
     for binding in published
         .iter()
@@ -379,5 +389,11 @@ mod tests {
             .is_err()
         );
         assert!(refuse_wire(&request(r#"{"ExposedPorts":{"x/y":{}}}"#)).is_err());
+        assert!(refuse_wire(&request(r#"{"ExposedPorts":{"80-81/tcp":{}}}"#)).is_ok());
+        let range = r#"{"HostConfig":{"PortBindings":{"80-81/tcp":[{"HostPort":"80"}]}}}"#;
+        assert_eq!(
+            refuse_wire(&request(range)).unwrap_err().message,
+            "invalid port specification: \"80-81\""
+        );
     }
 }

@@ -131,7 +131,7 @@ impl Driver {
             remove_run_dir(&shared.run_dir(record.id));
             Ok(())
         };
-        let asks_plugins = mounting::has_plugged(&self.record);
+        let asks_plugins = self.asks_plugins();
         if let Err(error) = self
             .shared
             .blocking

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use network::Protocol;
 use spec::{ErrorKind, Reference, Timestamp};
 
-use super::networking::links;
+use super::networking::{links, ports};
 use super::request::{ListOptions, Listed, Sizes};
 use super::shared::Shared;
-use crate::container::{Container, State};
+use crate::container::{Container, PortBinding, State};
 use crate::filters::Filters;
 use crate::{Error, Result, clock};
 
@@ -114,6 +115,7 @@ struct Wanted<'a> {
     since: Option<Timestamp>,
     ancestors: Option<BTreeSet<spec::ImageId>>,
     is_task: Option<bool>,
+    ports: WantedPorts,
 }
 
 impl<'a> Wanted<'a> {
@@ -176,6 +178,7 @@ impl<'a> Wanted<'a> {
                 .get("ancestor")
                 .map(|names| ancestors(shared, names)),
             is_task: filters.boolean("is-task")?,
+            ports: WantedPorts::read(filters)?,
             filters,
         })
     }
@@ -200,8 +203,7 @@ impl<'a> Wanted<'a> {
             && filters.allows_if("volume", |w| {
                 c.mounts.iter().any(|m| m.destination == w || m.source == w || m.name.as_deref() == Some(w))
             })
-            && filters.allows_if("expose", |w| exposes(c, w))
-            && filters.allows_if("publish", |w| publishes(c, w))
+            && self.ports.fit(c)
     }
 }
 
@@ -223,29 +225,52 @@ fn linked_as(shared: &Shared, c: &Container, filters: &Filters) -> bool {
     names.iter().any(|name| filters.matches("name", name))
 }
 
-fn exposes(c: &Container, wanted: &str) -> bool {
-    has_port(c.config.exposed_ports.iter(), wanted)
+/// Ports of the filters `publish` (of the host) and `expose` (of the container).
+#[derive(Debug, Default)]
+struct WantedPorts {
+    host: BTreeSet<(u16, Protocol)>,
+    container: BTreeSet<(u16, Protocol)>,
 }
 
-fn publishes(c: &Container, wanted: &str) -> bool {
-    let bound = c
-        .host
-        .port_bindings
-        .iter()
-        .filter(|(_, list)| !list.is_empty());
-    has_port(bound.map(|(port, _)| port), wanted)
-}
+impl WantedPorts {
+    fn read(filters: &Filters) -> Result<Self> {
+        let all = |key: &str| {
+            let mut ports = BTreeSet::new();
+            for value in filters.get(key).into_iter().flatten() {
+                if value.contains(':') {
+                    return Err(Error::internal(format!(
+                        "filter for '{key}' should not contain ':': {value}"
+                    )));
+                }
+                let ((first, last), protocol) = ports::parse(value).ok_or_else(|| {
+                    Error::internal(format!("error while looking up for {key} {value}"))
+                })?;
+                ports.extend((first..=last).map(|port| (port, protocol)));
+            }
+            Ok(ports)
+        };
+        Ok(Self {
+            host: all("publish")?,
+            container: all("expose")?,
+        })
+    }
 
-fn has_port<'a>(mut ports: impl Iterator<Item = &'a String>, wanted: &str) -> bool {
-    let (range, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else {
-        return false;
-    };
-    ports.any(|have| {
-        let (port, kind) = have.split_once('/').unwrap_or((have, "tcp"));
-        kind == protocol && port.parse().is_ok_and(|p: u16| (first..=last).contains(&p))
-    })
+    /// As in Docker, one that fits either filter is enough, and only while the container runs.
+    fn fit(&self, c: &Container) -> bool {
+        if self.host.is_empty() && self.container.is_empty() {
+            return true;
+        }
+        c.networking.ports.iter().any(|(key, bindings)| {
+            let Some(((port, _), protocol)) = ports::parse(key) else {
+                return false;
+            };
+            let published = |b: &PortBinding| {
+                let port = b.host_port.parse();
+                port.is_ok_and(|port| self.host.contains(&(port, protocol)))
+            };
+            self.container.contains(&(port, protocol)) || bindings.iter().flatten().any(published)
+        })
+    }
 }
 
 fn ancestors(shared: &Shared, names: &BTreeSet<String>) -> BTreeSet<spec::ImageId> {
@@ -368,6 +393,37 @@ mod tests {
         ] {
             assert_eq!(human(seconds), text, "{seconds}");
         }
+    }
+
+    #[test]
+    fn ports_are_those_of_a_running_container() {
+        let mut container = sample();
+        let binding = PortBinding {
+            host_ip: "0.0.0.0".to_owned(),
+            host_port: "8080".to_owned(),
+        };
+        let ports = [
+            ("80/tcp".to_owned(), Some(vec![binding])),
+            ("53/udp".to_owned(), None),
+        ];
+        container.networking = Arc::new(crate::container::Networking {
+            ports: ports.into(),
+            ..Default::default()
+        });
+        let fits = |key: &str, value: &str, c: &Container| {
+            let mut filters = Filters::new();
+            filters.add(key, value);
+            WantedPorts::read(&filters).unwrap().fit(c)
+        };
+        assert!(
+            fits("publish", "8080", &container) && fits("publish", "8000-9000/tcp", &container)
+        );
+        assert!(fits("expose", "53/udp", &container) && fits("expose", "80", &container));
+        assert!(!fits("publish", "80", &container) && !fits("expose", "53", &container));
+        assert!(!fits("expose", "80", &sample()), "it does not run");
+        let mut filters = Filters::new();
+        filters.add("expose", "1:2");
+        assert!(WantedPorts::read(&filters).is_err());
     }
 
     #[test]

@@ -153,46 +153,29 @@ pub(super) fn fill(
     rootfs: &Rootfs,
     points: &[Point],
 ) -> Result<()> {
-    // What is visible as directories; layers that are images are empty until they are mounted.
-    let plain: Option<&[PathBuf]> = match rootfs {
-        Rootfs::Directory { path } => Some(std::slice::from_ref(path)),
-        Rootfs::Overlay { lowers, images, .. } if images.is_empty() => Some(lowers),
-        Rootfs::Overlay { .. } => None,
+    // Layers are unpacked with every driver, also those that a container sees as images.
+    let layers = match rootfs {
+        Rootfs::Directory { path } => std::slice::from_ref(path),
+        Rootfs::Overlay { lowers, .. } => lowers,
     };
     let mut image: Option<Root> = None;
     let copied =
         |point: &&Point| point.kind == Kind::Volume && !point.no_copy && point.subpath.is_empty();
     for point in points.iter().filter(copied) {
-        if plain.is_some_and(|layers| !may_hold(layers, Path::new(&point.target))) {
+        if !may_hold(layers, Path::new(&point.target)) {
             continue;
         }
         let root = match &image {
             Some(root) => root,
             None => {
-                image.insert(image_root(rootfs).map_err(system("failed to look into the image"))?)
+                let mounted = sys::mount::overlay_read_only(layers)
+                    .map_err(system("failed to look into the image"))?;
+                image.insert(Root::from_fd(mounted))
             }
         };
         fill_one(shared, id, root, point)?;
     }
     Ok(())
-}
-
-/// The image's files, without what a container would write.
-fn image_root(rootfs: &Rootfs) -> sys::Result<Root> {
-    let (lowers, images) = match rootfs {
-        Rootfs::Directory { path } => return Root::open(path),
-        Rootfs::Overlay { lowers, images, .. } => (lowers, images),
-    };
-    if images.is_empty() {
-        return sys::mount::overlay_read_only(lowers).map(Root::from_fd);
-    }
-    // The overlay holds on to what it consists of when the namespace is gone.
-    sys::mntns::private(|| {
-        for image in images {
-            sys::mount::cover_with_erofs(&image.file, &image.place)?;
-        }
-        sys::mount::overlay_read_only(lowers).map(Root::from_fd)
-    })
 }
 
 fn fill_one(shared: &Shared, id: ContainerId, image: &Root, point: &Point) -> Result<()> {

@@ -6,6 +6,7 @@
 //!                         connect.rs            roster.rs ─► resolver
 //! ```
 
+pub(super) mod around;
 mod connect;
 pub(super) mod links;
 pub(super) mod place;

@@ -264,8 +264,10 @@ mod tests {
         let attachment = &record.networks()["bridge"];
         assert_eq!(attachment.settings.mac, "02:42:ac:11:00:63");
         assert!(attachment.network_id.is_empty() && record.links.is_empty());
-        let mut attachment = networking::Attachment::default();
-        attachment.network_id = "ab".repeat(32);
+        let mut attachment = networking::Attachment {
+            network_id: "ab".repeat(32),
+            ..Default::default()
+        };
         attachment.settings.aliases = Some(vec!["a".to_owned()]);
         attachment.settings.ipam = Some(crate::container::EndpointIpam {
             ipv4: "10.1.0.9".to_owned(),

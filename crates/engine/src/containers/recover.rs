@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 
 use super::driver::{Driver, Live};
 use super::ended::{kill_group, remove_group};
-use super::networking::{Mode, place, roster};
+use super::endpoint::Place;
+use super::networking::{Mode, links, place, roster};
 use super::policy;
 use super::record::Record;
 use super::shared::Shared;
@@ -225,7 +226,7 @@ async fn reconcile_network(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Re
         let Found::Live(_, state) = found else {
             continue;
         };
-        let place = endpoint::load(&shared.run_dir(record.id)).unwrap_or_default();
+        let place = taken_up_place(shared, record);
         let netns = || {
             let path = format!("/proc/{}/ns/net", state.pid?);
             std::fs::File::open(path)
@@ -248,10 +249,20 @@ async fn reconcile_network(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Re
             ports: place.ports,
         });
     }
+    let linked = match shared.config.inter_container {
+        true => Vec::new(),
+        false => linked(list),
+    };
     let job = {
         let shared = Arc::clone(shared);
         move || {
             let lost = shared.network.reconcile(live);
+            for (caller, target, ports) in &linked {
+                if let Err(error) = shared.network.allow_link(caller, target, ports) {
+                    let error = spec::error::chain(&error);
+                    tracing::error!(container = %caller, error, "a link could not be kept");
+                }
+            }
             for (record, place, netns) in &named {
                 if let Err(error) = roster::announce(&shared, record, place, netns.as_fd()) {
                     let error = spec::error::chain(&error);
@@ -266,6 +277,31 @@ async fn reconcile_network(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Re
         tracing::error!(container = %lost.container, reason, "a place in a network was lost");
     }
     Ok(())
+}
+
+/// What a running container has of its networks. An endpoint that its record does not know of is
+/// that of a connection or disconnection which was interrupted: it goes.
+fn taken_up_place(shared: &Shared, record: &Record) -> Place {
+    let mut place = endpoint::load(&shared.run_dir(record.id)).unwrap_or_default();
+    let networks = record.networks();
+    place
+        .endpoints
+        .retain(|e| networks.contains_key(&e.network));
+    place
+}
+
+/// Ports that callers were allowed by their links, where both run.
+fn linked(list: &[(Record, Found)]) -> Vec<(ContainerId, ContainerId, links::Ports)> {
+    let running: BTreeMap<ContainerId, &Record> = list
+        .iter()
+        .filter(|(_, found)| matches!(found, Found::Live(..)))
+        .map(|(record, _)| (record.id, record))
+        .collect();
+    let allowed = running.values().flat_map(|caller| {
+        let targets = caller.links.iter().filter_map(|l| running.get(&l.target));
+        targets.map(|target| (caller.id, target.id, links::exposed(&target.config)))
+    });
+    allowed.collect()
 }
 
 /// Puts containers after those whose network they join or that they have links to, so that these
@@ -344,7 +380,7 @@ async fn take_up(shared: &Arc<Shared>, record: Record, found: Found) {
     let mut driver = Driver::new(Arc::clone(shared), record);
     match found {
         Found::Live(live, state) => {
-            driver.place = endpoint::load(&shared.run_dir(id)).unwrap_or_default();
+            driver.place = taken_up_place(shared, &driver.record);
             resume(&mut driver, live, &state);
             return driver.launch();
         }

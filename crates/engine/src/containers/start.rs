@@ -10,7 +10,6 @@
 //!
 //! A failure at any step undoes the steps before it, last first.
 
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +20,8 @@ use tokio::sync::mpsc;
 
 use super::driver::{Driver, Live};
 use super::endpoint::Place;
-use super::networking::{Mode, links, place, roster};
+use super::networking::around::{open_links, surroundings, told_by_links};
+use super::networking::{place, roster};
 use super::record::Record;
 use super::sandbox::{joined, opens, sandbox};
 use super::shared::Shared;
@@ -108,7 +108,7 @@ impl Driver {
                 let done = self
                     .shared
                     .blocking
-                    .quick_or_plugin(mounting::has_plugged(&self.record), job)
+                    .quick_or_plugin(self.asks_plugins(), job)
                     .await;
                 timed("prepared");
                 done
@@ -256,7 +256,7 @@ impl Driver {
             Ok(())
         };
         // Only the door can fail, when the engine is being torn down.
-        let asks_plugins = mounting::has_plugged(&self.record);
+        let asks_plugins = self.asks_plugins();
         let _closing = self
             .shared
             .blocking
@@ -373,76 +373,6 @@ fn prepare(
             oci::SeccompChoice::Own => Seccomp::Spec,
         },
     })
-}
-
-/// What links say, while the container is in the default network.
-fn told_by_links(shared: &Shared, record: &Record) -> Result<links::Told> {
-    if record.links.is_empty() || !record.networks().contains_key(super::networking::BRIDGE) {
-        return Ok(links::Told::default());
-    }
-    links::tell(shared, record.name.as_str(), &record.links)
-}
-
-/// Opens the ports of links in both directions, and tells callers of the new address.
-fn open_links(shared: &Shared, record: &Record, place: &Place, told: &links::Told) -> Result<()> {
-    let Some(own) = place
-        .endpoints
-        .iter()
-        .find(|e| e.network == super::networking::BRIDGE)
-    else {
-        return Ok(());
-    };
-    if !shared.config.inter_container {
-        for (target, ports) in &told.opened {
-            shared.network.allow_link(&record.id, target, ports)?;
-        }
-    }
-    links::refresh_callers(shared, record, &addresses(own))
-}
-
-/// Addresses of an endpoint, IPv4 first.
-pub(super) fn addresses(endpoint: &network::Endpoint) -> Vec<IpAddr> {
-    let v4 = endpoint.ipv4.map(|net| IpAddr::from(net.address()));
-    let v6 = endpoint.ipv6.map(|net| IpAddr::from(net.address()));
-    v4.into_iter().chain(v6).collect()
-}
-
-/// What the files under `/etc` depend on.
-fn surroundings<'a>(
-    shared: &'a Shared,
-    record: &'a Record,
-    place: &Place,
-    links: &[(String, IpAddr)],
-) -> etc::Surroundings<'a> {
-    let mode = match Mode::of(&record.host.network_mode) {
-        Mode::Host => etc::Mode::Host,
-        _ if place.endpoints.is_empty() => etc::Mode::Isolated,
-        _ if roster::has_names(place) => etc::Mode::Named,
-        _ => etc::Mode::Legacy,
-    };
-    etc::Surroundings {
-        config: &record.config,
-        host: &record.host,
-        engine: &shared.config,
-        mode,
-        addresses: place.endpoints.iter().flat_map(addresses).collect(),
-        ipv6: place.endpoints.iter().any(|e| e.ipv6.is_some()),
-        gateways: shared.host_gateway(),
-        links: links.to_vec(),
-    }
-}
-
-/// Writes the files under `/etc` of a running container anew.
-pub(super) fn write_etc(shared: &Shared, record: &Record, place: &Place) -> Result<()> {
-    let told = told_by_links(shared, record)?;
-    let around = surroundings(shared, record, place, &told.hosts);
-    etc::write(&shared.files(record), &around)
-}
-
-/// Writes `/etc/resolv.conf` of a running container anew, unless its user changed it.
-pub(super) fn write_resolv_conf(shared: &Shared, record: &Record, place: &Place) -> Result<()> {
-    let around = surroundings(shared, record, place, &[]);
-    etc::write_resolv_conf(&shared.files(record), &around)
 }
 
 fn input<'a>(

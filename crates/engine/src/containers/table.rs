@@ -93,6 +93,9 @@ impl Table {
         if let Some(handle) = self.names.get(name).and_then(|id| self.containers.get(id)) {
             return Resolution::One(handle.clone());
         }
+        if let Some(handle) = self.by_link(name) {
+            return Resolution::One(handle.clone());
+        }
         let mut found: Vec<Handle> = self.by_prefix(key).cloned().collect();
         match (found.pop(), found.is_empty()) {
             (None, _) => Resolution::None,
@@ -102,6 +105,14 @@ impl Table {
                 Resolution::Ambiguous(found)
             }
         }
+    }
+
+    /// The container that another one calls by a name of its own: `caller/alias`.
+    fn by_link(&self, path: &str) -> Option<&Handle> {
+        let (caller, alias) = path.rsplit_once('/')?;
+        let caller = self.containers.get(self.names.get(caller)?)?.container();
+        let link = caller.links.iter().find(|link| link.alias == alias)?;
+        self.containers.get(&link.target)
     }
 
     /// At most two containers whose ids begin with a prefix.
@@ -191,6 +202,28 @@ mod tests {
                 format!("No such container: {missing}")
             );
         }
+    }
+
+    #[test]
+    fn links_are_names_too() {
+        let mut table = table();
+        let db = table.find("db").unwrap().id;
+        let caller = Container {
+            id: ContainerId::from_bytes([7; 32]),
+            links: Arc::new(vec![crate::containers::Link {
+                target: db,
+                alias: "store".to_owned(),
+            }]),
+            ..sample()
+        };
+        let name: ContainerName = "caller".parse().unwrap();
+        table.reserve(&name, caller.id).unwrap();
+        let (commands, _) = mpsc::channel(1);
+        let id = caller.id;
+        let (_, view) = watch::channel(Arc::new(caller));
+        table.insert(Handle { id, commands, view });
+        assert_eq!(table.find("/caller/store").unwrap().id, db);
+        assert!(table.find("caller/other").is_err() && table.find("db/store").is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod link;
 mod options;
 pub(crate) mod veth;
 
-pub(crate) use link::route_socket;
+pub(crate) use link::{check_name, is_marked, route_socket};
 pub(crate) use options::Options;
 
 use std::collections::BTreeMap;
@@ -31,13 +31,14 @@ use super::bandwidth::{self, Limits};
 use super::{Addressing, Driver, DriverNetwork, EndpointPlan, Ethernet, Joined, Traits};
 use crate::firewall::{Firewall, NetworkRules};
 use crate::{Endpoint, Error, IpNet, NetworkSpec, Result, Settings};
-use link::{BridgeLink, bridge_mac, check_name, mark, marked};
+use link::{BridgeLink, bridge_mac, mark, marked};
 
 /// A name that is taken and a bridge that is gone can each cost one attempt.
 const JOIN_ATTEMPTS: usize = 3;
 /// A carrier that takes longer than this is not waited for: packets get through in the end.
 const CARRIER_PATIENCE: Duration = Duration::from_millis(100);
 const CARRIER_PAUSE: Duration = Duration::from_micros(200);
+const BRIDGED: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 /// Digits of the network's id in the name of its bridge.
 const NAME_DIGITS: usize = 12;
 
@@ -98,21 +99,19 @@ impl Bridge {
         Ok(())
     }
 
-    /// Names the bridge of a network, if it is one of this driver.
-    pub(crate) fn name_of(&self, network: &NetworkId) -> Option<String> {
-        self.lock().get(network).map(|made| made.link.name.clone())
-    }
-
     /// Indexes of our bridges.
     pub(crate) fn indexes(&self) -> Vec<u32> {
         let all = self.lock();
-        all.values().map(|made| made.index.load(Ordering::SeqCst)).collect()
+        all.values()
+            .map(|made| made.index.load(Ordering::SeqCst))
+            .collect()
     }
 
     /// Index of the bridge of a network.
     pub(crate) fn index_of(&self, network: &NetworkId) -> Option<u32> {
         let all = self.lock();
-        all.get(network).map(|made| made.index.load(Ordering::SeqCst))
+        all.get(network)
+            .map(|made| made.index.load(Ordering::SeqCst))
     }
 
     /// Makes bridges again that somebody removed, changed or set down; `members` names the near
@@ -120,13 +119,39 @@ impl Bridge {
     pub(crate) fn restore_all(&self, members: &dyn Fn(&NetworkId) -> Vec<String>) -> Result<()> {
         let all: Vec<_> = self.lock().values().cloned().collect();
         let mut socket = route_socket()?;
+        let step = || Error::kernel("list the host's interfaces");
+        let links = socket.links().map_err(step())?;
+        let addresses = socket.addresses().map_err(step())?;
         for made in all {
             let index = made.index.load(Ordering::SeqCst);
-            if !made.link.is_intact(&mut socket, index)? {
+            let present: Vec<IpNet> = addresses
+                .iter()
+                .filter(|address| address.index == index)
+                .filter_map(|address| IpNet::new(address.address, address.prefix).ok())
+                .collect();
+            let link = links.iter().find(|link| link.name == made.link.name);
+            let whole = link.is_some_and(|link| link.index == index && link.up)
+                && made.link.addresses.iter().all(|net| present.contains(net));
+            if !whole {
                 self.again(&made, &members(&made.network.id))?;
             }
         }
         Ok(())
+    }
+
+    /// Makes one bridge again if it is gone or down.
+    pub(crate) fn restore_one(
+        &self,
+        network: &NetworkId,
+        members: &dyn Fn(&NetworkId) -> Vec<String>,
+    ) -> Result<()> {
+        let made = self.made(network)?;
+        let index = made.index.load(Ordering::SeqCst);
+        let found = made.link.find(&mut route_socket()?)?;
+        if found.is_some_and(|link| link.index == index && link.up) {
+            return Ok(());
+        }
+        self.again(&made, &members(network))
     }
 
     fn again(&self, made: &Made, members: &[String]) -> Result<()> {
@@ -141,7 +166,8 @@ impl Bridge {
     /// Puts near ends into their bridges that are in none.
     pub(crate) fn rejoin_all(&self, members: &dyn Fn(&NetworkId) -> Vec<String>) -> Result<()> {
         let all: Vec<_> = self.lock().values().cloned().collect();
-        all.iter().try_for_each(|made| rejoin(made, &members(&made.network.id)))
+        all.iter()
+            .try_for_each(|made| rejoin(made, &members(&made.network.id)))
     }
 
     /// Names bridges with our mark whose network is not among the given ones.
@@ -257,8 +283,10 @@ impl Bridge {
                 peer_address: mac,
                 peer_netns: netns.as_fd(),
             });
-            if !made.options.inter_container {
-                requests.set_bridge_port(&name, false, true);
+            let apart = !made.options.inter_container;
+            let hairpin = sees_bridged();
+            if apart || hairpin {
+                requests.set_bridge_port(&name, hairpin, apart);
             }
             let Err(error) = host.execute(requests) else {
                 return Ok(name);
@@ -340,7 +368,12 @@ impl Driver for Bridge {
                 // A bridge of the user's: only our addresses go.
                 let present = crate::ipam::link_nets(&mut socket, link.index)?;
                 let mut requests = Messages::new();
-                for net in made.link.addresses.iter().filter(|net| present.contains(net)) {
+                for net in made
+                    .link
+                    .addresses
+                    .iter()
+                    .filter(|net| present.contains(net))
+                {
                     requests.delete_address(link.index, net.address(), net.prefix());
                 }
                 socket.execute(requests).map_err(step())?;
@@ -423,6 +456,12 @@ impl Driver for Bridge {
     }
 }
 
+/// Tells whether the host's rules see bridged packets: then a container reaches itself by a
+/// published port only if its bridge port sends frames back where they came from.
+fn sees_bridged() -> bool {
+    std::fs::read(BRIDGED).is_ok_and(|value| value.starts_with(b"1"))
+}
+
 /// Puts near ends into a bridge.
 fn rejoin(made: &Made, members: &[String]) -> Result<()> {
     let index = made.index.load(Ordering::SeqCst);
@@ -440,8 +479,9 @@ fn rejoin(made: &Made, members: &[String]) -> Result<()> {
         if link.master != index {
             requests.set_link(link.index, &join);
         }
-        if !made.options.inter_container {
-            requests.set_bridge_port(name, false, true);
+        let (apart, hairpin) = (!made.options.inter_container, sees_bridged());
+        if apart || hairpin {
+            requests.set_bridge_port(name, hairpin, apart);
         }
         // One that died meanwhile is refused; the others have joined all the same.
         if let Err(error) = socket.execute(requests) {

@@ -26,6 +26,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sys::netlink::{Protocol, Socket};
 
+use super::kept::{Kept, Record as _, key};
 use super::{
     Addressing, Driver, DriverFailure, DriverNetwork, EndpointPlan, Ethernet, Joined, Traits,
 };
@@ -33,10 +34,8 @@ use crate::{Endpoint, EndpointId, Error, NetworkSpec, Result, Settings};
 use config::List;
 use program::Call;
 use result::Outcome;
-use state::{Added, State};
+use state::Added;
 
-/// Name of the driver.
-pub(crate) const NAME: &str = "cni";
 const CONFLIST: &str = "com.corten.cni.conflist";
 const NETWORK: &str = "com.corten.cni.network";
 const ARGS: &str = "com.corten.cni.args";
@@ -48,7 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Cni {
     config_dir: Option<PathBuf>,
     bin_dirs: Vec<PathBuf>,
-    state: State,
+    state: Kept<Added>,
     patience: Duration,
 }
 
@@ -57,7 +56,7 @@ impl Cni {
         Self {
             config_dir: settings.cni_config_dir.clone(),
             bin_dirs: settings.cni_bin_dirs.clone(),
-            state: State::new(settings.state_dir.join("cni")),
+            state: Kept::new(settings.state_dir.join("cni")),
             patience: PATIENCE,
         }
     }
@@ -227,10 +226,10 @@ impl Driver for Cni {
         netns: BorrowedFd<'_>,
         plan: &EndpointPlan<'_>,
     ) -> Result<Joined> {
-        let key = state::key(network, plan.endpoint_id);
+        let file = key(network, plan.endpoint_id);
         let args = plan.options.get(ARGS).or(network.spec.options.get(ARGS));
         let mut added = Added {
-            version: state::VERSION,
+            version: Added::VERSION,
             container: match &plan.container {
                 Some(container) => container.to_string(),
                 None => plan.endpoint_id.to_string(),
@@ -241,16 +240,17 @@ impl Driver for Cni {
             list: self.list(&network.spec)?.document,
             result: None,
         };
-        self.state.write(&key, &added)?;
+        self.state.write(&file, &added)?;
         let outcome = self.add(&added, netns).and_then(|result| {
             let outcome = Outcome::read(&result, plan.interface)?;
             added.result = Some(result);
-            self.state.write(&key, &added)?;
+            self.state.write(&file, &added)?;
+            outcome.has(plan.ipv4, plan.ipv6)?;
             outcome.verify(netns, plan.interface)?;
             Ok(outcome.joined(plan.interface))
         });
         if outcome.is_err()
-            && let Err(error) = self.forget(&key, &added, Some(netns))
+            && let Err(error) = self.forget(&file, &added, Some(netns))
         {
             let error = spec::error::chain(&error);
             tracing::warn!(network = %network.id, error, "a CNI endpoint could not be taken back");
@@ -264,9 +264,9 @@ impl Driver for Cni {
         netns: Option<BorrowedFd<'_>>,
         endpoint: &Endpoint,
     ) -> Result<()> {
-        let key = state::key(network, endpoint.endpoint_id);
-        match self.state.read(&key)? {
-            Some(added) => self.forget(&key, &added, netns),
+        let file = key(network, endpoint.endpoint_id);
+        match self.state.read(&file)? {
+            Some(added) => self.forget(&file, &added, netns),
             None => Ok(()),
         }
     }
@@ -276,8 +276,8 @@ impl Driver for Cni {
     }
 
     fn settle(&self, network: &DriverNetwork, live: &[(EndpointId, Option<BorrowedFd<'_>>)]) {
-        let living = |key: &str| {
-            let of = |(id, _): &&(EndpointId, _)| state::key(network, *id) == key;
+        let living = |name: &str| {
+            let of = |(id, _): &&(EndpointId, _)| key(network, *id) == name;
             live.iter().find(of)
         };
         for key in self.state.of(network) {

@@ -9,7 +9,7 @@ use super::parent::{self, Parents, Sharing};
 use super::{
     Addressing, Driver, DriverFailure, DriverNetwork, EndpointPlan, Ethernet, Joined, Traits,
 };
-use crate::{Endpoint, Error, IpNet, NetworkSpec, Result, Settings};
+use crate::{Endpoint, Error, NetworkSpec, Result, Settings};
 
 /// Name of the driver.
 pub(crate) const NAME: &str = "ipvlan";
@@ -52,16 +52,6 @@ fn flag(spec: &NetworkSpec) -> Result<IpvlanFlag> {
         ))
         .into()),
     }
-}
-
-/// Everything to which these networks can be routed: what is not on the link is behind it, too.
-fn everything(plan: &EndpointPlan<'_>) -> Vec<(IpNet, Option<std::net::IpAddr>)> {
-    let zero4 = plan.ipv4.map(|_| "0.0.0.0/0");
-    let zero6 = plan.ipv6.map(|_| "::/0");
-    let nets = [zero4, zero6].into_iter().flatten();
-    nets.filter_map(|net| net.parse().ok())
-        .map(|net| (net, None))
-        .collect()
 }
 
 impl Driver for Ipvlan {
@@ -112,9 +102,8 @@ impl Driver for Ipvlan {
         let mode = mode(&network.spec)?;
         let kind = Stacked::Ipvlan(mode, flag(&network.spec)?);
         let mut joined = make(&mut socket, (parent, kind), netns, plan)?;
-        if mode != IpvlanMode::L2 && self.leads_out(&network.spec) {
-            joined.routes = everything(plan);
-        }
+        // The parent routes: what is not on the link is behind it, too.
+        joined.default_on_link = mode != IpvlanMode::L2 && self.leads_out(&network.spec);
         Ok(joined)
     }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use super::Driver;
 use super::bridge::Bridge;
 use super::cni::Cni;
 use super::ipvlan::Ipvlan;
 use super::macvlan::Macvlan;
 use super::plain::Plain;
 use super::remote::Remotes;
-use super::Driver;
 use crate::firewall::Firewall;
 use crate::{Result, Settings};
 

@@ -16,26 +16,26 @@
 mod answers;
 mod interface;
 pub(crate) mod ipam;
+mod named;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use plugin::{Kind, Plugin, PluginFailure, PluginSettings, Plugins};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{
-    Addressing, Driver, DriverFailure, DriverNetwork, EndpointPlan, Ethernet, Joined, Traits,
-};
+use self::named::Named;
+use super::kept::{Kept, Record};
+use super::{Driver, DriverFailure, DriverNetwork, EndpointPlan, Joined};
 use crate::{
     Endpoint, EndpointId, IpNet, NetworkSpec, PortRequest, PublishedPort, Result, Settings,
 };
-use answers::{
-    Capabilities, CreatedEndpoint, GatewayCheck, Info, JoinAnswer, Nothing, published_ports,
-};
+use answers::{Capabilities, CreatedEndpoint, Info, JoinAnswer, Nothing, published_ports};
 
 /// Label of the user's own options.
 const GENERIC: &str = "com.docker.network.generic";
@@ -61,32 +61,54 @@ fn plugin_settings(settings: &Settings) -> PluginSettings {
 #[derive(Debug)]
 pub(crate) struct Remotes {
     networks: Arc<Plugins<Remote>>,
-    ipams: Plugins<ipam::Ipam>,
+    endpoints: Arc<Kept<Plugged>>,
+    ipams: Arc<Plugins<ipam::Source>>,
+    addresses: Arc<Kept<ipam::Given>>,
+}
+
+/// An endpoint that a plugin has, until it has taken it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Plugged {
+    version: u32,
+    /// What its interface was called in the host, where it goes back under its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interface: Option<String>,
+}
+
+impl Record for Plugged {
+    const VERSION: u32 = 1;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 impl Remotes {
     pub(crate) fn open(settings: &Settings) -> Self {
-        Self::with(&plugin_settings(settings))
+        Self::with(&plugin_settings(settings), &settings.state_dir)
     }
 
-    pub(crate) fn with(settings: &PluginSettings) -> Self {
+    fn with(settings: &PluginSettings, state_dir: &Path) -> Self {
+        let dir = state_dir.join("plugins");
         Self {
             networks: Arc::new(Plugins::new(settings.clone())),
-            ipams: Plugins::new(settings.clone()),
+            endpoints: Arc::new(Kept::new(dir.join("endpoints"))),
+            ipams: Arc::new(Plugins::new(settings.clone())),
+            addresses: Arc::new(Kept::new(dir.join("addresses"))),
         }
     }
 
     /// The driver of a name; whether there is such a plugin turns out when it is first needed.
     pub(crate) fn network(&self, name: &str) -> Arc<dyn Driver> {
-        Arc::new(Named {
-            name: name.to_owned(),
-            plugins: Arc::clone(&self.networks),
-        })
+        let plugins = Arc::clone(&self.networks);
+        Arc::new(Named::new(name, plugins, Arc::clone(&self.endpoints)))
     }
 
-    /// The source of addresses of a name.
-    pub(crate) fn ipam(&self, name: &str) -> Result<Arc<ipam::Ipam>> {
-        self.ipams.get(name).map_err(looked_up)
+    /// The source of addresses of a name; whether there is such a plugin turns out when it is first
+    /// needed.
+    pub(crate) fn ipam(&self, name: &str) -> Arc<ipam::Ipam> {
+        let plugins = Arc::clone(&self.ipams);
+        Arc::new(ipam::Ipam::new(name, plugins, Arc::clone(&self.addresses)))
     }
 }
 
@@ -94,107 +116,11 @@ fn looked_up(failure: PluginFailure) -> crate::Error {
     DriverFailure::Plugin(failure.into_cause()).into()
 }
 
-/// A plugin that was named, and may come, go and come back.
-#[derive(Debug)]
-struct Named {
-    name: String,
-    plugins: Arc<Plugins<Remote>>,
-}
-
-impl Named {
-    fn get(&self) -> Result<Arc<Remote>> {
-        let remote = self.plugins.get(&self.name).map_err(looked_up)?;
-        remote.capabilities()?;
-        Ok(remote)
-    }
-}
-
-impl Driver for Named {
-    fn traits(&self, _network: &NetworkSpec) -> Traits {
-        Traits {
-            addressing: Addressing::Pools,
-            ethernet: Ethernet::Driver,
-            publishes: false,
-        }
-    }
-
-    fn check(&self, _spec: &mut NetworkSpec) -> Result<()> {
-        self.get().map(drop)
-    }
-
-    fn create(&self, network: &DriverNetwork) -> Result<()> {
-        self.get()?.create(network)
-    }
-
-    fn restore(&self, _network: &DriverNetwork) -> Result<()> {
-        // The plugin remembers its networks, and may be started after us: it may be a container.
-        Ok(())
-    }
-
-    fn remove(&self, network: &DriverNetwork) -> Result<()> {
-        self.get()?.remove(network)
-    }
-
-    fn join(
-        &self,
-        network: &DriverNetwork,
-        netns: BorrowedFd<'_>,
-        plan: &EndpointPlan<'_>,
-    ) -> Result<Joined> {
-        self.get()?.join(network, netns, plan)
-    }
-
-    fn leave(
-        &self,
-        network: &DriverNetwork,
-        netns: Option<BorrowedFd<'_>>,
-        endpoint: &Endpoint,
-    ) -> Result<()> {
-        match self.get() {
-            Ok(remote) => remote.leave(network, netns, endpoint),
-            Err(error) => {
-                // A plugin that is gone does not keep its interface in a container.
-                super::macvlan::delete_inside(netns, endpoint)?;
-                Err(error)
-            }
-        }
-    }
-
-    fn has_gateway(&self, network: &NetworkSpec) -> bool {
-        !network.internal
-    }
-
-    fn skips_gateways(&self, network: &NetworkSpec) -> Result<(bool, bool)> {
-        let remote = self.get()?;
-        if !remote.capabilities()?.gw_alloc_checker {
-            return Ok((false, false));
-        }
-        let request = json!({ "Options": network_options(network) });
-        let check: GatewayCheck = remote.call("GwAllocCheck", &request)?;
-        Ok((check.skip_ipv4, check.skip_ipv6))
-    }
-
-    fn program(
-        &self,
-        network: &DriverNetwork,
-        endpoint: &Endpoint,
-        ports: &[PortRequest],
-    ) -> Result<Vec<PublishedPort>> {
-        self.get()?.program(network, endpoint, ports)
-    }
-
-    fn revoke(&self, network: &DriverNetwork, endpoint: &Endpoint) -> Result<()> {
-        self.get()?.revoke(network, endpoint)
-    }
-}
-
 /// A network plugin.
 #[derive(Debug)]
 pub(crate) struct Remote {
     plugin: Plugin,
     capabilities: OnceLock<Capabilities>,
-    /// What its interfaces were called in the host, so that they go back under their names.
-    names: Mutex<BTreeMap<EndpointId, String>>,
 }
 
 impl From<Plugin> for Remote {
@@ -202,7 +128,6 @@ impl From<Plugin> for Remote {
         Self {
             plugin,
             capabilities: OnceLock::new(),
-            names: Mutex::default(),
         }
     }
 }
@@ -305,38 +230,13 @@ impl Remote {
         Ok(())
     }
 
+    /// Makes an endpoint, and tells the name of its interface in the host, if it has one.
     fn join(
         &self,
         network: &DriverNetwork,
         netns: BorrowedFd<'_>,
         plan: &EndpointPlan<'_>,
-    ) -> Result<Joined> {
-        let endpoint = plan.endpoint_id;
-        let joined = self.try_join(network, netns, plan);
-        if joined.is_err() {
-            for verb in ["Leave", "DeleteEndpoint"] {
-                let undone: Result<Nothing> = self.about(verb, network, endpoint);
-                if let Err(error) = undone {
-                    let error = spec::error::chain(&error);
-                    tracing::warn!(
-                        plugin = self.plugin.name(),
-                        verb,
-                        error,
-                        "a network plugin did not take back an endpoint"
-                    );
-                }
-            }
-            self.name_of(endpoint);
-        }
-        joined
-    }
-
-    fn try_join(
-        &self,
-        network: &DriverNetwork,
-        netns: BorrowedFd<'_>,
-        plan: &EndpointPlan<'_>,
-    ) -> Result<Joined> {
+    ) -> Result<(Joined, Option<String>)> {
         let mut request = whom(network, plan.endpoint_id);
         let text = |value: Option<String>| value.unwrap_or_default();
         let options: Map<String, Value> = endpoint_options(plan.options);
@@ -357,41 +257,22 @@ impl Remote {
         request["Options"] = options.into();
         let answer: JoinAnswer = self.call("Join", &request)?;
         answer.complete(&mut joined)?;
-        if let Some(name) = answer.interface() {
-            interface::give(name, plan.interface, netns)?;
+        let name = answer.interface().map(str::to_owned);
+        if name.is_some() {
             plan.interface.clone_into(&mut joined.inner);
-            let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-            names.insert(plan.endpoint_id, name.to_owned());
         }
-        Ok(joined)
+        Ok((joined, name))
     }
 
-    fn name_of(&self, endpoint: EndpointId) -> Option<String> {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.remove(&endpoint)
-    }
-
-    fn leave(
-        &self,
-        network: &DriverNetwork,
-        netns: Option<BorrowedFd<'_>>,
-        endpoint: &Endpoint,
-    ) -> Result<()> {
-        let id = endpoint.endpoint_id;
-        let name = self.name_of(id);
-        let returned = match netns {
-            Some(netns) if !endpoint.interface.is_empty() => {
-                interface::take_back(netns, &endpoint.interface, name, id)
-            }
-            _ => Ok(None),
-        };
-        let left: Result<Nothing> = self.about("Leave", network, id);
-        let deleted: Result<Nothing> = self.about("DeleteEndpoint", network, id);
-        let result = left.and(deleted).map(drop);
-        if let (Ok(Some(name)), Err(_)) = (&returned, &result) {
-            interface::discard(name);
-        }
-        result.and(returned.map(drop))
+    /// Says that a sandbox is gone, and its endpoint with it.
+    fn delete(&self, network: &DriverNetwork, endpoint: EndpointId) -> Result<()> {
+        let left: Result<Nothing> = self.about("Leave", network, endpoint);
+        let deleted: Result<Nothing> = self.about("DeleteEndpoint", network, endpoint);
+        // One that was never joined, or left before, may be refused to leave.
+        deleted.map(drop).map_err(|error| match left {
+            Ok(_) => error,
+            Err(first) => first,
+        })
     }
 
     fn program(

@@ -63,7 +63,6 @@ pub(super) fn network(number: u8, driver: &str, options: &[(&str, &str)]) -> Dri
     DriverNetwork {
         id: NetworkId::from_bytes([number; 32]),
         spec,
-        default: false,
     }
 }
 

@@ -6,13 +6,22 @@
 //! unconditional `drop` or `reject`: after every rule that decides something, and instead of the
 //! default alone. The rules have the form that `iptables` writes and shows. Nothing is opened by
 //! them that our own chain, which comes first, does not let pass. No foreign rule is changed.
+//!
+//! The legacy `iptables` is not part of nf_tables. Where somebody uses it and it drops by policy, its
+//! own program (`iptables-legacy`) is executed to add the rules to the end of `FORWARD`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sys::nft::foreign::{ExistingRule, forward_chains, rules};
-use sys::nft::{Batch, Connection, ExistingChain, Expression, Match, Rule, Table, Verdict};
+use sys::nft::{Batch, Connection, ExistingChain, Expression, Family, Match, Rule, Table, Verdict};
 
 use crate::{Error, Result};
+
+/// The programs of the legacy `iptables`.
+const LEGACY: [(Family, &str); 2] = [
+    (Family::Ip, "iptables-legacy"),
+    (Family::Ip6, "ip6tables-legacy"),
+];
 
 /// Which chains could not be added to, and why.
 #[derive(Debug, Default)]
@@ -55,6 +64,39 @@ impl Memory {
             }
         }
         self.used = true;
+        self.settle_legacy(table, bridges)
+    }
+
+    /// Does the same in the legacy `iptables`, where somebody uses it.
+    pub(super) fn settle_legacy(&mut self, table: &str, bridges: &[&str]) -> Result<()> {
+        for (family, program) in LEGACY {
+            let step = Error::kernel("read the rules of the legacy iptables");
+            let filter = sys::iptables::filter_table(family).map_err(step)?;
+            let Some(filter) = filter else { continue };
+            let mut wanted = BTreeSet::new();
+            if filter.forward_drops {
+                wanted.extend(bridges.iter().flat_map(|bridge| comments(table, bridge)));
+            }
+            let mut change = |verb: &str, comment: &str| {
+                if let Err(reason) = execute(program, verb, comment) {
+                    self.refused.insert(format!("{program} FORWARD"), reason);
+                }
+            };
+            for prefix in prefixes(table) {
+                for comment in filter.comments(&prefix) {
+                    // One that is wanted stays; a second of the same kind goes.
+                    if !wanted.remove(&comment) {
+                        change("-D", &comment);
+                    }
+                }
+            }
+            for comment in &wanted {
+                change("-A", comment);
+            }
+            if !filter.forward_drops {
+                self.refused.remove(&format!("{program} FORWARD"));
+            }
+        }
         Ok(())
     }
 
@@ -71,7 +113,9 @@ impl Memory {
 
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         self.refused.iter().map(|(chain, reason)| {
-            format!("WARNING: firewall chain `{chain}` drops forwarded packets by default: {reason}")
+            format!(
+                "WARNING: firewall chain `{chain}` drops forwarded packets by default: {reason}"
+            )
         })
     }
 }
@@ -84,9 +128,40 @@ fn comments(table: &str, bridge: &str) -> [String; 2] {
     ]
 }
 
+/// Has the legacy program change the rule that a comment stands for; the error is for people.
+fn execute(program: &str, verb: &str, comment: &str) -> std::result::Result<(), String> {
+    let direction = if comment.contains(": from ") {
+        "-i"
+    } else {
+        "-o"
+    };
+    let mut command = std::process::Command::new(program);
+    // Another program may hold the tables for a moment.
+    command.args(["-w", "5", verb, "FORWARD", direction, bridge_of(comment)]);
+    command.args(["-m", "comment", "--comment", comment, "-j", "ACCEPT"]);
+    let output = command
+        .output()
+        .map_err(|error| format!("cannot run {program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(text.lines().next().unwrap_or("it failed").to_owned())
+}
+
+/// What the comments of all our rules begin with.
+fn prefixes(table: &str) -> [String; 2] {
+    comments(table, "")
+}
+
+/// The bridge that a comment names.
+fn bridge_of(comment: &str) -> &str {
+    comment.rsplit(' ').next().unwrap_or_default()
+}
+
 /// Decides what is to be done about a chain.
 fn plan(table: &str, bridges: &[&str], drops: bool, existing: &[ExistingRule]) -> Plan {
-    let prefixes = [format!("{table}: from "), format!("{table}: to ")];
+    let prefixes = prefixes(table);
     let comment = |rule: &&ExistingRule| rule.comment.clone().unwrap_or_default();
     let is_ours = |rule: &&ExistingRule| {
         let comment = comment(rule);
@@ -135,7 +210,7 @@ fn carry_out(plan: &Plan, table: &Table, chain: &str) -> Result<()> {
 
 /// The rule that a comment stands for.
 fn rule(comment: &str) -> Rule {
-    let bridge = comment.rsplit(' ').next().unwrap_or_default().to_owned();
+    let bridge = bridge_of(comment).to_owned();
     let matched = if comment.contains(": from ") {
         Match::Input(bridge)
     } else {

@@ -62,7 +62,8 @@ pub(super) fn ensure(table: &str) -> Result<Pair> {
     let step = || Error::kernel("set up the firewall's gate");
     let (outer, inner) = names(table);
     let mut socket = Socket::open(Protocol::Route).map_err(step())?;
-    let ends = |socket: &mut Socket| Ok::<_, sys::Error>((socket.link(&outer)?, socket.link(&inner)?));
+    let ends =
+        |socket: &mut Socket| Ok::<_, sys::Error>((socket.link(&outer)?, socket.link(&inner)?));
     let mut found = ends(&mut socket).map_err(step())?;
     if found.0.is_none() || found.1.is_none() {
         remove(table)?;
@@ -165,7 +166,10 @@ mod tests {
     fn names_fit_and_differ() {
         assert_eq!(names("corten"), ("corten-out".into(), "corten-in".into()));
         let (outer, inner) = names("corten-0011aaff");
-        assert_eq!((outer.as_str(), inner.as_str()), ("cout-0011aaff", "cin-0011aaff"));
+        assert_eq!(
+            (outer.as_str(), inner.as_str()),
+            ("cout-0011aaff", "cin-0011aaff")
+        );
         let long = names("a-table-with-a-long-name");
         assert_eq!(long.0, "cout-longname");
         assert!(long.0.len() <= 15);

@@ -172,13 +172,7 @@ impl Frame<'_> {
         if self.gate.is_some() {
             sets.push(set(GATE, &port, Values::None));
             sets.push(set(GATE_AT, &port_at, Values::None));
-            let key = [
-                address,
-                Field::Protocol,
-                Field::Port,
-                address,
-                Field::Port,
-            ];
+            let key = [address, Field::Protocol, Field::Port, address, Field::Port];
             let mut passed = set(PASSED, &key, Values::None);
             passed.filling = Filling::Packets(PASSED_FOR, PASSED_AT_MOST);
             sets.push(passed);
@@ -271,7 +265,11 @@ impl Frame<'_> {
         let from_itself = Match::Input("lo".to_owned());
         let astray = Match::Input(pair.inner.clone());
         let rules = vec![
-            Rule::new("from the host itself", &[from_itself], verdict(Verdict::Return)),
+            Rule::new(
+                "from the host itself",
+                &[from_itself],
+                verdict(Verdict::Return),
+            ),
             Rule::new("never twice", &[astray], drop()),
             around,
             Rule::new("too many at once", &[], drop()),
@@ -288,7 +286,11 @@ impl Frame<'_> {
         let gate_at = Match::In(port_at, GATE_AT.to_owned());
         let gate = Match::In(port(), GATE.to_owned());
         let rules = vec![
-            Rule::new("published at one address", &[Match::New, gate_at, Match::ToHost], knock()),
+            Rule::new(
+                "published at one address",
+                &[Match::New, gate_at, Match::ToHost],
+                knock(),
+            ),
             Rule::new("published", &[Match::New, gate, Match::ToHost], knock()),
         ];
         base("input", (Kind::Filter, Point::Input, LAST), rules)
@@ -300,7 +302,11 @@ impl Frame<'_> {
             vec![Rule::new("to the host", &[Match::ToHost], publish())]
         } else {
             let from = Match::In(vec![Load::INPUT], BRIDGES.to_owned());
-            let mut rules = vec![Rule::new("from containers", &[from, Match::ToHost], publish())];
+            let mut rules = vec![Rule::new(
+                "from containers",
+                &[from, Match::ToHost],
+                publish(),
+            )];
             if self.gate.is_some() {
                 let passed = Match::In(self.passed_key(), PASSED.to_owned());
                 rules.push(Rule::new("accepted by the host", &[passed], publish()));
@@ -342,14 +348,18 @@ impl Frame<'_> {
         };
         let bridge = || rules.bridge.clone();
         let closed = rules.internal || mode == GatewayMode::Isolated;
-        let mut chains = vec![self.to_network(rules, mode)];
+        let mut chains = vec![self.toward(rules, mode)];
         if closed {
             let out = Match::NotOutput(bridge());
             let stay = Rule::new("internal", &[out], drop());
             chains.push(plain(&format!("from-{}", rules.bridge), vec![stay]));
         } else if mode != GatewayMode::Routed {
             let hairpin = [Match::Output(bridge()), Match::Translated];
-            let back = Rule::new("to a published port nearby", &hairpin, Expression::Masquerade);
+            let back = Rule::new(
+                "to a published port nearby",
+                &hairpin,
+                Expression::Masquerade,
+            );
             let mut leave = vec![back];
             if rules.masquerade {
                 leave.push(self.source_nat(rules));
@@ -377,7 +387,7 @@ impl Frame<'_> {
         }
     }
 
-    fn to_network(&self, rules: &NetworkRules, mode: GatewayMode) -> Chain {
+    fn toward(&self, rules: &NetworkRules, mode: GatewayMode) -> Chain {
         let within = || Match::Input(rules.bridge.clone());
         let destination = Load::destination(self.family);
         let port = [Load::PROTOCOL, Load::DESTINATION_PORT];
@@ -388,19 +398,31 @@ impl Frame<'_> {
             let mut key = vec![Load::source(self.family), destination];
             key.extend(port);
             let linked = Match::In(key, LINKS.to_owned());
-            to.push(Rule::new("linked containers", &[within(), linked], accept()));
+            to.push(Rule::new(
+                "linked containers",
+                &[within(), linked],
+                accept(),
+            ));
         }
         let open = || Match::In([&[destination], &port[..]].concat(), OPEN.to_owned());
         if !rules.internal && mode != GatewayMode::Isolated {
             to.push(Rule::new("published", &[Match::Translated], accept()));
             if mode == GatewayMode::Routed {
-                let protocol = if self.family == Family::Ip6 { ICMP6 } else { ICMP };
+                let protocol = if self.family == Family::Ip6 {
+                    ICMP6
+                } else {
+                    ICMP
+                };
                 to.push(Rule::new("ping", &[Match::Protocol(protocol)], accept()));
                 to.push(Rule::new("published, by route", &[open()], accept()));
             }
             for interface in &rules.trusted {
                 let by = Match::Input(interface.clone());
-                to.push(Rule::new("published, from a trusted interface", &[by, open()], accept()));
+                to.push(Rule::new(
+                    "published, from a trusted interface",
+                    &[by, open()],
+                    accept(),
+                ));
             }
         }
         if mode == GatewayMode::NatUnprotected && !rules.internal {
@@ -508,7 +530,11 @@ fn raw() -> Chain {
 
 fn output() -> Chain {
     let publish = verdict(Verdict::Goto("publish".to_owned()));
-    let rules = vec![Rule::new("from the host to itself", &[Match::ToHost], publish)];
+    let rules = vec![Rule::new(
+        "from the host to itself",
+        &[Match::ToHost],
+        publish,
+    )];
     base("output", (Kind::Nat, Point::Output, DESTINATION_NAT), rules)
 }
 
@@ -564,3 +590,5 @@ fn drop() -> Expression {
     verdict(Verdict::Drop)
 }
 
+#[cfg(test)]
+mod tests;

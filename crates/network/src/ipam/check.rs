@@ -34,13 +34,19 @@ fn parse(text: &PoolText, wrong: &mut Vec<String>) -> PoolSpec {
     let before = wrong.len();
     let subnet = net(&text.subnet);
     if subnet.is_none() {
-        wrong.push(format!("invalid subnet {}: invalid CIDR block notation", text.subnet));
+        wrong.push(format!(
+            "invalid subnet {}: invalid CIDR block notation",
+            text.subnet
+        ));
         // Docker says nothing about the rest of a pool without a subnet.
         return PoolSpec::default();
     }
     let range = net(&text.range);
     if range.is_none() && !text.range.is_empty() {
-        wrong.push(format!("invalid ip-range {}: invalid CIDR block notation", text.range));
+        wrong.push(format!(
+            "invalid ip-range {}: invalid CIDR block notation",
+            text.range
+        ));
     }
     let gateway: Option<IpAddr> = text.gateway.parse().ok();
     if gateway.is_none() && !text.gateway.is_empty() {
@@ -77,7 +83,10 @@ fn check_pool(pool: &PoolSpec, subnet: IpNet, wrong: &mut Vec<String>) {
     }
     if let Some(range) = pool.range {
         if range.is_ipv6() != subnet.is_ipv6() {
-            wrong.push(format!("invalid ip-range {range}: parent subnet is {}", family(subnet)));
+            wrong.push(format!(
+                "invalid ip-range {range}: parent subnet is {}",
+                family(subnet)
+            ));
         } else if range.prefix() < subnet.prefix() {
             wrong.push(format!(
                 "invalid ip-range {range}: CIDR block is bigger than its parent subnet {subnet}"
@@ -87,12 +96,18 @@ fn check_pool(pool: &PoolSpec, subnet: IpNet, wrong: &mut Vec<String>) {
                 "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
             ));
         } else if range != range.network() {
-            wrong.push(format!("invalid ip-range {range}: it should be {}", range.network()));
+            wrong.push(format!(
+                "invalid ip-range {range}: it should be {}",
+                range.network()
+            ));
         }
     }
     let mut inside = |what: &dyn Display, address: IpAddr| {
         if address.is_ipv6() != subnet.is_ipv6() {
-            wrong.push(format!("invalid {what}: parent subnet is {}", family(subnet)));
+            wrong.push(format!(
+                "invalid {what}: parent subnet is {}",
+                family(subnet)
+            ));
         } else if !subnet.contains(address) {
             let parent = format!("parent subnet {subnet} doesn't contain this address");
             wrong.push(format!("invalid {what}: {parent}"));
@@ -148,7 +163,10 @@ mod tests {
         let of = |subnet| refusal(subnet, "", "", "");
         assert_eq!(of("10.0.0.0/8"), "");
         for bad in ["", "10.0.0.0/33", "10.0.0.0", "x"] {
-            assert_eq!(of(bad), format!("invalid subnet {bad}: invalid CIDR block notation"));
+            assert_eq!(
+                of(bad),
+                format!("invalid subnet {bad}: invalid CIDR block notation")
+            );
         }
         assert_eq!(
             of("10.124.0.5/16"),

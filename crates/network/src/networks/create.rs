@@ -23,7 +23,10 @@ const OPTION_IPV6: &str = "com.docker.network.enable_ipv6";
 impl Inner {
     /// See [`Networks::create`](crate::Networks::create).
     pub(crate) fn create(&self, mut spec: NetworkSpec) -> Result<Created> {
-        let _change = self.change.lock().expect("no panic happens while it is held");
+        let _change = self
+            .change
+            .lock()
+            .expect("no panic happens while it is held");
         self.check_name(&spec.name)?;
         self.fill_in(&mut spec)?;
         if spec.config_only {
@@ -33,7 +36,7 @@ impl Inner {
         driver.check(&mut spec)?;
         let source = match spec.ipam.driver.as_str() {
             "default" | "null" => None,
-            plugin => Some(self.drivers.remotes.ipam(plugin)?),
+            plugin => Some(self.drivers.remotes.ipam(plugin)),
         };
         let (decided, warnings) = {
             let _choice = ChoiceLock::acquire();
@@ -91,7 +94,6 @@ impl Inner {
         let about = DriverNetwork {
             id: record.id,
             spec,
-            default: false,
         };
         if !about.spec.config_only {
             make(&*driver, &about)?;
@@ -104,7 +106,10 @@ impl Inner {
 
     /// See [`Networks::remove`](crate::Networks::remove).
     pub(crate) fn remove(&self, id: &NetworkId) -> Result<()> {
-        let _change = self.change.lock().expect("no panic happens while it is held");
+        let _change = self
+            .change
+            .lock()
+            .expect("no panic happens while it is held");
         let spares = {
             let mut state = self.lock();
             let names = |net: &Net| -> Vec<String> {
@@ -131,7 +136,9 @@ impl Inner {
             }
             let users = state.networks.values();
             if net.shown.config_only
-                && users.into_iter().any(|n| n.shown.config_from.as_deref() == Some(name))
+                && users
+                    .into_iter()
+                    .any(|n| n.shown.config_from.as_deref() == Some(name))
             {
                 let text = format!("configuration network \"{name}\" is in use");
                 return Err(Error::refused(ErrorKind::Forbidden, text));
@@ -209,17 +216,25 @@ impl Inner {
                 default.clone_into(text);
             }
         };
-        or(&mut spec.driver, if spec.config_only { "null" } else { "bridge" });
+        or(
+            &mut spec.driver,
+            if spec.config_only { "null" } else { "bridge" },
+        );
         or(&mut spec.scope, "local");
         or(&mut spec.ipam.driver, "default");
         if let Some(own) = self.settings.default_options.get(&spec.driver) {
             for (key, value) in own {
-                spec.options.entry(key.clone()).or_insert_with(|| value.clone());
+                spec.options
+                    .entry(key.clone())
+                    .or_insert_with(|| value.clone());
             }
         }
         let says = |spec: &NetworkSpec, key: &str, value: bool| {
             let text = spec.options.get(key).map(|text| text.to_ascii_lowercase());
-            matches!((text.as_deref(), value), (Some("true" | "1" | "t"), true) | (Some("false" | "0" | "f"), false))
+            matches!(
+                (text.as_deref(), value),
+                (Some("true" | "1" | "t"), true) | (Some("false" | "0" | "f"), false)
+            )
         };
         spec.enable_ipv4 &= !says(spec, OPTION_IPV4, false);
         spec.enable_ipv6 |= says(spec, OPTION_IPV6, true);
@@ -289,7 +304,6 @@ impl Inner {
         let nothing = Decided {
             shown: spec.ipam.pools.clone(),
             pools: Vec::new(),
-            addresses: Vec::new(),
         };
         if driver.traits(spec).addressing != Addressing::Pools {
             return Ok(nothing);
@@ -323,7 +337,12 @@ impl Inner {
 
     /// Tells where subnets that the user named meet what the host has: it is his to decide.
     fn collisions(&self, pools: &[PoolSpec]) -> Result<Vec<String>> {
-        let asked = || pools.iter().filter(|pool| !pool.chosen).filter_map(|p| p.subnet);
+        let asked = || {
+            pools
+                .iter()
+                .filter(|pool| !pool.chosen)
+                .filter_map(|p| p.subnet)
+        };
         if asked().next().is_none() {
             return Ok(Vec::new());
         }
@@ -384,7 +403,6 @@ fn decide_remotely(
     Ok(Decided {
         shown: got.clone(),
         pools: got,
-        addresses: Vec::new(),
     })
 }
 
@@ -412,8 +430,7 @@ fn ask_pool(
             (named, _) => Some(source.request_gateway(&answer, named)?.address()),
         };
         for address in pool.aux.values() {
-            let id = (answer.id.as_str(), answer.subnet);
-            source.request_address(id, Some(*address), None)?;
+            source.request_reserved(&answer, *address)?;
         }
         Ok(())
     };
@@ -441,5 +458,8 @@ pub(crate) fn endpoint_option<'a>(
     name: &str,
 ) -> Option<&'a str> {
     let key = format!("com.docker.network.endpoint.{name}");
-    options.get(&key).map(String::as_str).filter(|value| !value.is_empty())
+    options
+        .get(&key)
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
 }

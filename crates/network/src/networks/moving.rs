@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use spec::id::{ContainerId, NetworkId};
 
 use super::Inner;
-use super::sandbox::Place;
+use super::endpoint::Place;
 use super::state::{Held, State};
 use crate::driver::bridge::Options;
 use crate::firewall::{GatewayMode, Link, Mapping};
@@ -56,7 +56,9 @@ impl Inner {
         }
         let member = {
             let mut state = self.lock();
-            let Ok(net) = state.net_mut(network) else { return };
+            let Ok(net) = state.net_mut(network) else {
+                return;
+            };
             net.members.remove(container)
         };
         if let Some(member) = member {
@@ -79,7 +81,10 @@ impl Inner {
             let (place, name) = (Place::of(net), net.name().to_owned());
             let held = state.sandboxes.get_mut(container);
             let endpoint = held.and_then(|held| {
-                let at = held.endpoints.iter().position(|e| e.network_id == *network)?;
+                let at = held
+                    .endpoints
+                    .iter()
+                    .position(|e| e.network_id == *network)?;
                 Some(held.endpoints.remove(at))
             });
             let (Some(member), Some(endpoint)) = (member, endpoint) else {
@@ -164,7 +169,9 @@ impl Inner {
         if place.driver.traits(&place.about.spec).publishes || plan.requests.is_empty() {
             return Ok(());
         }
-        let ports = place.driver.program(&place.about, endpoint, &plan.requests)?;
+        let ports = place
+            .driver
+            .program(&place.about, endpoint, &plan.requests)?;
         if let Some(held) = self.lock().sandboxes.get_mut(container) {
             held.ports = ports;
         }
@@ -185,7 +192,9 @@ impl Inner {
         };
         let place = {
             let state = self.lock();
-            let Ok(net) = state.net(&endpoint.network_id) else { return };
+            let Ok(net) = state.net(&endpoint.network_id) else {
+                return;
+            };
             Place::of(net)
         };
         if !place.driver.traits(&place.about.spec).publishes
@@ -213,8 +222,14 @@ impl Inner {
                 if net.about.spec.driver != "bridge" {
                     continue;
                 }
-                let four = (a.ipv4.map(|n| n.address().into()), b.ipv4.map(|n| n.address().into()));
-                let six = (a.ipv6.map(|n| n.address().into()), b.ipv6.map(|n| n.address().into()));
+                let four = (
+                    a.ipv4.map(|n| n.address().into()),
+                    b.ipv4.map(|n| n.address().into()),
+                );
+                let six = (
+                    a.ipv6.map(|n| n.address().into()),
+                    b.ipv6.map(|n| n.address().into()),
+                );
                 for (a, b) in [four, six] {
                     let (Some(a), Some(b)): (Option<IpAddr>, Option<IpAddr>) = (a, b) else {
                         continue;
@@ -273,8 +288,14 @@ impl Plan {
         let at = |endpoint: Option<&Endpoint>, address: Option<IpAddr>| {
             Some((endpoint?.network_id, address?))
         };
-        let four = at(four, four.and_then(|e| e.ipv4).map(|net| net.address().into()));
-        let six = at(six, six.and_then(|e| e.ipv6).map(|net| net.address().into()));
+        let four = at(
+            four,
+            four.and_then(|e| e.ipv4).map(|net| net.address().into()),
+        );
+        let six = at(
+            six,
+            six.and_then(|e| e.ipv6).map(|net| net.address().into()),
+        );
         let side = |place: Option<(NetworkId, IpAddr)>, mode: &GatewayMode| {
             place.map(|(_, address)| Side {
                 address,
@@ -300,7 +321,11 @@ impl Plan {
 
     fn mappings(&self, ports: &[PublishedPort]) -> Vec<Mapping> {
         let mapping = |port: &PublishedPort| {
-            let (network, address) = if port.host_ip.is_ipv4() { self.four? } else { self.six? };
+            let (network, address) = if port.host_ip.is_ipv4() {
+                self.four?
+            } else {
+                self.six?
+            };
             Some(Mapping {
                 network,
                 protocol: port.protocol,

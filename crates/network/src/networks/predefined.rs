@@ -34,7 +34,6 @@ pub(crate) fn plain(name: &str, driver: Arc<dyn Driver>, created: Timestamp) -> 
     let about = DriverNetwork {
         id: fixed_id(name),
         spec: spec.clone(),
-        default: false,
     };
     net(about, spec, created, driver, Vec::new())
 }
@@ -114,7 +113,11 @@ pub(crate) fn default_bridge(
         bridge: name.clone(),
         socket,
     };
-    let address = context.decide(config.bip.map(IpNet::V4), record.address.map(IpNet::V4), false)?;
+    let address = context.decide(
+        config.bip.map(IpNet::V4),
+        record.address.map(IpNet::V4),
+        false,
+    )?;
     let address6 = if config.ipv6 {
         let asked = config.bip6.or_else(|| config.fixed_cidr_v6.map(first_of));
         Some(context.decide(asked.map(IpNet::V6), record.address6.map(IpNet::V6), true)?)
@@ -138,14 +141,17 @@ pub(crate) fn default_bridge(
     let about = DriverNetwork {
         id: record.id,
         spec: filled,
-        default: true,
     };
     let former = (record.address, record.address6);
     record.address = address;
     record.address6 = address6;
     driver.create(&about)?;
     if former != (address, address6) {
-        give_up(name, &[former.0.map(IpNet::V4), former.1.map(IpNet::V6)], &shown)?;
+        give_up(
+            name,
+            &[former.0.map(IpNet::V4), former.1.map(IpNet::V6)],
+            &shown,
+        )?;
         record.save(&settings.state_dir)?;
     }
     let mut net = net(about, shown, record.created, driver, addresses);
@@ -163,11 +169,16 @@ fn give_up(bridge: &str, former: &[Option<IpNet>], spec: &NetworkSpec) -> Result
         return Ok(());
     };
     let present = ipam::link_nets(&mut socket, link.index)?;
-    let kept: Vec<_> = spec.ipam.pools.iter().filter_map(|pool| pool.gateway).collect();
+    let kept: Vec<_> = spec
+        .ipam
+        .pools
+        .iter()
+        .filter_map(|pool| pool.gateway)
+        .collect();
     for net in former.iter().flatten() {
         if present.contains(net) && !kept.contains(&net.address()) {
-            let done = socket
-                .execute_one(|m| m.delete_address(link.index, net.address(), net.prefix()));
+            let done =
+                socket.execute_one(|m| m.delete_address(link.index, net.address(), net.prefix()));
             done.map_err(step())?;
         }
     }
@@ -224,7 +235,10 @@ impl Context<'_> {
     }
 
     fn collision(&self, net: IpNet) -> Option<(IpNet, u32)> {
-        let near = self.claims.iter().find(|c| !c.remote && c.net.overlaps(&net));
+        let near = self
+            .claims
+            .iter()
+            .find(|c| !c.remote && c.net.overlaps(&net));
         near.map(|claim| (claim.net, claim.index))
     }
 }
@@ -242,7 +256,8 @@ fn spec(settings: &Settings, address: Option<Ipv4Net>, address6: Option<Ipv6Net>
             ..PoolSpec::default()
         };
         if let Some(gateway) = config.gateway {
-            pool.aux.insert("DefaultGatewayIPv4".to_owned(), gateway.into());
+            pool.aux
+                .insert("DefaultGatewayIPv4".to_owned(), gateway.into());
         }
         spec.ipam.pools.push(pool);
     }
@@ -256,7 +271,8 @@ fn spec(settings: &Settings, address: Option<Ipv4Net>, address6: Option<Ipv6Net>
             ..PoolSpec::default()
         };
         if let Some(gateway) = config.gateway_v6 {
-            pool.aux.insert("DefaultGatewayIPv6".to_owned(), gateway.into());
+            pool.aux
+                .insert("DefaultGatewayIPv6".to_owned(), gateway.into());
         }
         spec.ipam.pools.push(pool);
     }
@@ -268,8 +284,14 @@ fn spec(settings: &Settings, address: Option<Ipv4Net>, address6: Option<Ipv6Net>
     let mtu = if config.mtu == 0 { 1500 } else { config.mtu };
     spec.options = BTreeMap::from([
         (format!("{OPTION}.default_bridge"), "true".to_owned()),
-        (format!("{OPTION}.enable_icc"), config.inter_container.to_string()),
-        (format!("{OPTION}.enable_ip_masquerade"), config.masquerade.to_string()),
+        (
+            format!("{OPTION}.enable_icc"),
+            config.inter_container.to_string(),
+        ),
+        (
+            format!("{OPTION}.enable_ip_masquerade"),
+            config.masquerade.to_string(),
+        ),
         (format!("{OPTION}.host_binding_ipv4"), binding),
         (format!("{OPTION}.name"), config.name.clone()),
         ("com.docker.network.driver.mtu".to_owned(), mtu.to_string()),

@@ -1,17 +1,22 @@
 //! After the daemon: what living containers have is taken over, what dead ones left goes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use spec::id::{ContainerId, NetworkId};
 
 use super::Inner;
-use super::sandbox::Place;
+use super::endpoint::Place;
 use super::state::{Held, Member};
+use crate::driver::Addressing;
 use crate::driver::bridge::{self, veth};
 use crate::ports::Owner;
 use crate::{EndpointId, Error, LiveSandbox, Lost, PortRequest, Result};
+
+/// A near end of ours: its network, the address in its name, its name.
+type NearEnd = (Option<NetworkId>, Option<Ipv4Addr>, String);
 
 impl Inner {
     /// See [`Networks::reconcile`](crate::Networks::reconcile).
@@ -52,7 +57,6 @@ impl Inner {
                 name: sandbox.name.clone(),
                 requests: requests.collect(),
                 ports: sandbox.ports.clone(),
-                next: next_numbers(sandbox.endpoints.iter().map(|e| e.interface.as_str())),
                 ..Held::default()
             };
             state.sandboxes.insert(container, held);
@@ -69,7 +73,9 @@ impl Inner {
                     complain(format!("network {} is gone", endpoint.network));
                     continue;
                 };
+                let of_pools = net.driver.traits(&net.about.spec).addressing == Addressing::Pools;
                 if net.ipam.is_none()
+                    && of_pools
                     && let Err(address) = net.adopt(&member)
                 {
                     complain(format!(
@@ -117,6 +123,31 @@ impl Inner {
                 .collect();
             place.driver.settle(&place.about, &live);
         }
+        self.settle_addresses();
+    }
+
+    /// Lets address plugins have back what containers had that are no more.
+    fn settle_addresses(&self) {
+        let mut live: Vec<(String, IpAddr)> = Vec::new();
+        let mut sources = BTreeMap::new();
+        {
+            let state = self.lock();
+            for net in state.networks.values() {
+                let Some(source) = &net.ipam else { continue };
+                sources.insert(net.about.spec.ipam.driver.clone(), Arc::clone(source));
+                for member in net.members.values() {
+                    let four = member.ipv4.map(|net| IpAddr::from(net.address()));
+                    let six = member.ipv6.map(|net| IpAddr::from(net.address()));
+                    for address in [four, six].into_iter().flatten() {
+                        let id = net.about.pool_id(address).map(str::to_owned);
+                        live.extend(id.map(|id| (id, address)));
+                    }
+                }
+            }
+        }
+        for source in sources.into_values() {
+            source.settle(&live);
+        }
     }
 
     /// Marks the addresses of interfaces that a previous daemon left.
@@ -140,7 +171,12 @@ impl Inner {
 
     /// Frees the addresses of left interfaces that are gone.
     pub(super) fn sweep(&self) {
-        if self.lock().networks.values().all(|net| net.leftovers.is_empty()) {
+        if self
+            .lock()
+            .networks
+            .values()
+            .all(|net| net.leftovers.is_empty())
+        {
             return;
         }
         let links = match self.links() {
@@ -166,7 +202,7 @@ impl Inner {
     }
 
     /// Lists near ends of ours: in a bridge of ours, or in none and named after an address of ours.
-    fn links(&self) -> Result<Vec<(Option<NetworkId>, Option<Ipv4Addr>, String)>> {
+    fn links(&self) -> Result<Vec<NearEnd>> {
         let links = bridge::route_socket()?
             .links()
             .map_err(Error::kernel("list the host's interfaces"))?;
@@ -247,48 +283,26 @@ impl Inner {
         Ok(strays)
     }
 
+    /// Puts one bridge back, if it is gone or down.
+    pub(super) fn restore_one(&self, network: &NetworkId) -> Result<()> {
+        let _change = self
+            .change
+            .lock()
+            .expect("no panic happens while it is held");
+        let bridges = &self.drivers.bridge;
+        bridges.restore_one(network, &|id| self.near_ends(id))
+    }
+
     /// Puts back what others removed: bridges, and what goes into them.
     pub(crate) fn restore(&self) {
-        let _change = self.change.lock().expect("no panic happens while it is held");
+        let _change = self
+            .change
+            .lock()
+            .expect("no panic happens while it is held");
         let done = self.drivers.bridge.restore_all(&|id| self.near_ends(id));
         if let Err(error) = done {
             let error = spec::error::chain(&error);
             tracing::warn!(error, "could not put bridges back");
         }
-    }
-
-    /// Who has a place in a network, for tests and audits.
-    pub(crate) fn members(&self, network: &NetworkId) -> Vec<ContainerId> {
-        let state = self.lock();
-        let net = state.networks.get(network);
-        net.map(|net| net.members.keys().copied().collect()).unwrap_or_default()
-    }
-}
-
-/// The next number of an interface by the beginning of its name.
-fn next_numbers<'a>(
-    names: impl Iterator<Item = &'a str>,
-) -> BTreeMap<String, u32> {
-    let mut next = BTreeMap::new();
-    for name in names {
-        let prefix = name.trim_end_matches(|c: char| c.is_ascii_digit());
-        if let Ok(number) = name[prefix.len()..].parse::<u32>() {
-            let entry: &mut u32 = next.entry(prefix.to_owned()).or_default();
-            *entry = (*entry).max(number.saturating_add(1));
-        }
-    }
-    next
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbering_goes_on_after_a_restart() {
-        let next = next_numbers(["eth0", "eth2", "net7", "foo", ""].into_iter());
-        assert_eq!(next.get("eth"), Some(&3));
-        assert_eq!(next.get("net"), Some(&8));
-        assert_eq!(next.len(), 2);
     }
 }

@@ -5,53 +5,19 @@
 //!   ─► default routes ─► wait for carriers ─► rules for the ports
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use spec::error::ErrorKind;
 use spec::id::{ContainerId, NetworkId};
 
-use super::create::endpoint_option;
-use super::state::{Held, Member, Net, Spare};
+use super::endpoint::{Place, bare, id_of, ways_out};
+use super::state::{Held, Member, Spare};
 use super::{Inner, WANTED_SPARES};
-use crate::driver::{Driver, DriverNetwork, EndpointPlan};
-use crate::sandbox::{self, Defaults, Inside, Interface};
-use crate::{
-    Endpoint, EndpointId, EndpointRequest, Error, NetworkSpec, PublishedPort, Result, Sandbox,
-    SandboxRequest,
-};
-
-/// What is needed of a network to make an endpoint, copied out of the state.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub about: Arc<DriverNetwork>,
-    pub driver: Arc<dyn Driver>,
-    pub gateway4: Option<Ipv4Addr>,
-    pub gateway6: Option<std::net::Ipv6Addr>,
-}
-
-/// One endpoint to be made.
-#[derive(Debug)]
-pub(super) struct Wish<'a> {
-    pub container: Option<ContainerId>,
-    pub member: Member,
-    pub interface: String,
-    pub request: &'a EndpointRequest,
-}
-
-impl Place {
-    pub(super) fn of(net: &Net) -> Self {
-        Self {
-            about: net.about.clone(),
-            driver: net.driver.clone(),
-            gateway4: net.gateway4,
-            gateway6: net.gateway6,
-        }
-    }
-}
+use crate::sandbox::{self, Defaults, Inside};
+use crate::{Endpoint, EndpointRequest, Error, PublishedPort, Result, Sandbox, SandboxRequest};
 
 /// Undoes what was done for a container unless it is told that all is well.
 struct Opening<'a> {
@@ -87,7 +53,9 @@ impl Inner {
             if state.sandboxes.contains_key(container) {
                 return Err(Error::AlreadyAttached {
                     container: request.name.clone(),
-                    network: wishes.first().map_or_else(String::new, |(_, name)| name.clone()),
+                    network: wishes
+                        .first()
+                        .map_or_else(String::new, |(_, name)| name.clone()),
                 });
             }
             state.sandboxes.insert(*container, held);
@@ -159,6 +127,7 @@ impl Inner {
         if was_published {
             self.ports.release(container);
         }
+        self.see_off(&held.endpoints);
         self.wake.notify_all();
     }
 
@@ -166,12 +135,16 @@ impl Inner {
     pub(super) fn give_back(&self, network: &NetworkId, member: &Member) {
         let source = {
             let mut state = self.lock();
-            let Ok(net) = state.net_mut(network) else { return };
+            let Ok(net) = state.net_mut(network) else {
+                return;
+            };
             net.free(member);
             net.last_use = Instant::now();
             net.ipam.clone().map(|source| (source, net.about.clone()))
         };
-        let Some((source, about)) = source else { return };
+        let Some((source, about)) = source else {
+            return;
+        };
         let addresses = [
             member.ipv4.map(|net| IpAddr::from(net.address())),
             member.ipv6.map(|net| IpAddr::from(net.address())),
@@ -201,7 +174,7 @@ impl Inner {
         for wish in wishes {
             let net = state.net(&wish.network)?;
             if net.shown.config_only {
-                let text = format!("configuration network {} cannot be attached to", net.name());
+                let text = "cannot create endpoint on configuration-only network";
                 return Err(Error::refused(ErrorKind::Forbidden, text));
             }
             let spec = &net.about.spec;
@@ -223,7 +196,9 @@ impl Inner {
 
     fn is_host(&self, network: &NetworkId) -> bool {
         let state = self.lock();
-        state.net(network).is_ok_and(|net| net.about.spec.driver == "host")
+        state
+            .net(network)
+            .is_ok_and(|net| net.about.spec.driver == "host")
     }
 
     /// The host's own namespace: nothing is made.
@@ -240,11 +215,7 @@ impl Inner {
     }
 
     /// Takes a ready sandbox for the container, if its first endpoint is nothing special.
-    fn claim(
-        &self,
-        container: &ContainerId,
-        wishes: &[&EndpointRequest],
-    ) -> Result<Option<Spare>> {
+    fn claim(&self, container: &ContainerId, wishes: &[&EndpointRequest]) -> Result<Option<Spare>> {
         let Some(wish) = wishes.first() else {
             return Ok(None);
         };
@@ -278,10 +249,6 @@ impl Inner {
                 let endpoint = &mut spare.endpoint;
                 endpoint.endpoint_id = id_of(&endpoint.network_id, container, &spare.member);
                 endpoint.gateway_priority = wish.gateway_priority;
-                if let Some(held) = self.lock().sandboxes.get_mut(container) {
-                    let prefix = endpoint.interface.trim_end_matches('0').to_owned();
-                    held.next.insert(prefix, 1);
-                }
                 return Ok(Some(spare));
             }
             let mut state = self.lock();
@@ -405,150 +372,11 @@ impl Inner {
         Ok(netns)
     }
 
-    /// Makes one endpoint of a container and notes it.
-    pub(super) fn add(
-        &self,
-        container: &ContainerId,
-        netns: BorrowedFd<'_>,
-        inside: &mut Inside,
-        wish: &EndpointRequest,
-    ) -> Result<Endpoint> {
-        let (place, member, prefix) = self.reserve(container, wish)?;
-        if place.about.spec.driver == "null" {
-            let endpoint = bare(&place, container, wish);
-            self.note(container, endpoint.clone());
-            return Ok(endpoint);
-        }
-        let interface = {
-            let mut state = self.lock();
-            let held = state.sandboxes.entry(*container).or_default();
-            held.name_interface(&prefix, endpoint_option(&wish.options, "ifname"))?
-        };
-        let wish = Wish {
-            container: Some(*container),
-            member,
-            interface,
-            request: wish,
-        };
-        let endpoint = self.join(&place, netns, inside, &wish)?;
-        self.note(container, endpoint.clone());
-        Ok(endpoint)
-    }
-
-    /// Makes an endpoint's interface, configured and up; the default route is not its business.
-    pub(super) fn join(
-        &self,
-        place: &Place,
-        netns: BorrowedFd<'_>,
-        inside: &mut Inside,
-        wish: &Wish<'_>,
-    ) -> Result<Endpoint> {
-        let (about, spec) = (&*place.about, &place.about.spec);
-        let step = || Error::kernel(format!("set up {} in the sandbox", wish.interface));
-        let container = wish.container.unwrap_or(ContainerId::from_bytes([0; 32]));
-        let plan = EndpointPlan {
-            container: wish.container,
-            endpoint_id: id_of(&about.id, &container, &wish.member),
-            interface: &wish.interface,
-            mac: wish.member.mac,
-            ipv4: wish.member.ipv4,
-            ipv6: wish.member.ipv6,
-            options: &wish.request.options,
-        };
-        inside.next_has_ipv6(spec.enable_ipv6).map_err(step())?;
-        let sysctls = sysctls(&wish.request.options, &wish.interface)?;
-        let joined = {
-            let _turn = self.turn.lock();
-            place.driver.join(about, netns, &plan)?
-        };
-        let mut endpoint = Endpoint {
-            interface: wish.interface.clone(),
-            host_interface: joined.host_interface,
-            mac: joined.mac.or(wish.member.mac),
-            ipv4: joined.ipv4.or(wish.member.ipv4),
-            ipv6: joined.ipv6.or(wish.member.ipv6),
-            link_local: wish.request.link_local.clone(),
-            default_on_link: joined.default_on_link && !spec.internal,
-            ..bare(place, &container, wish.request)
-        };
-        endpoint.endpoint_id = plan.endpoint_id;
-        if ways_out(spec) > 0 || spec.driver != "bridge" && !spec.internal {
-            let own4 = about.gateway4().map(|net| net.address());
-            let own6 = about.gateway6().map(|net| net.address());
-            endpoint.gateway4 = joined.gateway4.or(place.gateway4).or(own4);
-            endpoint.gateway6 = joined.gateway6.or(place.gateway6).or(own6);
-            endpoint.gateway4 = endpoint.gateway4.filter(|_| endpoint.ipv4.is_some());
-            endpoint.gateway6 = endpoint.gateway6.filter(|_| endpoint.ipv6.is_some());
-        }
-        let done = if joined.configured || joined.inner.is_empty() {
-            Ok(())
-        } else {
-            inside
-                .configure(
-                    netns,
-                    &Interface {
-                        inner: &joined.inner,
-                        name: &endpoint.interface,
-                        mac: endpoint.mac,
-                        ipv4: endpoint.ipv4,
-                        ipv6: endpoint.ipv6,
-                        link_local: &endpoint.link_local,
-                        routes: &joined.routes,
-                        sysctls: &sysctls,
-                    },
-                )
-                .map_err(step())
-        };
-        let done = done.and_then(|()| place.driver.await_ready(about, &endpoint.host_interface));
-        if let Err(error) = done {
-            if let Err(error) = place.driver.leave(about, Some(netns), &endpoint) {
-                let error = spec::error::chain(&error);
-                tracing::warn!(network = spec.name, error, "an interface may be left");
-            }
-            return Err(error);
-        }
-        Ok(endpoint)
-    }
-
-    /// Notes an endpoint of a container, in its place among the others.
-    pub(super) fn note(&self, container: &ContainerId, endpoint: Endpoint) {
-        let mut state = self.lock();
-        let priority = |state: &super::state::State, e: &Endpoint| {
-            let net = state.net(&e.network_id).ok();
-            let internal = net.is_some_and(|net| net.about.spec.internal);
-            let ways = net.map_or(0, |net| ways_out(&net.about.spec));
-            (
-                std::cmp::Reverse(e.gateway_priority),
-                internal,
-                std::cmp::Reverse(ways),
-                e.network.clone(),
-            )
-        };
-        if let Ok(net) = state.net_mut(&endpoint.network_id)
-            && let Some(member) = net.members.get_mut(container)
-            && member.ipv4.is_none()
-            && member.ipv6.is_none()
-        {
-            // The driver chose.
-            member.ipv4 = endpoint.ipv4;
-            member.ipv6 = endpoint.ipv6;
-            member.mac = member.mac.or(endpoint.mac);
-        }
-        let new = priority(&state, &endpoint);
-        let at = state.sandboxes.get(container).map_or(0, |held| {
-            held.endpoints
-                .iter()
-                .position(|other| priority(&state, other) > new)
-                .unwrap_or(held.endpoints.len())
-        });
-        let held = state.sandboxes.entry(*container).or_default();
-        held.endpoints.insert(at, endpoint);
-    }
-
     pub(super) fn defaults(&self, container: &ContainerId) -> Defaults {
         let state = self.lock();
         let held = state.sandboxes.get(container);
-        held.map(|held| Defaults::of(&held.endpoints)).unwrap_or_default()
+        held.map(|held| Defaults::of(&held.endpoints))
+            .unwrap_or_default()
     }
 
     pub(super) fn endpoints_and_ports(
@@ -559,84 +387,6 @@ impl Inner {
         let held = state.sandboxes.get(container)?;
         Some((held.endpoints.clone(), held.ports.clone()))
     }
-}
-
-/// An endpoint without an interface.
-fn bare(place: &Place, container: &ContainerId, wish: &EndpointRequest) -> Endpoint {
-    Endpoint {
-        network_id: place.about.id,
-        network: place.about.spec.name.clone(),
-        driver: place.about.spec.driver.clone(),
-        endpoint_id: id_of(&place.about.id, container, &Member::default()),
-        interface: String::new(),
-        host_interface: String::new(),
-        mac: None,
-        ipv4: None,
-        ipv6: None,
-        link_local: Vec::new(),
-        gateway4: None,
-        gateway6: None,
-        default_on_link: false,
-        gateway_priority: wish.gateway_priority,
-        options: wish.options.clone(),
-    }
-}
-
-/// In how many families a network leads out.
-pub(super) fn ways_out(spec: &NetworkSpec) -> u32 {
-    if spec.internal || matches!(spec.driver.as_str(), "host" | "null") {
-        return 0;
-    }
-    u32::from(spec.enable_ipv4) + u32::from(spec.enable_ipv6)
-}
-
-pub(super) fn id_of(network: &NetworkId, container: &ContainerId, member: &Member) -> EndpointId {
-    let four = member.ipv4.map(|net| IpAddr::from(net.address()));
-    let six = member.ipv6.map(|net| IpAddr::from(net.address()));
-    let address = four.or(six).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    EndpointId::of(network, container, address)
-}
-
-/// Reads `net.ipv4.conf.IFNAME.log_martians=1,…` as files and values.
-fn sysctls(
-    options: &std::collections::BTreeMap<String, String>,
-    interface: &str,
-) -> Result<Vec<(String, String)>> {
-    let Some(text) = endpoint_option(options, "sysctls") else {
-        return Ok(Vec::new());
-    };
-    text.split(',')
-        .map(|one| {
-            let refused = || {
-                let text = format!(
-                    "unrecognised network interface sysctl '{one}'; represent 'net.X.Y.ethN.Z=V' \
-                     as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
-                );
-                Error::refused(ErrorKind::InvalidArgument, text)
-            };
-            let (key, value) = one.trim().split_once('=').ok_or_else(refused)?;
-            let parts: Vec<&str> = key.split('.').collect();
-            let plain = |part: &&str| {
-                !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
-            };
-            match parts.as_slice() {
-                ["net", family @ ("ipv4" | "ipv6" | "mpls"), group, "IFNAME", name]
-                    if plain(group) && plain(name) =>
-                {
-                    let path = format!("/proc/sys/net/{family}/{group}/{interface}/{name}");
-                    Ok((path, value.to_owned()))
-                }
-                _ => Err(refused()),
-            }
-        })
-        .collect()
-}
-
-/// Checks what the options of an endpoint say; touches nothing.
-pub fn check_endpoint_options(
-    options: &std::collections::BTreeMap<String, String>,
-) -> Result<()> {
-    sysctls(options, "eth0").map(drop)
 }
 
 /// Counts a caller as building for as long as it lives.
@@ -655,41 +405,5 @@ impl Drop for Building<'_> {
         let _state = self.0.lock();
         self.0.building.fetch_sub(1, Ordering::SeqCst);
         self.0.wake.notify_all();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-
-    fn options(text: &str) -> BTreeMap<String, String> {
-        let key = "com.docker.network.endpoint.sysctls".to_owned();
-        BTreeMap::from([(key, text.to_owned())])
-    }
-
-    #[test]
-    fn sysctls_name_the_interface_by_a_word() {
-        let read = sysctls(
-            &options("net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.mtu=1300"),
-            "eth1",
-        );
-        let want = [
-            ("/proc/sys/net/ipv4/conf/eth1/log_martians", "1"),
-            ("/proc/sys/net/ipv6/conf/eth1/mtu", "1300"),
-        ];
-        let want = want.map(|(path, value)| (path.to_owned(), value.to_owned()));
-        assert_eq!(read.unwrap(), want);
-        for bad in [
-            "x",
-            "kernel.foo=1",
-            "net.ipv4.conf.eth0.log_martians=1",
-            "net.ipv4.../IFNAME.x=1",
-            "net.ipv4.conf.IFNAME.a/b=1",
-            "net.core.conf.IFNAME.x=1",
-            "net.ipv4.conf.IFNAME.log_martians",
-        ] {
-            assert!(check_endpoint_options(&options(bad)).is_err(), "{bad}");
-        }
     }
 }

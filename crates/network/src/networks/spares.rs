@@ -4,6 +4,10 @@
 //! descriptor alone: if the daemon dies, all spares die. The thread never works while a caller makes
 //! a sandbox itself, because links are made one at a time in the kernel and the caller would wait
 //! for the spare. A network of a user's has spares once it was used, until it was not for a while.
+//!
+//! The thread also removes near ends that outlive their container: a connection that its peer does
+//! not let go of keeps a namespace for minutes, and with it an interface that would answer for an
+//! address that another container may have by then.
 
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -14,14 +18,18 @@ use std::time::{Duration, Instant};
 use spec::id::NetworkId;
 
 use super::Inner;
-use super::sandbox::{Place, Wish};
+use super::endpoint::{Place, Wish};
 use super::state::{Held, Member, Spare, State};
-use crate::driver::bridge;
+use crate::driver::bridge::{self, veth};
 use crate::sandbox::{self, Defaults};
-use crate::{EndpointRequest, Error, Result};
+use crate::{Endpoint, EndpointRequest, Error, Result};
 
 /// A network of a user's that nobody entered for this long keeps no spares.
 const IDLE: Duration = Duration::from_secs(60);
+/// Nothing was made: it is tried again after this long, or when somebody wants something.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Most namespaces are gone by then, which costs nobody anything; removing a link takes long.
+const PARTING: Duration = Duration::from_millis(300);
 
 /// Starts the thread. It ends when the state says stop.
 pub(super) fn start(inner: Arc<Inner>) -> Option<JoinHandle<()>> {
@@ -50,21 +58,24 @@ fn keep(inner: &Inner) {
                 drop(state);
                 inner.forget_spare(&spare);
             }
-            (Err(error), net) => {
+            // It was removed meanwhile.
+            (Err(_), Err(_)) => {}
+            (Err(error), Ok(net)) => {
+                net.free(&member);
+                if stop || net.removing {
+                    continue;
+                }
                 let error = spec::error::chain(&error);
                 tracing::warn!(error, "could not make a spare sandbox");
-                if let Ok(net) = net {
-                    net.free(&member);
-                }
                 // Callers meet the same obstacle and report it; the next one wakes this thread.
-                drop(inner.wake.wait(state));
+                drop(inner.wake.wait_timeout(state, AFTER_FAILURE));
             }
         }
     }
 }
 
 fn make(inner: &Inner, place: &Place, member: Member) -> Result<Spare> {
-    inner.restore();
+    inner.restore_one(&place.about.id)?;
     let (netns, mut inside) = sandbox::create().map_err(Error::kernel("make a sandbox"))?;
     let request = EndpointRequest::new(place.about.id);
     let prefix = {
@@ -97,6 +108,13 @@ fn next(inner: &Inner) -> Option<(Place, Member)> {
         if state.stop {
             return None;
         }
+        let due = take_due(&mut state);
+        if !due.is_empty() {
+            drop(state);
+            remove_left(&due);
+            state = inner.lock();
+            continue;
+        }
         let idle = give_up_idle(&mut state);
         if !idle.is_empty() {
             drop(state);
@@ -116,7 +134,9 @@ fn next(inner: &Inner) -> Option<(Place, Member)> {
                 .map(|net| net.about.id)
                 .collect();
             for id in missing {
-                let Ok(net) = state.net_mut(&id) else { continue };
+                let Ok(net) = state.net_mut(&id) else {
+                    continue;
+                };
                 // Never at the cost of another spare.
                 let kept = std::mem::take(&mut net.spares);
                 let reserved = net.reserve(&EndpointRequest::new(id));
@@ -130,12 +150,42 @@ fn next(inner: &Inner) -> Option<(Place, Member)> {
             .networks
             .values()
             .any(|net| !net.predefined && net.wanted_spares > 0);
+        let now = Instant::now();
+        let parting = state.parting.front();
+        let patience = parting
+            .map(|(due, _)| due.saturating_duration_since(now))
+            .or_else(|| temporary.then_some(IDLE));
         let poisoned = "no panic happens while it is held";
-        state = if temporary {
-            inner.wake.wait_timeout(state, IDLE).expect(poisoned).0
-        } else {
-            inner.wake.wait(state).expect(poisoned)
+        state = match patience {
+            Some(patience) => inner.wake.wait_timeout(state, patience).expect(poisoned).0,
+            None => inner.wake.wait(state).expect(poisoned),
         };
+    }
+}
+
+/// Takes the near ends that it is time to look at.
+fn take_due(state: &mut State) -> Vec<String> {
+    let now = Instant::now();
+    let due = state.parting.partition_point(|(due, _)| *due <= now);
+    state.parting.drain(..due).map(|(_, name)| name).collect()
+}
+
+/// Removes near ends that should have gone with their namespaces.
+fn remove_left(names: &[String]) {
+    let Ok(mut socket) = bridge::route_socket() else {
+        return;
+    };
+    for name in names {
+        let Ok(Some(link)) = socket.link(name) else {
+            continue;
+        };
+        match socket.execute_one(|m| m.delete_link(link.index)) {
+            Ok(()) => tracing::debug!(interface = name, "removed what outlived its container"),
+            Err(error) => {
+                let error = spec::error::chain(&error);
+                tracing::debug!(interface = name, error, "it went by itself");
+            }
+        }
     }
 }
 
@@ -158,6 +208,19 @@ fn give_up_idle(state: &mut State) -> Vec<Spare> {
 }
 
 impl Inner {
+    /// Has a near end looked at that should go with its namespace.
+    pub(super) fn see_off(&self, endpoints: &[Endpoint]) {
+        let mut state = self.lock();
+        let due = Instant::now() + PARTING;
+        let bridged = endpoints
+            .iter()
+            .filter(|endpoint| veth::is_ours(&endpoint.host_interface));
+        for endpoint in bridged {
+            let name = endpoint.host_interface.clone();
+            state.parting.push_back((due, name));
+        }
+    }
+
     /// Lets the driver forget a spare that is about to be dropped.
     pub(super) fn forget_spare(&self, spare: &Spare) {
         let place = {

@@ -24,6 +24,8 @@ use crate::{
 pub(crate) struct State {
     pub networks: BTreeMap<NetworkId, Net>,
     pub sandboxes: BTreeMap<ContainerId, Held>,
+    /// Near ends that should go with their namespaces, and when they are looked at.
+    pub parting: VecDeque<(Instant, String)>,
     pub stop: bool,
 }
 
@@ -81,8 +83,6 @@ pub(crate) struct Held {
     pub ports: Vec<PublishedPort>,
     /// It takes part in links.
     pub linked: bool,
-    /// Next number of an interface by the beginning of its name.
-    pub next: BTreeMap<String, u32>,
 }
 
 impl State {
@@ -109,20 +109,17 @@ fn no_network(id: &NetworkId) -> Error {
 
 impl Held {
     /// Names an interface: as asked for, or the beginning with the next number.
-    pub(crate) fn name_interface(&mut self, prefix: &str, asked: Option<&str>) -> Result<String> {
+    pub(crate) fn name_interface(&self, prefix: &str, asked: Option<&str>) -> Result<String> {
         if let Some(name) = asked {
             check_interface(name, &self.endpoints)?;
             return Ok(name.to_owned());
         }
-        loop {
-            let next = self.next.entry(prefix.to_owned()).or_default();
-            let name = format!("{prefix}{next}");
-            *next += 1;
-            if !self.endpoints.iter().any(|e| e.interface == name) {
-                check_interface(&name, &self.endpoints)?;
-                return Ok(name);
-            }
-        }
+        // The lowest free number, as in Docker.
+        let is_free = |name: &String| !self.endpoints.iter().any(|e| e.interface == *name);
+        let mut names = (0u32..).map(|number| format!("{prefix}{number}"));
+        let name = names.find(is_free).unwrap_or_default();
+        check_interface(&name, &self.endpoints)?;
+        Ok(name)
     }
 }
 
@@ -134,13 +131,17 @@ fn check_interface(name: &str, others: &[Endpoint]) -> Result<()> {
     } else if name == "lo" || others.iter().any(|e| e.interface == name) {
         "file exists"
     } else if matches!(name, "" | "." | "..")
-        || name.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+        || name
+            .chars()
+            .any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
     {
         "invalid argument"
     } else {
         return Ok(());
     };
-    let text = format!("failed to add interface to sandbox: error renaming interface to \"{name}\": {reason}");
+    let text = format!(
+        "failed to add interface to sandbox: error renaming interface to \"{name}\": {reason}"
+    );
     Err(Error::refused(spec::error::ErrorKind::Internal, text))
 }
 
@@ -216,7 +217,11 @@ impl Net {
         self.try_take(ipv6, wanted)
     }
 
-    fn try_take(&mut self, ipv6: bool, wanted: Option<IpAddr>) -> std::result::Result<IpNet, Refusal> {
+    fn try_take(
+        &mut self,
+        ipv6: bool,
+        wanted: Option<IpAddr>,
+    ) -> std::result::Result<IpNet, Refusal> {
         let mut last = Refusal::Exhausted;
         let of_family = |pool: &&mut Addresses| pool.subnet().is_ipv6() == ipv6;
         for pool in self.addresses.iter_mut().filter(of_family) {
@@ -246,7 +251,10 @@ impl Net {
         ];
         let mut taken: Vec<IpAddr> = Vec::new();
         for address in wanted.into_iter().flatten() {
-            let known = self.leftovers.iter().position(|(a, _)| IpAddr::from(*a) == address);
+            let known = self
+                .leftovers
+                .iter()
+                .position(|(a, _)| IpAddr::from(*a) == address);
             if let Some(index) = known {
                 self.leftovers.swap_remove(index);
                 taken.push(address);

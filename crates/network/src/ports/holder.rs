@@ -21,12 +21,17 @@ pub(super) fn find(protocol: Protocol, host: SocketAddr) -> Option<Process> {
         Protocol::Sctp => return None,
     };
     // An IPv6 socket may be bound for both families.
-    [name.to_owned(), format!("{name}6")].iter().find_map(|file| {
-        let table = std::fs::read_to_string(Path::new("/proc/thread-self/net").join(file)).ok()?;
-        let lines = table.lines().skip(1);
-        let mut inodes = lines.filter_map(parse).filter(|(bound, _)| meets(*bound, host));
-        inodes.find_map(|(_, inode)| owner(inode))
-    })
+    [name.to_owned(), format!("{name}6")]
+        .iter()
+        .find_map(|file| {
+            let table =
+                std::fs::read_to_string(Path::new("/proc/thread-self/net").join(file)).ok()?;
+            let lines = table.lines().skip(1);
+            let mut inodes = lines
+                .filter_map(parse)
+                .filter(|(bound, _)| meets(*bound, host));
+            inodes.find_map(|(_, inode)| owner(inode))
+        })
 }
 
 fn meets(bound: SocketAddr, host: SocketAddr) -> bool {
@@ -59,7 +64,9 @@ fn parse(line: &str) -> Option<(SocketAddr, u64)> {
 fn owner(inode: u64) -> Option<Process> {
     let wanted = format!("socket:[{inode}]");
     let has = |pid: u32| {
-        let mut files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+        let mut files = std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten();
         files.any(|file| {
             let target = file.and_then(|file| std::fs::read_link(file.path()));
             target.is_ok_and(|target| target.as_os_str() == wanted.as_str())
@@ -88,7 +95,12 @@ mod tests {
         let line = "   1: 00000000000000000000000001000000:0050 00:0 0A 0 0 0 0 0 77 1";
         let want: SocketAddr = "[::1]:80".parse().unwrap();
         assert_eq!(parse(line), Some((want, 77)));
-        for bad in ["", "sl local_address", "0: zz:1 0 0 0 0 0 0 0 1", "0: 0100007F:1F90 0"] {
+        for bad in [
+            "",
+            "sl local_address",
+            "0: zz:1 0 0 0 0 0 0 0 1",
+            "0: 0100007F:1F90 0",
+        ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

@@ -49,14 +49,21 @@ fn conflicts_name_the_container_and_end_with_its_release() {
         host_ports: Some((number, number)),
         ..tcp
     };
-    let got = ports.reserve(&owner(1), std::slice::from_ref(&tcp), &binding()).unwrap();
+    let got = ports
+        .reserve(&owner(1), std::slice::from_ref(&tcp), &binding())
+        .unwrap();
     assert_eq!((got.len(), got[0].host_port), (1, number));
     let again = ports.reserve(&owner(2), std::slice::from_ref(&tcp), &binding());
     assert_eq!(
         text(again),
-        format!("Bind for 127.0.0.1:{number} failed: port is already allocated (held by container c1)")
+        format!(
+            "Bind for 127.0.0.1:{number} failed: port is already allocated (held by container c1)"
+        )
     );
-    assert!(TcpListener::bind(("127.0.0.1", number)).is_err(), "it is kept from others");
+    assert!(
+        TcpListener::bind(("127.0.0.1", number)).is_err(),
+        "it is kept from others"
+    );
     // Another protocol is another port.
     let udp = request(Protocol::Udp, "127.0.0.1", Some((number, number)));
     ports.reserve(&owner(2), &[udp], &binding()).unwrap();
@@ -98,11 +105,17 @@ fn all_or_none() {
 fn ranges_and_any_pass_over_what_is_taken() {
     let ports = Ports::new();
     let any = request(Protocol::Tcp, "127.0.0.1", None);
-    let got = ports.reserve(&owner(1), &[any.clone(), any], &binding()).unwrap();
+    let got = ports
+        .reserve(&owner(1), &[any.clone(), any], &binding())
+        .unwrap();
     let (first, second) = (got[0].host_port, got[1].host_port);
     let (least, most) = ephemeral_range();
     assert!(first != second && (least..=most).contains(&first));
-    let range = request(Protocol::Tcp, "127.0.0.1", Some((first, first.saturating_add(200))));
+    let range = request(
+        Protocol::Tcp,
+        "127.0.0.1",
+        Some((first, first.saturating_add(200))),
+    );
     let got = ports.reserve(&owner(2), &[range], &binding()).unwrap();
     assert!(got[0].host_port > first);
     let full = request(Protocol::Tcp, "127.0.0.1", Some((first, first)));

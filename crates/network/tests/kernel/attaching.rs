@@ -83,7 +83,10 @@ fn addresses_are_exhausted_with_dockers_text_and_come_back() {
         // Once more for the same container is a conflict and takes nothing.
         let error = try_open(&network, 6, plain()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
-        assert_eq!(network.describe(&bridge(&network)).unwrap().endpoints.len(), 5);
+        assert_eq!(
+            network.describe(&bridge(&network)).unwrap().endpoints.len(),
+            5
+        );
     });
 }
 
@@ -107,7 +110,10 @@ fn certain_addresses_can_be_asked_for() {
         assert!(matches!(taken, Error::AddressInUse { .. }), "{taken}");
         let outside = refused(Ipv4Addr::new(10, 0, 0, 1));
         assert_eq!(outside.kind(), ErrorKind::InvalidArgument);
-        assert_eq!(network.describe(&bridge(&network)).unwrap().endpoints.len(), 1);
+        assert_eq!(
+            network.describe(&bridge(&network)).unwrap().endpoints.len(),
+            1
+        );
     });
 }
 
@@ -154,7 +160,8 @@ fn a_dropped_sandbox_takes_its_interface_along() {
         let endpoint = attach(&network, 1);
         assert!(network.strays().unwrap().is_empty());
         network.close_sandbox(&container(1));
-        assert_eq!(network.strays().unwrap(), [endpoint.endpoint.host_interface.clone()]);
+        let near_end = std::slice::from_ref(&endpoint.endpoint.host_interface);
+        assert_eq!(network.strays().unwrap(), near_end);
         drop(endpoint.netns);
         wait_for("the end of the interface", || {
             network.strays().unwrap().is_empty()

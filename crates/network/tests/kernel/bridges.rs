@@ -34,13 +34,23 @@ fn a_network_is_created_described_found_and_removed() {
         let pool = &about.spec.ipam.pools[0];
         assert_eq!(pool.subnet, Some("172.18.0.0/16".parse().unwrap()));
         assert_eq!(pool.gateway, Some(Ipv4Addr::new(172, 18, 0, 1).into()));
-        assert_eq!((about.spec.driver.as_str(), about.predefined), ("bridge", false));
+        assert_eq!(
+            (about.spec.driver.as_str(), about.predefined),
+            ("bridge", false)
+        );
         let name = format!("br-{}", &id.to_string()[..12]);
         assert!(links().contains(&name));
-        for key in ["web".to_owned(), id.to_string(), id.to_string()[..6].to_owned()] {
+        for key in [
+            "web".to_owned(),
+            id.to_string(),
+            id.to_string()[..6].to_owned(),
+        ] {
             assert_eq!(networks.find(&key).unwrap(), id);
         }
-        assert_eq!(networks.find("nope").unwrap_err().to_string(), "network nope not found");
+        assert_eq!(
+            networks.find("nope").unwrap_err().to_string(),
+            "network nope not found"
+        );
         let names: Vec<_> = networks.list().into_iter().map(|n| n.spec.name).collect();
         assert_eq!(names.len(), 4);
         let attached = attach_to(&networks, 1, id);
@@ -71,22 +81,33 @@ fn refusals_are_dockers_and_leave_nothing() {
         let text = |spec| refusal(&networks, spec);
         let forbidden = |text: &str| (ErrorKind::Forbidden, text.to_owned());
         let invalid = |text: &str| (ErrorKind::InvalidArgument, text.to_owned());
-        assert_eq!(text(NetworkSpec::new("")), invalid("invalid name: name is empty"));
+        assert_eq!(
+            text(NetworkSpec::new("")),
+            invalid("invalid name: name is empty")
+        );
         assert_eq!(
             text(NetworkSpec::new("bridge")),
             forbidden("operation is not permitted on predefined bridge network ")
         );
         assert_eq!(
             text(NetworkSpec::new("web")),
-            (ErrorKind::Conflict, "network with name web already exists".to_owned())
+            (
+                ErrorKind::Conflict,
+                "network with name web already exists".to_owned()
+            )
         );
         assert_eq!(
             text(spec("x", "172.18.4.0/24")),
             forbidden("invalid pool request: Pool overlaps with other one on this address space")
         );
         let mut two = spec("x", "10.0.0.0/24");
-        two.ipam.pools.push(spec("x", "10.0.1.0/24").ipam.pools.remove(0));
-        assert_eq!(text(two), forbidden("bridge driver doesn't support multiple subnets"));
+        two.ipam
+            .pools
+            .push(spec("x", "10.0.1.0/24").ipam.pools.remove(0));
+        assert_eq!(
+            text(two),
+            forbidden("bridge driver doesn't support multiple subnets")
+        );
         let mut gateway = spec("x", "10.0.0.0/24");
         gateway.ipam.pools[0].gateway = Some(Ipv4Addr::new(10, 0, 0, 0).into());
         assert_eq!(
@@ -102,7 +123,9 @@ fn refusals_are_dockers_and_leave_nothing() {
             spec
         };
         let (kind, conflict) = text(with("com.docker.network.bridge.name", "corten0"));
-        assert!(kind == ErrorKind::Forbidden && conflict.ends_with("networks have same bridge name"));
+        assert!(
+            kind == ErrorKind::Forbidden && conflict.ends_with("networks have same bridge name")
+        );
         let (_, lo) = text(with("com.docker.network.bridge.name", "lo"));
         assert!(lo.contains("not a bridge"), "{lo}");
         for driver in ["host", "null"] {
@@ -114,11 +137,17 @@ fn refusals_are_dockers_and_leave_nothing() {
         let mut plugin = NetworkSpec::new("x");
         plugin.driver = "foo".to_owned();
         let (kind, found) = text(plugin);
-        assert_eq!((kind, found.as_str()), (ErrorKind::NotFound, "plugin \"foo\" not found"));
+        assert_eq!(
+            (kind, found.as_str()),
+            (ErrorKind::NotFound, "plugin \"foo\" not found")
+        );
         for (name, id) in ["bridge", "host", "none"].map(|n| (n, networks.find(n).unwrap())) {
             let error = networks.remove(&id).unwrap_err();
             let want = format!("{name} is a pre-defined network and cannot be removed");
-            assert_eq!((error.kind(), error.to_string()), (ErrorKind::Forbidden, want));
+            assert_eq!(
+                (error.kind(), error.to_string()),
+                (ErrorKind::Forbidden, want)
+            );
         }
         assert_eq!((links(), networks.list().len()), before);
         let records = std::fs::read_dir(state.join("networks")).unwrap();
@@ -148,11 +177,21 @@ fn settings_come_from_a_configuration_network() {
         );
         let mut both = from("config");
         both.ipam.pools.push(PoolSpec::default());
-        assert!(refusal(&networks, both).1.starts_with("user specified configurations"));
+        assert!(
+            refusal(&networks, both)
+                .1
+                .starts_with("user specified configurations")
+        );
         let web = networks.create(from("config")).unwrap().id;
-        assert_eq!(attach_to(&networks, 1, web).address, Ipv4Addr::new(10, 5, 0, 2));
+        assert_eq!(
+            attach_to(&networks, 1, web).address,
+            Ipv4Addr::new(10, 5, 0, 2)
+        );
         let error = networks.remove(&config).unwrap_err();
-        assert_eq!(error.to_string(), "configuration network \"config\" is in use");
+        assert_eq!(
+            error.to_string(),
+            "configuration network \"config\" is in use"
+        );
         let entered = try_open(&networks, 2, EndpointRequest::new(config));
         assert_eq!(entered.unwrap_err().kind(), ErrorKind::Forbidden);
     });
@@ -170,7 +209,10 @@ fn ranges_gateways_and_addresses_of_others() {
         let attached = attach_to(&networks, 1, part);
         assert_eq!(attached.endpoint.gateway4, Some(Ipv4Addr::new(10, 5, 4, 0)));
         assert_eq!(attached.endpoint.ipv4, Some("10.5.4.1/16".parse().unwrap()));
-        assert_eq!(attach_to(&networks, 2, part).address, Ipv4Addr::new(10, 5, 4, 3));
+        assert_eq!(
+            attach_to(&networks, 2, part).address,
+            Ipv4Addr::new(10, 5, 4, 3)
+        );
         let full = try_open(&networks, 3, EndpointRequest::new(part)).unwrap_err();
         assert_eq!(
             full.to_string(),
@@ -182,7 +224,10 @@ fn ranges_gateways_and_addresses_of_others() {
         };
         assert!(try_open(&networks, 3, outside).is_ok());
         for (prefix, want) in [(31, Some(Ipv4Addr::new(10, 6, 0, 1))), (32, None)] {
-            let id = networks.create(spec("small", &format!("10.6.0.0/{prefix}"))).unwrap().id;
+            let id = networks
+                .create(spec("small", &format!("10.6.0.0/{prefix}")))
+                .unwrap()
+                .id;
             let got = try_open(&networks, 4, EndpointRequest::new(id));
             assert_eq!(got.as_ref().ok().map(|a| a.address), want, "/{prefix}");
             networks.close_sandbox(&container(4));
@@ -199,12 +244,20 @@ fn an_internal_network_leads_nowhere() {
         let mut spec = NetworkSpec::new("inside");
         spec.internal = true;
         let inside = networks.create(spec).unwrap().id;
-        let (a, b) = (attach_to(&networks, 1, inside), attach_to(&networks, 2, inside));
+        let (a, b) = (
+            attach_to(&networks, 1, inside),
+            attach_to(&networks, 2, inside),
+        );
         assert_eq!(a.endpoint.gateway4, None);
         let routes = sys::netns::with(&a.netns, || {
             sys::netlink::Socket::open(sys::netlink::Protocol::Route)?.routes()
         });
-        assert!(!routes.unwrap().iter().any(|r| r.destination.is_none() && r.gateway.is_some()));
+        assert!(
+            !routes
+                .unwrap()
+                .iter()
+                .any(|r| r.destination.is_none() && r.gateway.is_some())
+        );
         let _server = listen(&world, 80);
         assert!(is_cut_off(&a.netns, Ipv4Addr::new(203, 0, 113, 2), 80));
         let _server = listen(&b.netns, 80);
@@ -246,14 +299,23 @@ fn options_of_the_bridge() {
         assert_eq!(attached.endpoint.interface, "net0");
         let mtu = super::read_in(&attached.netns, "/proc/sys/net/ipv4/conf/net0/forwarding");
         assert!(!mtu.is_empty());
-        let link = output("ip", &["-o", "link", "show", &attached.endpoint.host_interface]);
+        let link = output(
+            "ip",
+            &["-o", "link", "show", &attached.endpoint.host_interface],
+        );
         assert!(link.contains("mtu 1400"), "{link}");
         let mut isolated = NetworkSpec::new("isolated");
         isolated.internal = true;
         let key = "com.docker.network.bridge.gateway_mode_ipv4".to_owned();
         isolated.options.insert(key, "isolated".to_owned());
         let isolated = networks.create(isolated).unwrap().id;
-        let pool = networks.describe(&isolated).unwrap().spec.ipam.pools.remove(0);
+        let pool = networks
+            .describe(&isolated)
+            .unwrap()
+            .spec
+            .ipam
+            .pools
+            .remove(0);
         assert_eq!(pool.gateway, None);
         // No address is set aside for the bridge, as in Docker.
         assert_eq!(attach_to(&networks, 2, isolated).address.octets()[3], 1);
@@ -269,7 +331,10 @@ fn a_bridge_of_the_users_is_used_and_stays() {
         let key = "com.docker.network.bridge.name".to_owned();
         own.options.insert(key, "br7".to_owned());
         let id = networks.create(own).unwrap().id;
-        assert_eq!(attach_to(&networks, 1, id).address, Ipv4Addr::new(10, 7, 0, 2));
+        assert_eq!(
+            attach_to(&networks, 1, id).address,
+            Ipv4Addr::new(10, 7, 0, 2)
+        );
         networks.close_sandbox(&container(1));
         networks.remove(&id).unwrap();
         let shown = output("ip", &["-o", "address", "show", "br7"]);
@@ -290,9 +355,12 @@ fn networks_outlive_a_crash_and_what_it_left_goes() {
         std::fs::remove_file(state.join("networks").join(format!("{half}.json"))).unwrap();
         let bridge = format!("br-{}", &half.to_string()[..12]);
         assert!(links().contains(&bridge));
-        std::mem::forget(networks);
+        drop(networks);
         // And one between a record and its bridge.
-        output("ip", &["link", "delete", &format!("br-{}", &web.to_string()[..12])]);
+        output(
+            "ip",
+            &["link", "delete", &format!("br-{}", &web.to_string()[..12])],
+        );
 
         let networks = Networks::open(settings(state)).unwrap();
         assert!(!links().contains(&bridge));
@@ -329,7 +397,10 @@ fn a_bridge_that_is_set_down_or_removed_comes_back_by_itself() {
         let (a, b) = (attach_to(&networks, 1, web), attach_to(&networks, 2, web));
         let _server = listen(&a.netns, 80);
         let bridge = format!("br-{}", &web.to_string()[..12]);
-        for way in [["link", "set", &bridge, "down"].as_slice(), &["link", "delete", &bridge]] {
+        for way in [
+            ["link", "set", &bridge, "down"].as_slice(),
+            &["link", "delete", &bridge],
+        ] {
             output("ip", way);
             wait_for("the bridge", || !is_cut_off(&b.netns, a.address, 80));
             wait_for("the way to the host", || connect(a.address, 80).is_ok());

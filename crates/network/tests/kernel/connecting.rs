@@ -3,9 +3,7 @@
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 
-use network::{
-    EndpointRequest, NetworkSpec, PortRequest, Protocol, PublishedPort, SandboxRequest,
-};
+use network::{EndpointRequest, NetworkSpec, PortRequest, Protocol, PublishedPort, SandboxRequest};
 use sys::netlink::{Protocol as Netlink, Socket};
 
 use super::{
@@ -17,7 +15,9 @@ fn default_route(netns: impl std::os::fd::AsFd + Sync) -> Option<(String, String
     sys::netns::with(netns, || {
         let mut socket = Socket::open(Netlink::Route)?;
         let routes = socket.routes()?;
-        let route = routes.into_iter().find(|r| r.destination.is_none() && r.gateway.is_some());
+        let route = routes
+            .into_iter()
+            .find(|r| r.destination.is_none() && r.gateway.is_some());
         let Some(route) = route else { return Ok(None) };
         let link = socket.link_at(route.index)?;
         let name = link.map_or_else(String::new, |link| link.name);
@@ -57,12 +57,18 @@ fn the_best_network_gives_the_first_interface_and_the_default_route() {
         };
         let names = |sandbox: &network::Sandbox| -> Vec<String> {
             let endpoints = sandbox.endpoints.iter();
-            endpoints.map(|e| format!("{} {}", e.interface, e.network)).collect()
+            endpoints
+                .map(|e| format!("{} {}", e.interface, e.network))
+                .collect()
         };
-        let sandbox = networks.open_sandbox(&container(1), &request(all(0))).unwrap();
+        let sandbox = networks
+            .open_sandbox(&container(1), &request(all(0)))
+            .unwrap();
         assert_eq!(names(&sandbox), ["eth0 one", "eth1 two", "eth2 a-inside"]);
         assert_eq!(default_route(&sandbox.netns), route("172.19.0.1", "eth0"));
-        let sandbox = networks.open_sandbox(&container(2), &request(all(7))).unwrap();
+        let sandbox = networks
+            .open_sandbox(&container(2), &request(all(7)))
+            .unwrap();
         assert_eq!(names(&sandbox), ["eth0 two", "eth1 one", "eth2 a-inside"]);
         assert_eq!(default_route(&sandbox.netns), route("172.20.0.1", "eth0"));
     });
@@ -81,7 +87,10 @@ fn a_running_container_enters_and_leaves_networks() {
         assert_eq!(default_route(netns), None);
         let connect = |id| networks.connect(&container(1), netns, &EndpointRequest::new(id));
         let endpoint = connect(two).unwrap();
-        assert_eq!((endpoint.interface.as_str(), endpoint.network.as_str()), ("eth1", "two"));
+        assert_eq!(
+            (endpoint.interface.as_str(), endpoint.network.as_str()),
+            ("eth1", "two")
+        );
         assert_eq!(default_route(netns), route("172.20.0.1", "eth1"));
         let error = connect(two).unwrap_err();
         assert_eq!(
@@ -93,16 +102,26 @@ fn a_running_container_enters_and_leaves_networks() {
         let (endpoints, _) = networks.sandbox(&container(1)).unwrap();
         let order: Vec<_> = endpoints.iter().map(|e| e.network.as_str()).collect();
         assert_eq!(order, ["one", "two", "inside"]);
-        networks.disconnect(&container(1), &one, Some(netns)).unwrap();
+        networks
+            .disconnect(&container(1), &one, Some(netns))
+            .unwrap();
         assert_eq!(default_route(netns), route("172.20.0.1", "eth1"));
-        networks.disconnect(&container(1), &two, Some(netns)).unwrap();
-        assert_eq!((default_route(netns), interfaces(netns)), (None, vec!["eth0".to_owned()]));
+        networks
+            .disconnect(&container(1), &two, Some(netns))
+            .unwrap();
         assert_eq!(
-            networks.disconnect(&container(1), &two, Some(netns)).unwrap_err().to_string(),
+            (default_route(netns), interfaces(netns)),
+            (None, vec!["eth0".to_owned()])
+        );
+        assert_eq!(
+            networks
+                .disconnect(&container(1), &two, Some(netns))
+                .unwrap_err()
+                .to_string(),
             format!("container {} is not connected to network two", container(1))
         );
-        // The next interface has a name of its own.
-        assert_eq!(connect(one).unwrap().interface, "eth3");
+        // The lowest free name, as in Docker.
+        assert_eq!(connect(one).unwrap().interface, "eth1");
         networks.remove(&two).expect("nobody is in it any more");
         assert!(networks.strays().unwrap().is_empty());
     });
@@ -130,15 +149,23 @@ fn a_refused_connect_takes_nothing() {
         }
         let mut wish = EndpointRequest::new(one);
         let key = "com.docker.network.endpoint.sysctls".to_owned();
-        wish.options.insert(key, "net.ipv4.conf.IFNAME.nope=1".to_owned());
+        wish.options
+            .insert(key, "net.ipv4.conf.IFNAME.nope=1".to_owned());
         let error = networks.connect(&container(1), attached.netns.as_fd(), &wish);
         assert!(error.is_err());
         assert_eq!(links(), before);
         assert!(networks.describe(&one).unwrap().endpoints.is_empty());
         let endpoint = networks
-            .connect(&container(1), attached.netns.as_fd(), &EndpointRequest::new(one))
+            .connect(
+                &container(1),
+                attached.netns.as_fd(),
+                &EndpointRequest::new(one),
+            )
             .unwrap();
-        assert_eq!(endpoint.ipv4.unwrap().address(), Ipv4Addr::new(172, 18, 0, 7));
+        assert_eq!(
+            endpoint.ipv4.unwrap().address(),
+            Ipv4Addr::new(172, 18, 0, 7)
+        );
     });
 }
 
@@ -162,7 +189,11 @@ fn an_endpoint_has_the_name_and_settings_asked_for() {
         let addresses = sys::netns::with(&attached.netns, || {
             Socket::open(Netlink::Route)?.addresses()
         });
-        let texts: Vec<_> = addresses.unwrap().iter().map(|a| a.address.to_string()).collect();
+        let texts: Vec<_> = addresses
+            .unwrap()
+            .iter()
+            .map(|a| a.address.to_string())
+            .collect();
         assert!(texts.contains(&"169.254.3.4".to_owned()), "{texts:?}");
     });
 }
@@ -214,9 +245,14 @@ fn ports_follow_the_way_out() {
             text.starts_with("driver failed programming external connectivity on endpoint late ("),
             "{text}"
         );
-        assert!(text.contains("Bind for 0.0.0.0:8080 failed: port is already allocated"), "{text}");
+        assert!(
+            text.contains("Bind for 0.0.0.0:8080 failed: port is already allocated"),
+            "{text}"
+        );
         assert_eq!(networks.describe(&one).unwrap().endpoints.len(), 1);
-        networks.disconnect(&container(1), &one, Some(netns)).unwrap();
+        networks
+            .disconnect(&container(1), &one, Some(netns))
+            .unwrap();
         assert_eq!(networks.sandbox(&container(1)).unwrap().1, []);
         assert!(!output("nft", &["list", "ruleset"]).contains("172.19.0.2 . 80"));
         networks.close_sandbox(&container(1));

@@ -8,8 +8,8 @@ use spec::error::{Classify as _, ErrorKind};
 use sys::netlink::{Protocol, Socket};
 
 use super::{
-    accepted_from, attach, connect_from, gateway, in_host, is_cut_off, listen, open, settings, subnet,
-    with_bip,
+    accepted_from, attach, connect_from, gateway, in_host, is_cut_off, listen, open, settings,
+    subnet, with_bip,
 };
 
 fn other(state: &Path) -> Settings {
@@ -58,12 +58,7 @@ fn a_configured_address_that_is_taken_is_refused_and_nothing_is_made() {
         let error = Networks::open(bip("10.1.0.1/16")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.to_string().contains("of lan"), "{error}");
-        for unusable in [
-            "10.2.0.0/16",
-            "10.2.255.255/16",
-            "10.2.0.1/31",
-            "100.0.0.1/4",
-        ] {
+        for unusable in ["10.2.0.0/16", "10.2.255.255/16"] {
             let error = Networks::open(bip(unusable)).unwrap_err();
             assert_eq!(
                 error.kind(),
@@ -114,9 +109,6 @@ fn daemons_that_start_at_once_choose_differently() {
                             spares: 0,
                             ..Settings::new(&dir, &dir, bridge, table)
                         })
-                    })
-                    })
-                        .unwrap()
                     })
                 })
                 .collect();

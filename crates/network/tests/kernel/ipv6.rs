@@ -38,7 +38,10 @@ fn both_families_work_from_the_first_moment() {
             Ok::<_, sys::Error>(TcpStream::connect_timeout(&to, PATIENCE))
         });
         let _stream = stream.unwrap().expect("container to container");
-        assert!(begin.elapsed() < Duration::from_millis(900), "no packet was lost");
+        assert!(
+            begin.elapsed() < Duration::from_millis(900),
+            "no packet was lost"
+        );
         assert_eq!(server.accept().unwrap().1.ip(), six(&b));
         let _stream = TcpStream::connect_timeout(&to, PATIENCE).expect("host to container");
         let routes = sys::netns::with(&a.netns, || Socket::open(Protocol::Route)?.routes());
@@ -69,7 +72,10 @@ fn ipv6_alone() {
             ipv6: Some("2001:db8:1::77".parse().unwrap()),
             ..EndpointRequest::new(id)
         };
-        assert_eq!(six(&try_open(&networks, 2, wanted.clone()).unwrap()), wanted.ipv6.unwrap());
+        assert_eq!(
+            six(&try_open(&networks, 2, wanted.clone()).unwrap()),
+            wanted.ipv6.unwrap()
+        );
         assert!(try_open(&networks, 3, wanted).is_err());
         assert!(networks.strays().unwrap().is_empty());
     });
@@ -91,12 +97,19 @@ fn a_network_without_ipv6_has_none_even_beside_one_that_has() {
             let path = format!("/proc/sys/net/ipv6/conf/{of}/disable_ipv6");
             read_in(&sandbox.netns, &path).trim().to_owned()
         };
-        assert_eq!(["eth0", "eth1", "default", "lo"].map(disabled), ["0", "1", "0", "0"]);
+        assert_eq!(
+            ["eth0", "eth1", "default", "lo"].map(disabled),
+            ["0", "1", "0", "0"]
+        );
         let addresses = sys::netns::with(&sandbox.netns, || {
             let mut socket = Socket::open(Protocol::Route)?;
             let plain = socket.link("eth1")?.unwrap().index;
             let all = socket.addresses()?;
-            Ok::<_, sys::Error>(all.into_iter().filter(|a| a.index == plain).collect::<Vec<_>>())
+            Ok::<_, sys::Error>(
+                all.into_iter()
+                    .filter(|a| a.index == plain)
+                    .collect::<Vec<_>>(),
+            )
         });
         assert!(addresses.unwrap().iter().all(|a| a.address.is_ipv4()));
     });

@@ -6,6 +6,7 @@
 mod attaching;
 mod bridges;
 mod connecting;
+mod drivers;
 mod host;
 mod ipv6;
 mod restarting;
@@ -83,7 +84,9 @@ struct Attached {
 
 impl Attached {
     fn new(netns: OwnedFd, endpoint: Endpoint) -> Self {
-        let address = endpoint.ipv4.map_or(Ipv4Addr::UNSPECIFIED, |net| net.address());
+        let address = endpoint
+            .ipv4
+            .map_or(Ipv4Addr::UNSPECIFIED, |net| net.address());
         Self {
             netns,
             endpoint,

@@ -3,8 +3,8 @@
 use network::{EndpointRequest, Networks, Settings};
 
 use super::{
-    accepted_from, attach, attach_to, bridge, connect, connect_from, create, gateway, in_host, links,
-    listen, output, settings, try_open, wait_for, with_bip,
+    accepted_from, attach, attach_to, bridge, connect, connect_from, create, gateway, in_host,
+    links, listen, output, settings, try_open, wait_for, with_bip,
 };
 
 fn interfaces() -> usize {
@@ -27,7 +27,13 @@ fn spares_are_used_and_refilled_and_die_with_the_daemon() {
         );
         assert!(network.reconcile(Vec::new()).is_empty());
         wait_for("three spares", || interfaces() == 3);
-        assert!(network.describe(&bridge(&network)).unwrap().endpoints.is_empty());
+        assert!(
+            network
+                .describe(&bridge(&network))
+                .unwrap()
+                .endpoints
+                .is_empty()
+        );
         let ready = links();
         let endpoint = attach(&network, 1);
         assert!(ready.contains(&endpoint.endpoint.host_interface));
@@ -64,7 +70,10 @@ fn spares_give_way_when_addresses_are_short() {
             try_open(&network, last, wanted(last)).unwrap();
         }
         assert!(try_open(&network, 9, EndpointRequest::new(bridge(&network))).is_err());
-        assert_eq!(network.describe(&bridge(&network)).unwrap().endpoints.len(), 5);
+        assert_eq!(
+            network.describe(&bridge(&network)).unwrap().endpoints.len(),
+            5
+        );
     });
 }
 
@@ -104,12 +113,12 @@ fn a_network_of_a_users_gets_spares_once_it_is_used_and_goes_with_them() {
         assert!(ready.contains(&second.endpoint.host_interface));
         assert_ne!(first.endpoint.endpoint_id, second.endpoint.endpoint_id);
         let server = listen(&second.netns, 80);
-        let _stream = connect_from(&first.netns, second.address, 80).expect("a spare works");
+        let stream = connect_from(&first.netns, second.address, 80).expect("a spare works");
         assert_eq!(accepted_from(&server), first.address);
         network.close_sandbox(&super::container(1));
         network.close_sandbox(&super::container(2));
         network.remove(&web).expect("spares are no endpoints");
-        drop((first, second));
+        drop((first, second, server, stream));
         wait_for("the end of the spares", || interfaces() == 1);
     });
 }

@@ -7,13 +7,15 @@
 //! Whoever asks what is being asked already waits for that answer. So a question that comes back to
 //! us, because the host's name server asks a container that asks us, meets itself and ends there.
 
+mod io;
+
 use std::hash::{DefaultHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketType};
+use rustix::net::{SendFlags, SocketType};
 use sys::poll::Interest;
 
 use super::host::PORT;
@@ -24,6 +26,7 @@ use crate::ADDRESS;
 use crate::lookup::unanswered;
 use crate::names::Upstreams;
 use crate::wire::{self, HEADER, Question};
+use io::{Heard, Io, flush, hear_datagram, hear_stream};
 
 /// How long one server has, as Docker's.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -35,8 +38,6 @@ pub const MAX_CONCURRENT: usize = 1024;
 const MAX_WAITING: usize = 1024;
 /// How long a server that did not answer comes last.
 const SICK_FOR: Duration = Duration::from_secs(30);
-/// Wrong answers to one question that are read before others have their turn.
-const MAX_STRAY: usize = 16;
 /// Codes of an answer after which the next server is asked: failure, refused.
 const NEXT: [u8; 2] = [2, 5];
 
@@ -81,33 +82,6 @@ struct Asker {
     id: [u8; 2],
     /// The question in the client's own letters, if they are others.
     question: Option<Box<[u8]>>,
-}
-
-/// The socket to the server.
-#[derive(Debug)]
-enum Io {
-    Datagram(OwnedFd),
-    Stream {
-        socket: OwnedFd,
-        output: Vec<u8>,
-        written: usize,
-        input: Vec<u8>,
-    },
-}
-
-impl Io {
-    fn socket(&self) -> &OwnedFd {
-        match self {
-            Self::Datagram(socket) | Self::Stream { socket, .. } => socket,
-        }
-    }
-}
-
-/// What became of waiting for an answer.
-enum Heard {
-    Nothing,
-    Answer(usize),
-    Failure,
 }
 
 impl Server {
@@ -439,56 +413,6 @@ impl Forward {
                 Heard::Answer(length)
             }
             other => other,
-        }
-    }
-}
-
-/// Sends the rest of a question; tells whether all of it is sent.
-fn flush(socket: &OwnedFd, output: &[u8], written: &mut usize) -> Result<bool, ()> {
-    while *written < output.len() {
-        match rustix::net::send(socket, &output[*written..], SendFlags::NOSIGNAL) {
-            Ok(sent) => *written += sent,
-            Err(Errno::AGAIN | Errno::INPROGRESS) => return Ok(false),
-            Err(Errno::INTR) => {}
-            Err(_) => return Err(()),
-        }
-    }
-    Ok(true)
-}
-
-fn hear_datagram(socket: &OwnedFd, query: &[u8], end: usize, buffer: &mut [u8]) -> Heard {
-    for _ in 0..MAX_STRAY {
-        match rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()) {
-            // What is no answer to the question may come from anybody: the answer may follow.
-            Ok((length, _)) if !wire::matches(query, end, &buffer[..length]) => {}
-            Ok((length, _)) => return Heard::Answer(length),
-            Err(Errno::AGAIN) => return Heard::Nothing,
-            Err(Errno::INTR) => {}
-            Err(_) => return Heard::Failure,
-        }
-    }
-    Heard::Nothing
-}
-
-/// Reads on; a whole answer is put into the buffer.
-fn hear_stream(socket: &OwnedFd, input: &mut Vec<u8>, buffer: &mut [u8]) -> Heard {
-    loop {
-        let wanted = match input.first_chunk::<2>() {
-            None => 2,
-            Some(length) => 2 + usize::from(u16::from_be_bytes(*length)),
-        };
-        if input.len() >= 2 && input.len() >= wanted {
-            let answer = &input[2..wanted];
-            buffer[..answer.len()].copy_from_slice(answer);
-            return Heard::Answer(answer.len());
-        }
-        let missing = wanted - input.len();
-        match rustix::net::recv(socket, &mut buffer[..missing], RecvFlags::empty()) {
-            Ok((0, _)) => return Heard::Failure,
-            Ok((length, _)) => input.extend_from_slice(&buffer[..length]),
-            Err(Errno::AGAIN) => return Heard::Nothing,
-            Err(Errno::INTR) => {}
-            Err(_) => return Heard::Failure,
         }
     }
 }

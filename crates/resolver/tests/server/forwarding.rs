@@ -150,7 +150,7 @@ fn whoever_asks_the_same_waits_for_the_same_answer() {
         let message = asker.receive();
         assert_eq!(message[..2], id.to_be_bytes());
         let name = names[usize::from(id) % 2];
-        assert_eq!(message[13..20], *name[..7].as_bytes());
+        assert_eq!(message[13..20], name.as_bytes()[..7]);
         assert_eq!(read(&message).data, ["1.2.3.4"]);
     }
     assert_eq!(upstream.asked(), 1);

@@ -31,6 +31,7 @@ pub(crate) fn copy(layers: &[PathBuf], target: &Path) -> Result<()> {
     let mut copier = Copier {
         root,
         links: HashMap::new(),
+        bytes: sys::copy::Copier::default(),
     };
     copier.walk(merged, own)
 }
@@ -39,6 +40,7 @@ struct Copier {
     root: Root,
     /// Where the first name of a file with several was copied to.
     links: HashMap<(u64, u64), GuestPath>,
+    bytes: sys::copy::Copier,
 }
 
 /// A directory being copied.
@@ -100,7 +102,7 @@ impl Copier {
         match metadata.kind {
             // An archive cannot hold a socket; a directory is not an object.
             Kind::Socket | Kind::Directory => return Ok(()),
-            Kind::File => file(at, object)?,
+            Kind::File => file(&mut self.bytes, at, object)?,
             _ => special(at, object)?,
         }
         if several {
@@ -141,14 +143,15 @@ fn finish(level: &Level) -> Result<()> {
     all().map_err(failed(&level.path))
 }
 
-fn file(at: &Level, object: &Object) -> sys::Result<()> {
+fn file(bytes: &mut sys::copy::Copier, at: &Level, object: &Object) -> sys::Result<()> {
     let metadata = &object.metadata;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
     let source = object.dir.open(&object.name, flags, Mode::empty())?;
     let target = at
         .target
         .create_file(&object.name, Mode::from_raw_mode(0o600))?;
-    sys::copy::data(source.as_fd(), target.as_fd(), metadata.size)?;
+    let (size, allocated) = (metadata.size, metadata.allocated);
+    bytes.data(source.as_fd(), target.as_fd(), size, allocated)?;
     let mode = Mode::from_raw_mode(metadata.mode);
     // Attributes come after the owner, whose change takes capabilities away.
     sys::root::set_open(target.as_fd(), metadata.uid, metadata.gid, mode, None)?;

@@ -160,8 +160,7 @@ impl Batch {
     pub(super) fn finish(mut self) -> Messages {
         let header = header(0, NFNL_SUBSYS_NFTABLES);
         let kind = (NFNL_MSG_BATCH_END, 0);
-        self.messages
-            .push("nf_tables batch", kind, &header, |_| {});
+        self.messages.push("nf_tables batch", kind, &header, |_| {});
         self.messages
     }
 
@@ -321,10 +320,7 @@ impl Batch {
         rule: &Rule,
         before: Option<u64>,
     ) {
-        let label = format!(
-            "NFT_MSG_NEWRULE(`{table}`, `{chain}`, `{}`)",
-            rule.comment
-        );
+        let label = format!("NFT_MSG_NEWRULE(`{table}`, `{chain}`, `{}`)", rule.comment);
         self.push(label, (NFT_MSG_NEWRULE, flags), table, |m| {
             m.text(NFTA_RULE_TABLE, &table.name);
             m.text(NFTA_RULE_CHAIN, chain);

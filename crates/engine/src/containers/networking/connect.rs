@@ -1,21 +1,42 @@
 //! Connecting containers to networks and disconnecting them, running or not.
 
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use network::Endpoint;
 use spec::{ErrorKind, NetworkId};
 
+use super::super::Containers;
+use super::super::command::Command;
 use super::super::driver::Driver;
 use super::super::endpoint::{self, Place};
+use super::super::{etc, mounting};
 use super::super::record::Record;
 use super::super::shared::Shared;
-use super::super::{etc, start};
 use super::links::{self, Link};
-use super::{Attachment, Mode, is_user_defined, place, roster, view, wishes};
+use super::{Attachment, Mode, around, place, roster, view, wishes};
 use crate::container::{EndpointSettings, State};
 use crate::{Error, Result};
+
+impl Containers {
+    /// Gives it a place in another network.
+    pub(crate) async fn connect(
+        &self,
+        key: &str,
+        network: &str,
+        settings: EndpointSettings,
+    ) -> Result<()> {
+        let (network, settings) = (network.to_owned(), Box::new(settings));
+        self.ask(key, |reply| Command::Connect(network, settings, reply))
+            .await
+    }
+
+    /// Takes it out of a network.
+    pub(crate) async fn disconnect(&self, key: &str, network: &str, force: bool) -> Result<()> {
+        let network = network.to_owned();
+        self.ask(key, |reply| Command::Disconnect(network, force, reply))
+            .await
+    }
+}
 
 impl Driver {
     /// Gives it a place in another network.
@@ -152,7 +173,9 @@ impl Driver {
             let (shared, record) = (Arc::clone(&self.shared), record.clone());
             move || connect(&shared, &record, &name, id, pid)
         };
-        self.place = self.shared.blocking.quick(job).await?;
+        let asks_plugins = place::plugged(&self.shared, &record);
+        let blocking = &self.shared.blocking;
+        self.place = blocking.quick_or_plugin(asks_plugins, job).await?;
         self.record = record;
         if let Err(error) = self.save_change().await {
             let error = spec::error::chain(&error);
@@ -178,18 +201,36 @@ impl Driver {
                 "container {container} is not connected to network {name}"
             )));
         }
-        let mut record = self.record.clone();
-        record.networks_mut().remove(&name);
-        let job = {
-            let (shared, record) = (Arc::clone(&self.shared), record.clone());
-            let before = self.place.clone();
-            move || disconnect(&shared, &record, before, id, pid)
+        if name == "none" {
+            // There is nothing to leave.
+            self.change(|record| {
+                record.networks_mut().remove(&name);
+            })
+            .await?;
+            self.emit_network_of("disconnect", &id);
+            return Ok(());
+        }
+        // First on disk: if the engine is killed now, the next one finishes the disconnection.
+        let asks_plugins = self.asks_plugins();
+        let old = self.record.clone();
+        self.record.networks_mut().remove(&name);
+        let left = match self.save_change().await {
+            Ok(()) => {
+                let (shared, record) = (Arc::clone(&self.shared), self.record.clone());
+                let before = self.place.clone();
+                let job = move || disconnect(&shared, &record, before, id, pid);
+                let blocking = &self.shared.blocking;
+                blocking.quick_or_plugin(asks_plugins, job).await
+            }
+            Err(error) => Err(error),
         };
-        self.place = self.shared.blocking.quick(job).await?;
-        self.record = record;
-        if let Err(error) = self.save_change().await {
-            let error = spec::error::chain(&error);
-            tracing::error!(%container, error, "a disconnection is not kept on disk");
+        match left {
+            Ok(place) => self.place = place,
+            Err(error) => {
+                self.record = old;
+                self.save().await;
+                return Err(error);
+            }
         }
         self.show_networks();
         self.publish();
@@ -217,7 +258,7 @@ impl Driver {
         if self.container.state.running().is_some() {
             let (shared, record) = (Arc::clone(&self.shared), self.record.clone());
             let place = self.place.clone();
-            let job = move || start::write_etc(&shared, &record, &place);
+            let job = move || around::write_etc(&shared, &record, &place);
             self.shared.blocking.quick(job).await?;
         }
         Ok(())
@@ -236,6 +277,11 @@ impl Driver {
             // Only the door can fail, when the engine is being torn down.
             let _closing = self.shared.blocking.quick(job).await;
         }
+    }
+
+    /// Whether its volumes or networks are a plugin's, which may take its time.
+    pub(in super::super) fn asks_plugins(&self) -> bool {
+        mounting::has_plugged(&self.record) || place::plugged(&self.shared, &self.record)
     }
 
     /// Puts the networks into the picture that readers see next.
@@ -286,13 +332,6 @@ fn netns(pid: i32) -> Result<OwnedFd> {
         .into())
 }
 
-fn addresses(endpoint: &Endpoint) -> Vec<IpAddr> {
-    let v4 = endpoint.ipv4.map(|net| IpAddr::from(net.address()));
-    v4.into_iter()
-        .chain(endpoint.ipv6.map(|net| net.address().into()))
-        .collect()
-}
-
 /// Connects a running container; on failure everything is as before.
 fn connect(shared: &Shared, record: &Record, name: &str, id: NetworkId, pid: i32) -> Result<Place> {
     let netns = netns(pid)?;
@@ -301,8 +340,8 @@ fn connect(shared: &Shared, record: &Record, name: &str, id: NetworkId, pid: i32
     let endpoint = shared
         .network
         .connect(&record.id, netns.as_fd(), &request)?;
-    let finished = settle(shared, record, &netns, |files, host, domain| {
-        etc::add_hosts(files, host, domain, &addresses(&endpoint))
+    let finished = settle(shared, record, (&netns, false), |files, host, domain| {
+        etc::add_hosts(files, host, domain, &around::addresses(&endpoint))
     });
     if finished.is_err() {
         roster::withdraw_from(shared, &endpoint);
@@ -333,17 +372,22 @@ fn disconnect(
     if let Some(endpoint) = gone {
         roster::withdraw_from(shared, endpoint);
     }
-    let addresses = gone.map(addresses).unwrap_or_default();
-    settle(shared, record, &netns, |files, host, domain| {
-        etc::delete_hosts(files, host, domain, &addresses)
-    })
+    let addresses = gone.map(around::addresses).unwrap_or_default();
+    let had_names = roster::has_names(&before);
+    settle(
+        shared,
+        record,
+        (&netns, had_names),
+        |files, host, domain| etc::delete_hosts(files, host, domain, &addresses),
+    )
 }
 
-/// Keeps the new place, and tells the resolver and the files under `/etc`.
+/// Keeps the new place, and tells the resolver and the files under `/etc`; it is known whether
+/// there were names before.
 fn settle(
     shared: &Shared,
     record: &Record,
-    netns: &OwnedFd,
+    (netns, had_names): (&OwnedFd, bool),
     hosts: impl FnOnce(&crate::container::Files, &str, &str) -> Result<()>,
 ) -> Result<Place> {
     let (endpoints, ports) = shared.network.sandbox(&record.id).unwrap_or_default();
@@ -351,9 +395,15 @@ fn settle(
     endpoint::save(&shared.run_dir(record.id), &place)?;
     let files = shared.files(record);
     hosts(&files, &record.config.hostname, &record.config.domainname)?;
-    if place.endpoints.iter().any(|e| is_user_defined(&e.network)) {
+    let has_names = roster::has_names(&place);
+    if has_names {
         roster::announce(shared, record, &place, netns.as_fd())?;
-        start::write_resolv_conf(shared, record, &place)?;
+    }
+    if has_names || had_names {
+        around::write_resolv_conf(shared, record, &place)?;
+    }
+    if had_names && !has_names {
+        roster::close(shared, record);
     }
     Ok(place)
 }

@@ -25,6 +25,9 @@ pub(crate) struct Link {
     pub(crate) alias: String,
 }
 
+/// Ports of a container.
+pub(crate) type Ports = Vec<(u16, Protocol)>;
+
 /// Who is called by whom; kept besides the records so that a start need not look at all containers.
 #[derive(Debug, Default)]
 pub(crate) struct Callers {
@@ -138,7 +141,7 @@ pub(crate) struct Told {
     /// Names in `/etc/hosts` with their address.
     pub(crate) hosts: Vec<(String, IpAddr)>,
     /// Ports that it may use where containers are kept apart.
-    pub(crate) opened: Vec<(ContainerId, Vec<(u16, Protocol)>)>,
+    pub(crate) opened: Vec<(ContainerId, Ports)>,
 }
 
 /// Looks at the targets of a container's links.
@@ -162,8 +165,8 @@ pub(crate) fn tell(shared: &Shared, caller: &str, links: &[Link]) -> Result<Told
         }
         let Some(endpoint) = target.networking.endpoints.get(BRIDGE) else {
             return Err(Error::internal(format!(
-                "Cannot link to /{}, as it does not belong to the default network",
-                target.name
+                "container {} not attached to default bridge network",
+                target.id
             )));
         };
         told.env
@@ -184,7 +187,7 @@ pub(crate) fn tell(shared: &Shared, caller: &str, links: &[Link]) -> Result<Told
 }
 
 /// Ports that a container exposes.
-fn exposed(config: &Config) -> Vec<(u16, Protocol)> {
+pub(crate) fn exposed(config: &Config) -> Ports {
     let ports = config.exposed_ports.iter();
     ports
         .filter_map(|text| ports::parse(text).map(|((port, _), protocol)| (port, protocol)))

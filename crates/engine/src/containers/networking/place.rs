@@ -95,6 +95,25 @@ pub(crate) fn check(
     wishes::check(name, subnets.as_deref(), settings).map_err(Error::invalid)
 }
 
+/// Whether a network of a container is a plugin's, which may take its time.
+pub(crate) fn plugged(shared: &Shared, record: &Record) -> bool {
+    const OWN: [&str; 5] = ["bridge", "host", "ipvlan", "macvlan", "null"];
+    let is_plugged = |(name, attachment): (&String, &Attachment)| {
+        // Of a network never joined nothing but the name is known.
+        let id = match attachment.network_id.as_str() {
+            "" => find(shared, name).ok(),
+            id => id.parse().ok(),
+        };
+        let spec = id.and_then(|id| shared.network.spec(&id));
+        spec.is_some_and(|spec| {
+            !OWN.contains(&spec.driver.as_str())
+                || !matches!(spec.ipam.driver.as_str(), "" | "default" | "null")
+        })
+    };
+    let networks = record.networks().iter();
+    networks.filter(|(name, _)| is_user_defined(name)).any(is_plugged)
+}
+
 /// Takes up what the network made: its place, and the ids of its networks.
 pub(crate) fn keep_ids(shared: &Shared, record: &mut Record, place: &Place) {
     let known = |name: &str| {

@@ -9,12 +9,15 @@ use crate::container::{Config, HostConfig, PortBinding};
 use crate::{Error, Result};
 
 /// Reads `80`, `80/tcp` or `80-90/udp`: first and last port, and protocol.
-pub(crate) fn parse(text: &str) -> Option<((u16, u16), Protocol)> {
+pub(crate) fn parse(text: &str) -> Option<(Range, Protocol)> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     Some((range(ports)?, protocol.parse().ok()?))
 }
 
-fn range(text: &str) -> Option<(u16, u16)> {
+/// First and last port.
+type Range = (u16, u16);
+
+fn range(text: &str) -> Option<Range> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let number = |t: &str| {
         let plain = !t.is_empty() && t.bytes().all(|c| c.is_ascii_digit());
@@ -36,15 +39,16 @@ pub(crate) fn requests(config: &Config, host: &HostConfig) -> Result<Vec<PortReq
     if host.port_bindings.is_empty() && !host.publish_all_ports {
         return Ok(requests);
     }
+    let bindings_of: BTreeMap<_, &[PortBinding]> = host
+        .port_bindings
+        .iter()
+        .filter_map(|(key, list)| Some((parse(key)?, list.as_slice())))
+        .collect();
     for exposed in &config.exposed_ports {
-        let Some(((container_port, _), protocol)) = parse(exposed) else {
+        let Some(port @ ((container_port, _), protocol)) = parse(exposed) else {
             continue;
         };
-        let same = |key: &String| parse(key) == parse(exposed);
-        let bindings = host.port_bindings.iter().find(|(key, _)| same(key));
-        let bindings = bindings
-            .map(|(_, list)| list.as_slice())
-            .unwrap_or_default();
+        let bindings = bindings_of.get(&port).copied().unwrap_or_default();
         for binding in bindings {
             let (host_ip, host_ports) = read(binding)?;
             requests.push(PortRequest {
@@ -72,7 +76,7 @@ pub(crate) fn requests(config: &Config, host: &HostConfig) -> Result<Vec<PortReq
     Ok(requests)
 }
 
-fn read(binding: &PortBinding) -> Result<(Option<IpAddr>, Option<(u16, u16)>)> {
+fn read(binding: &PortBinding) -> Result<(Option<IpAddr>, Option<Range>)> {
     let address = match binding.host_ip.as_str() {
         "" => None,
         text => Some(text.parse::<IpAddr>().map_err(|_| {

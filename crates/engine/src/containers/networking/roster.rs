@@ -153,6 +153,11 @@ pub(crate) fn withdraw(shared: &Shared, record: &Record, place: &Place) {
     }
 }
 
+/// A running container left its last network with names.
+pub(crate) fn close(shared: &Shared, record: &Record) {
+    shared.roster.names.drop_sandbox(&record.id.to_string());
+}
+
 /// A running container left one network and keeps the rest.
 pub(crate) fn withdraw_from(shared: &Shared, endpoint: &Endpoint) {
     if is_user_defined(&endpoint.network) {

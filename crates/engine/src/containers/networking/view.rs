@@ -1,5 +1,6 @@
 //! A container's networks as inspect shows them.
 
+use network::Endpoint;
 use spec::Digest;
 
 use super::super::endpoint::Place;
@@ -26,7 +27,10 @@ pub(crate) fn networking(record: &Record, run: Option<(&Place, i32)>) -> Network
         // There is one network namespace for each container, and nothing else names it.
         networking.sandbox_id = record.id.to_string();
         networking.sandbox_key = format!("/proc/{pid}/ns/net");
-        if place.endpoints.iter().any(|e| e.driver == "bridge") {
+        // Internal networks lead nowhere, so that no port of theirs can be reached.
+        let leads = |e: &Endpoint| e.gateway4.is_some() || e.gateway6.is_some();
+        let reachable = |e: &Endpoint| e.driver == "bridge" && leads(e);
+        if place.endpoints.iter().any(reachable) {
             networking.ports = ports::shown(&record.config, &place.ports);
         }
     }

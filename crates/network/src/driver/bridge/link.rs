@@ -36,11 +36,24 @@ pub(crate) fn mark(table: &str, network: &NetworkId) -> String {
 
 /// The network that a link of ours was made for.
 pub(crate) fn marked(link: &Link, table: &str) -> Option<NetworkId> {
-    let (owner, id) = link.alias.strip_prefix(MARK)?.trim_start().split_once(' ')?;
+    let (owner, id) = link
+        .alias
+        .strip_prefix(MARK)?
+        .trim_start()
+        .split_once(' ')?;
     if owner != table {
         return None;
     }
     id.parse().ok()
+}
+
+/// Tells whether a link is marked as a bridge of ours, of whichever daemon.
+pub(crate) fn is_marked(link: &Link) -> bool {
+    link.kind == "bridge"
+        && link
+            .alias
+            .strip_prefix(MARK)
+            .is_some_and(|rest| rest.starts_with(' '))
 }
 
 /// Opens a route socket of this thread's namespace.
@@ -101,18 +114,6 @@ impl BridgeLink {
         }
     }
 
-    /// Tells whether the bridge is there as it should be.
-    pub(crate) fn is_intact(&self, socket: &mut Socket, index: u32) -> Result<bool> {
-        let Some(link) = self.find(socket)? else {
-            return Ok(false);
-        };
-        if link.index != index || !link.up {
-            return Ok(false);
-        }
-        let present = ipam::link_nets(socket, index)?;
-        Ok(self.addresses.iter().all(|net| present.contains(net)))
-    }
-
     /// Keeps a bridge without IPv6 from getting addresses, and one with it from heeding routers.
     fn write_sysctls(&self) -> Result<()> {
         let conf = format!("/proc/sys/net/ipv6/conf/{}", self.name);
@@ -169,7 +170,13 @@ mod tests {
         let ours = link(&mark("corten-1", &id));
         assert_eq!(marked(&ours, "corten-1"), Some(id));
         assert_eq!(marked(&ours, "corten"), None);
-        for foreign in ["", "corten", "corten corten-1", "uplink to the world", "corten corten-1 x"] {
+        for foreign in [
+            "",
+            "corten",
+            "corten corten-1",
+            "uplink to the world",
+            "corten corten-1 x",
+        ] {
             assert_eq!(marked(&link(foreign), "corten-1"), None, "{foreign}");
         }
     }

@@ -51,7 +51,10 @@ impl Options {
             }
         };
         let parsed = Self {
-            name: options.get(&bridge("name")).filter(|n| !n.is_empty()).cloned(),
+            name: options
+                .get(&bridge("name"))
+                .filter(|n| !n.is_empty())
+                .cloned(),
             mtu: mtu(options)?,
             prefix: match options.get(PREFIX).map(String::as_str) {
                 None | Some("") => "eth".to_owned(),
@@ -67,7 +70,12 @@ impl Options {
             inhibit_ipv4: boolean(options, &bridge("inhibit_ipv4"), false)?,
             trusted: options
                 .get(&bridge("trusted_host_interfaces"))
-                .map(|list| list.split(':').filter(|i| !i.is_empty()).map(str::to_owned).collect())
+                .map(|list| {
+                    list.split(':')
+                        .filter(|i| !i.is_empty())
+                        .map(str::to_owned)
+                        .collect()
+                })
                 .unwrap_or_default(),
         };
         let isolated = [&parsed.mode4, &parsed.mode6]
@@ -96,13 +104,19 @@ fn mtu(options: &BTreeMap<String, String>) -> Result<u32> {
     let Some(text) = options.get(MTU).filter(|text| !text.is_empty()) else {
         return Ok(DEFAULT_MTU);
     };
-    let value: i64 = text
-        .parse()
-        .map_err(|_| unreadable(MTU, text, &format!("strconv.Atoi: parsing \"{text}\": invalid syntax")))?;
+    let value: i64 = text.parse().map_err(|_| {
+        unreadable(
+            MTU,
+            text,
+            &format!("strconv.Atoi: parsing \"{text}\": invalid syntax"),
+        )
+    })?;
     match u32::try_from(value) {
         Ok(0) => Ok(DEFAULT_MTU),
         Ok(mtu) if (68..=65_535).contains(&mtu) => Ok(mtu),
-        Ok(_) => Err(invalid(format!("invalid MTU number: {value}: it must be 68 to 65535"))),
+        Ok(_) => Err(invalid(format!(
+            "invalid MTU number: {value}: it must be 68 to 65535"
+        ))),
         Err(_) => Err(invalid(format!("invalid MTU number: {value}"))),
     }
 }
@@ -170,7 +184,10 @@ mod tests {
             ("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1"),
             ("com.docker.network.driver.mtu", "9000"),
             ("com.docker.network.container_iface_prefix", "net"),
-            ("com.docker.network.bridge.trusted_host_interfaces", "eth0:vxlan1"),
+            (
+                "com.docker.network.bridge.trusted_host_interfaces",
+                "eth0:vxlan1",
+            ),
             ("foo", "bar"),
         ])
         .unwrap();
@@ -194,7 +211,10 @@ mod tests {
             "failed to parse com.docker.network.driver.mtu value: x \
              (strconv.Atoi: parsing \"x\": invalid syntax)"
         );
-        assert_eq!(refusal("com.docker.network.driver.mtu", "-1"), "invalid MTU number: -1");
+        assert_eq!(
+            refusal("com.docker.network.driver.mtu", "-1"),
+            "invalid MTU number: -1"
+        );
         assert_eq!(
             refusal("com.docker.network.bridge.host_binding_ipv4", "x"),
             "failed to parse com.docker.network.bridge.host_binding_ipv4 value: x (nil ip)"

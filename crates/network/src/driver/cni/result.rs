@@ -107,6 +107,20 @@ impl Outcome {
         Ok(outcome)
     }
 
+    /// Refuses an outcome without the addresses that were asked for.
+    pub(super) fn has(&self, ipv4: Option<Ipv4Net>, ipv6: Option<Ipv6Net>) -> Result<()> {
+        let lacks4 =
+            ipv4.is_some_and(|net| self.ipv4.map(|own| own.address()) != Some(net.address()));
+        let lacks6 =
+            ipv6.is_some_and(|net| self.ipv6.map(|own| own.address()) != Some(net.address()));
+        if lacks4 || lacks6 {
+            return Err(wrong(
+                "the address that was asked for is not in it".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     /// Compares what was told with what is there.
     pub(super) fn verify(&self, netns: BorrowedFd<'_>, interface: &str) -> Result<()> {
         let step = Error::kernel(format!("look at interface {interface}"));

@@ -11,6 +11,8 @@ use super::super::testing::{
 };
 use super::*;
 
+const NAME: &str = "cni";
+
 /// Writes what it is told to a log, and makes an interface with an address.
 const SCRIPT: &str = r#"#!/bin/sh
 dir=$(dirname "$0")
@@ -268,11 +270,7 @@ fn the_project_s_bridge_and_host_local_work() {
         let host = sys::netns::current().unwrap();
         assert!(one.reaches(&host, [10, 45, 0, 1].into()));
         let endpoint = one.endpoint.endpoint_id;
-        let added = driver
-            .state
-            .read(&state::key(&net, endpoint))
-            .unwrap()
-            .unwrap();
+        let added = driver.state.read(&key(&net, endpoint)).unwrap().unwrap();
         driver.check_added(&added, one.netns.as_fd()).unwrap();
         let leases = || {
             let all = std::fs::read_dir(dir.join("leases/real"))

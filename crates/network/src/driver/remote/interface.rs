@@ -6,7 +6,7 @@ use sys::netlink::{Protocol, Socket};
 
 use crate::driver::DriverFailure;
 use crate::driver::parent::host_socket;
-use crate::{EndpointId, Error, Result};
+use crate::{Error, Result};
 
 /// Moves an interface of the host into a sandbox.
 pub(super) fn give(name: &str, inside: &str, netns: BorrowedFd<'_>) -> Result<()> {
@@ -32,14 +32,8 @@ pub(super) fn give(name: &str, inside: &str, netns: BorrowedFd<'_>) -> Result<()
 pub(super) fn take_back(
     netns: BorrowedFd<'_>,
     inside: &str,
-    name: Option<String>,
-    endpoint: EndpointId,
+    name: String,
 ) -> Result<Option<String>> {
-    // After a restart of the daemon nobody knows its name any more.
-    let name = name.unwrap_or_else(|| {
-        let id = endpoint.to_string();
-        format!("cr{}", id.get(..12).unwrap_or(&id))
-    });
     let step = || Error::kernel(format!("move interface {inside} out of the sandbox"));
     let host = sys::netns::current().map_err(step())?;
     let moved = sys::netns::with(netns, || {

@@ -1,19 +1,23 @@
 //! Address plugins: Docker's remote IPAM driver protocol.
 //!
 //! See [libnetwork/docs/ipam.md](https://github.com/moby/moby/blob/v28.5.2/libnetwork/docs/ipam.md).
-//! A plugin keeps its own records; a pool's id is all that is to be kept here.
+//! A plugin keeps its own records. What is kept here: the ids of pools, in their networks' records,
+//! and the addresses of endpoints, so that a crash leaves none with the plugin.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use plugin::{Kind, Plugin, nothing};
-use serde::Deserialize;
+use plugin::{Kind, Plugin, Plugins, nothing};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answers::Nothing;
+use sha2::Digest as _;
+
 use crate::driver::DriverFailure;
+use crate::driver::kept::{Kept, Record};
 use crate::{IpNet, MacAddress, Result};
 
 /// Pools in a row that overlap with what is in use, before it is given up.
@@ -51,15 +55,51 @@ pub(crate) struct Pool {
     pub gateway: Option<IpAddr>,
 }
 
-/// An address plugin.
+/// An address that a plugin gave, until it has it back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Given {
+    version: u32,
+    /// Name of the plugin.
+    plugin: String,
+    /// Its id of the pool.
+    pool: String,
+    address: IpAddr,
+}
+
+impl Record for Given {
+    const VERSION: u32 = 1;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+impl Given {
+    /// Name of its file: pools may be called anything.
+    fn key(&self) -> String {
+        let text = format!("{}\0{}\0{}", self.plugin, self.pool, self.address);
+        let digest = sha2::Sha256::digest(text);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// An address plugin that was named, and may come, go and come back.
 #[derive(Debug)]
 pub(crate) struct Ipam {
+    name: String,
+    plugins: Arc<Plugins<Source>>,
+    kept: Arc<Kept<Given>>,
+}
+
+/// An address plugin.
+#[derive(Debug)]
+pub(crate) struct Source {
     plugin: Plugin,
     spaces: OnceLock<Spaces>,
     needs_mac: OnceLock<bool>,
 }
 
-impl From<Plugin> for Ipam {
+impl From<Plugin> for Source {
     fn from(plugin: Plugin) -> Self {
         Self {
             plugin,
@@ -69,7 +109,7 @@ impl From<Plugin> for Ipam {
     }
 }
 
-impl Kind for Ipam {
+impl Kind for Source {
     const IMPLEMENTS: &'static str = "IpamDriver";
     const CALLED: &'static str = "ipam";
 
@@ -117,7 +157,7 @@ fn lie<T>(what: String) -> Result<T> {
     .into())
 }
 
-impl Ipam {
+impl Source {
     fn call<T: DeserializeOwned>(&self, verb: &str, request: Option<&Value>) -> Result<T> {
         let method = format!("{}.{verb}", Self::IMPLEMENTS);
         let limit = self.plugin.limits().long;
@@ -146,19 +186,7 @@ impl Ipam {
         Ok(*self.needs_mac.get_or_init(|| needs))
     }
 
-    /// Gets a pool; one that the plugin chose overlaps with nothing that is taken.
-    pub(crate) fn request_pool(&self, question: &PoolQuestion<'_>) -> Result<Pool> {
-        let mut refused = Vec::new();
-        let pool = self.find_pool(question, &mut refused);
-        for id in refused {
-            if let Err(error) = self.release_pool(&id) {
-                let error = spec::error::chain(&error);
-                tracing::warn!(pool = id, error, "an address plugin keeps a pool");
-            }
-        }
-        pool
-    }
-
+    /// Finds a pool; those that do not fit are told, to be given back.
     fn find_pool(&self, question: &PoolQuestion<'_>, refused: &mut Vec<String>) -> Result<Pool> {
         let text = |net: Option<IpNet>| net.map(|net| net.to_string()).unwrap_or_default();
         let request = json!({
@@ -192,30 +220,9 @@ impl Ipam {
         }
     }
 
-    /// Gives a pool back.
-    pub(crate) fn release_pool(&self, id: &str) -> Result<()> {
+    fn release_pool(&self, id: &str) -> Result<()> {
         let _: Nothing = self.call("ReleasePool", Some(&json!({ "PoolID": id })))?;
         Ok(())
-    }
-
-    /// Gets an address for a gateway: the one named, or one of the plugin's choice.
-    pub(crate) fn request_gateway(&self, pool: &Pool, wanted: Option<IpAddr>) -> Result<IpNet> {
-        let options = json!({ PURPOSE: GATEWAY });
-        self.request((&pool.id, pool.subnet), wanted, &options)
-    }
-
-    /// Gets an address: the one named, or one of the plugin's choice.
-    pub(crate) fn request_address(
-        &self,
-        pool: (&str, IpNet),
-        wanted: Option<IpAddr>,
-        mac: Option<MacAddress>,
-    ) -> Result<IpNet> {
-        let options = match mac {
-            Some(mac) if self.needs_mac()? => json!({ MAC: mac.to_string() }),
-            _ => json!({}),
-        };
-        self.request(pool, wanted, &options)
     }
 
     fn request(
@@ -245,11 +252,118 @@ impl Ipam {
         Ok(net)
     }
 
-    /// Gives an address back.
-    pub(crate) fn release_address(&self, pool: &str, address: IpAddr) -> Result<()> {
+    fn release_address(&self, pool: &str, address: IpAddr) -> Result<()> {
         let request = json!({ "PoolID": pool, "Address": address.to_string() });
         let _: Nothing = self.call("ReleaseAddress", Some(&request))?;
         Ok(())
+    }
+}
+
+impl Ipam {
+    pub(super) fn new(name: &str, plugins: Arc<Plugins<Source>>, kept: Arc<Kept<Given>>) -> Self {
+        Self {
+            name: name.to_owned(),
+            plugins,
+            kept,
+        }
+    }
+
+    fn get(&self) -> Result<Arc<Source>> {
+        self.plugins.get(&self.name).map_err(super::looked_up)
+    }
+
+    /// Gets a pool; one that the plugin chose overlaps with nothing that is taken.
+    pub(crate) fn request_pool(&self, question: &PoolQuestion<'_>) -> Result<Pool> {
+        let source = self.get()?;
+        let mut refused = Vec::new();
+        let pool = source.find_pool(question, &mut refused);
+        for id in refused {
+            if let Err(error) = source.release_pool(&id) {
+                let error = spec::error::chain(&error);
+                tracing::warn!(pool = id, error, "an address plugin keeps a pool");
+            }
+        }
+        pool
+    }
+
+    /// Gives a pool back.
+    pub(crate) fn release_pool(&self, id: &str) -> Result<()> {
+        self.get()?.release_pool(id)
+    }
+
+    /// Gets an address for a gateway: the one named, or one of the plugin's choice.
+    pub(crate) fn request_gateway(&self, pool: &Pool, wanted: Option<IpAddr>) -> Result<IpNet> {
+        let options = json!({ PURPOSE: GATEWAY });
+        self.get()?
+            .request((&pool.id, pool.subnet), wanted, &options)
+    }
+
+    /// Gets an address that is not an endpoint's: its network's record knows it.
+    pub(crate) fn request_reserved(&self, pool: &Pool, wanted: IpAddr) -> Result<IpNet> {
+        self.get()?
+            .request((&pool.id, pool.subnet), Some(wanted), &json!({}))
+    }
+
+    /// Gets an address for an endpoint: the one named, or one of the plugin's choice.
+    pub(crate) fn request_address(
+        &self,
+        pool: (&str, IpNet),
+        wanted: Option<IpAddr>,
+        mac: Option<MacAddress>,
+    ) -> Result<IpNet> {
+        let source = self.get()?;
+        let options = match mac {
+            Some(mac) if source.needs_mac()? => json!({ MAC: mac.to_string() }),
+            _ => json!({}),
+        };
+        let net = source.request(pool, wanted, &options)?;
+        let given = self.given(pool.0, net.address());
+        if let Err(error) = self.kept.write(&given.key(), &given) {
+            source.release_address(pool.0, net.address())?;
+            return Err(error);
+        }
+        Ok(net)
+    }
+
+    /// Gives an address back.
+    pub(crate) fn release_address(&self, pool: &str, address: IpAddr) -> Result<()> {
+        self.get()?.release_address(pool, address)?;
+        self.kept.remove(&self.given(pool, address).key())
+    }
+
+    fn given(&self, pool: &str, address: IpAddr) -> Given {
+        Given {
+            version: Given::VERSION,
+            plugin: self.name.clone(),
+            pool: pool.to_owned(),
+            address,
+        }
+    }
+
+    /// Gives back the addresses of endpoints that are no more; `live` are the others, with the ids
+    /// of their pools. Once at daemon start.
+    pub(crate) fn settle(&self, live: &[(String, IpAddr)]) {
+        for file in self.kept.all() {
+            let Ok(Some(given)) = self.kept.read(&file) else {
+                continue;
+            };
+            let lives = live
+                .iter()
+                .any(|(pool, address)| *pool == given.pool && *address == given.address);
+            if given.plugin != self.name || lives {
+                continue;
+            }
+            if let Err(error) = self.release_address(&given.pool, given.address) {
+                let error = spec::error::chain(&error);
+                tracing::warn!(
+                    plugin = self.name,
+                    error,
+                    "a plugin keeps an address of the dead"
+                );
+                // It may be down: whoever starts the daemon does not wait for it again and again.
+                break;
+            }
+        }
     }
 }
 

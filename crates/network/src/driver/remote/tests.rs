@@ -18,13 +18,14 @@ use super::*;
 use crate::Protocol;
 
 fn remotes(dir: &Path) -> Remotes {
-    Remotes::with(&PluginSettings {
+    let settings = PluginSettings {
         dirs: vec![dir.to_owned()],
         long: Duration::from_secs(2),
         short: Duration::from_secs(2),
         probe: Duration::from_secs(1),
         patience: Duration::ZERO,
-    })
+    };
+    Remotes::with(&settings, &dir.join("state"))
 }
 
 /// What a good network plugin answers: it makes a pair for each endpoint.
@@ -168,7 +169,7 @@ fn there_is_no_such_plugin() {
         let error = remotes.network("nope").check(&mut net.spec).unwrap_err();
         assert_eq!(error.to_string(), "plugin \"nope\" not found");
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        let error = remotes.ipam("nope").unwrap_err();
+        let error = remotes.ipam("nope").release_pool("x").unwrap_err();
         assert_eq!(error.to_string(), "plugin \"nope\" not found");
         // One that is there but does something else is no network plugin.
         let _plugin = TestPlugin::listen(dir, "vol", |_, _| {
@@ -344,6 +345,62 @@ fn a_restarted_daemon_gives_interfaces_back_too() {
 }
 
 #[test]
+fn what_a_crash_left_with_a_plugin_is_taken_back() {
+    in_host(|dir| {
+        let plugin = TestPlugin::listen(dir, "p", good);
+        let net = network(7, "p", &[]);
+        let kept = || remotes(dir).endpoints.of(&net).len();
+        let (dead, lives) = {
+            let first = remotes(dir);
+            let driver = first.network("p");
+            let dead = join(&*driver, &net, 2).unwrap();
+            (dead, join(&*driver, &net, 3).unwrap())
+        };
+        assert_eq!(kept(), 2);
+        let again = remotes(dir).network("p");
+        let live = [(lives.endpoint.endpoint_id, None)];
+        // The plugin is down at first: nothing is forgotten.
+        drop(plugin);
+        again.settle(&net, &live);
+        assert_eq!(kept(), 2);
+        let plugin = TestPlugin::listen(dir, "p", good);
+        again.settle(&net, &live);
+        let heard = plugin.heard("NetworkDriver.DeleteEndpoint");
+        assert_eq!(heard["EndpointID"], json!(dead.endpoint.endpoint_id));
+        assert_eq!((kept(), links()), (1, vec!["pn03030303".to_owned()]));
+        leave(&*again, &net, &lives).unwrap();
+        assert_eq!((kept(), links()), (0, vec![]));
+    });
+}
+
+#[test]
+fn addresses_of_the_dead_go_back_to_their_plugin() {
+    in_host(|dir| {
+        let plugin = addresses(dir);
+        let pool = ("10.52.0.0/16", "10.52.0.0/16".parse().unwrap());
+        let address = remotes(dir)
+            .ipam("a")
+            .request_address(pool, None, None)
+            .unwrap()
+            .address();
+        let again = remotes(dir).ipam("a");
+        again.settle(&[(pool.0.to_owned(), address)]);
+        let released = || {
+            let all = plugin.calls().into_iter();
+            all.filter(|method| method == "IpamDriver.ReleaseAddress")
+                .count()
+        };
+        assert_eq!(released(), 0);
+        again.settle(&[("another".to_owned(), address)]);
+        assert_eq!(released(), 1);
+        let want = json!({"PoolID": "10.52.0.0/16", "Address": "10.52.0.5"});
+        assert_eq!(plugin.heard("IpamDriver.ReleaseAddress"), want);
+        again.settle(&[]);
+        assert_eq!(released(), 1);
+    });
+}
+
+#[test]
 fn methods_that_are_not_mandatory_may_be_missing() {
     in_host(|dir| {
         let _plugin = TestPlugin::listen(dir, "p", |method, body| match method {
@@ -400,7 +457,7 @@ fn addresses(dir: &Path) -> TestPlugin {
 fn addresses_come_from_a_plugin() {
     in_host(|dir| {
         let plugin = addresses(dir);
-        let ipam = remotes(dir).ipam("a").unwrap();
+        let ipam = remotes(dir).ipam("a");
         let taken = ["10.50.0.0/24", "10.51.0.0/16"].map(|text| text.parse().unwrap());
         let options = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
         let question = PoolQuestion {
@@ -460,7 +517,7 @@ fn addresses_come_from_a_plugin() {
 fn pools_that_were_not_asked_for_are_refused_and_given_back() {
     in_host(|dir| {
         let plugin = addresses(dir);
-        let ipam = remotes(dir).ipam("a").unwrap();
+        let ipam = remotes(dir).ipam("a");
         let options = BTreeMap::new();
         let ask = |subnet: Option<&str>, v6| {
             ipam.request_pool(&PoolQuestion {

@@ -26,14 +26,23 @@ fn a_host_that_drops_what_it_forwards_lets_containers_pass() {
         in_world(FirewallMode::Host, |world| {
             serve(&world.outside, "0.0.0.0:80");
             serve(&world.a, "0.0.0.0:80");
-            world.firewall.publish(&container(1), &[to_a(Protocol::Tcp)]).unwrap();
+            world
+                .firewall
+                .publish(&container(1), &[to_a(Protocol::Tcp)])
+                .unwrap();
             // At any time: before, and while the daemon runs.
             run(drops);
-            wait_for(drops, || run("nft list ruleset").contains("corten: from br0"));
+            wait_for(drops, || {
+                run("nft list ruleset").contains("corten: from br0")
+            });
             works(world);
             let rules = run("nft list ruleset");
             for rule in ["from br0", "to br0", "from br1", "to br1"] {
-                assert_eq!(rules.matches(&format!("corten: {rule}\"")).count(), 1, "{rules}");
+                assert_eq!(
+                    rules.matches(&format!("corten: {rule}\"")).count(),
+                    1,
+                    "{rules}"
+                );
             }
             world.firewall.destroy().unwrap();
             assert!(!run("nft list ruleset").contains("corten"));
@@ -46,10 +55,15 @@ fn iptables_shows_our_rules_and_a_flush_by_it_is_made_up_for() {
     in_world(FirewallMode::Host, |world| {
         serve(&world.outside, "0.0.0.0:80");
         serve(&world.a, "0.0.0.0:80");
-        world.firewall.publish(&container(1), &[to_a(Protocol::Tcp)]).unwrap();
+        world
+            .firewall
+            .publish(&container(1), &[to_a(Protocol::Tcp)])
+            .unwrap();
         run("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -s 172.31.0.0/16 -j DROP");
         let listed = || run("iptables-nft -S FORWARD");
-        wait_for("our rules", || listed().contains("--comment \"corten: to br1\" -j ACCEPT"));
+        wait_for("our rules", || {
+            listed().contains("--comment \"corten: to br1\" -j ACCEPT")
+        });
         // What somebody decided is not overruled: theirs come first.
         let text = listed();
         let (theirs, ours) = (text.find("-s 172.31"), text.find("corten"));
@@ -64,6 +78,30 @@ fn iptables_shows_our_rules_and_a_flush_by_it_is_made_up_for() {
 }
 
 #[test]
+fn the_legacy_iptables_lets_containers_pass_too() {
+    in_world(FirewallMode::Host, |world| {
+        serve(&world.outside, "0.0.0.0:80");
+        serve(&world.a, "0.0.0.0:80");
+        world
+            .firewall
+            .publish(&container(1), &[to_a(Protocol::Tcp)])
+            .unwrap();
+        let listed = || run("iptables-legacy -S FORWARD");
+        assert!(!listed().contains("corten"));
+        run("iptables-legacy -P FORWARD DROP");
+        wait_for("our rules", || {
+            listed().contains("--comment \"corten: to br1\" -j ACCEPT")
+        });
+        works(world);
+        run("iptables-legacy -F");
+        wait_for("our rules again", || listed().contains("corten: to br1"));
+        works(world);
+        world.firewall.destroy().unwrap();
+        assert!(!listed().contains("corten"));
+    });
+}
+
+#[test]
 fn foreign_rules_are_left_as_they_are() {
     let foreign = "nft add table ip foreign; nft add set ip foreign s '{ type ipv4_addr; }'; \
                    nft add chain ip foreign in '{ type filter hook input priority 7; }'; \
@@ -71,7 +109,10 @@ fn foreign_rules_are_left_as_they_are() {
     in_world(FirewallMode::Host, |world| {
         run(foreign);
         let before = run("nft list table ip foreign");
-        world.firewall.publish(&container(1), &[to_a(Protocol::Tcp)]).unwrap();
+        world
+            .firewall
+            .publish(&container(1), &[to_a(Protocol::Tcp)])
+            .unwrap();
         world.firewall.restore().unwrap();
         world.firewall.destroy().unwrap();
         assert_eq!(run("nft list ruleset"), before);

@@ -1,9 +1,12 @@
 //! Where published ports are reached from, and where not.
 
+use sys::netlink::{Protocol as Netlink, Socket};
+
 use super::super::{GatewayMode, NetworkRules};
 use super::world::{
-    World, answers_ping, ask_by, at, container, in_bare_world, in_world, inside, ip, is_cut_off, mapping, network,
-    rules, run, seen, seen_from_host, serve, serve_udp, to_a, udp,
+    World, answers_ping, ask_by, at, bridge_netfilter, container, in_bare_world, in_world, inside,
+    ip, is_cut_off, mapping, network, rules, run, seen, seen_from_host, serve, serve_udp, to_a,
+    udp,
 };
 use crate::{FirewallMode, Protocol};
 
@@ -11,16 +14,35 @@ const MODES: [FirewallMode; 2] = [FirewallMode::Host, FirewallMode::Docker];
 
 #[test]
 fn a_port_is_reached_from_everywhere_and_gone_when_withdrawn() {
-    for mode in MODES {
+    for (mode, bridged) in MODES.into_iter().zip(["0", "1"]) {
         in_world(mode, |world| {
+            bridge_netfilter(bridged);
+            if bridged == "1" {
+                // Then the bridge itself leads a container back to where it came from.
+                let mut socket = Socket::open(Netlink::Route).unwrap();
+                socket
+                    .execute_one(|m| m.set_bridge_port("va", true, false))
+                    .unwrap();
+            }
             serve(&world.a, "0.0.0.0:80");
-            world.firewall.publish(&container(1), &[to_a(Protocol::Tcp)]).unwrap();
+            world
+                .firewall
+                .publish(&container(1), &[to_a(Protocol::Tcp)])
+                .unwrap();
             let port = "10.99.0.1:8080";
             assert_eq!(seen(&world.outside, port), ip("10.99.0.2"));
             assert_eq!(seen(&world.c, port), ip("172.30.0.1"), "another network");
             assert_eq!(seen(&world.b, port), ip("172.30.0.1"), "the same network");
-            assert_eq!(seen(&world.a, port), ip("172.30.0.1"), "the container itself");
-            assert_eq!(seen(&world.b, "172.30.0.1:8080"), ip("172.30.0.1"), "by the bridge");
+            assert_eq!(
+                seen(&world.a, port),
+                ip("172.30.0.1"),
+                "the container itself"
+            );
+            assert_eq!(
+                seen(&world.b, "172.30.0.1:8080"),
+                ip("172.30.0.1"),
+                "by the bridge"
+            );
             assert_eq!(seen_from_host(port), ip("10.99.0.1"));
             assert_eq!(seen_from_host("127.0.0.1:8080"), ip("172.30.0.1"));
             assert_eq!(seen_from_host("127.0.0.77:8080"), ip("172.30.0.1"));
@@ -90,8 +112,13 @@ fn unpublished_ports_are_not_reached_by_routing_to_the_container() {
     for mode in MODES {
         in_world(mode, |world| {
             serve(&world.a, "0.0.0.0:80");
-            world.firewall.publish(&container(1), &[to_a(Protocol::Tcp)]).unwrap();
-            inside(&world.outside, || run("ip route add 172.30.0.0/16 via 10.99.0.1"));
+            world
+                .firewall
+                .publish(&container(1), &[to_a(Protocol::Tcp)])
+                .unwrap();
+            inside(&world.outside, || {
+                run("ip route add 172.30.0.0/16 via 10.99.0.1")
+            });
             assert!(is_cut_off(&world.outside, "172.30.0.2:80"));
             assert!(is_cut_off(&world.outside, "172.30.0.2:8080"));
             // It was the firewall that stopped them.
@@ -111,7 +138,9 @@ fn with_rules(change: impl FnOnce(&mut NetworkRules) + Send, test: impl FnOnce(&
         world.firewall.start().unwrap();
         serve(&world.a, "0.0.0.0:80");
         serve(&world.a, "0.0.0.0:81");
-        inside(&world.outside, || run("ip route add 172.30.0.0/16 via 10.99.0.1"));
+        inside(&world.outside, || {
+            run("ip route add 172.30.0.0/16 via 10.99.0.1")
+        });
         test(world);
     });
 }
@@ -141,7 +170,10 @@ fn an_unprotected_network_opens_all_ports() {
         |rules| rules.gateway_mode4 = GatewayMode::NatUnprotected,
         |world| {
             assert_eq!(seen(&world.outside, "172.30.0.2:81"), ip("10.99.0.2"));
-            world.firewall.publish(&container(1), &[to_a(Protocol::Tcp)]).unwrap();
+            world
+                .firewall
+                .publish(&container(1), &[to_a(Protocol::Tcp)])
+                .unwrap();
             assert_eq!(seen(&world.outside, "10.99.0.1:8080"), ip("10.99.0.2"));
         },
     );
@@ -152,7 +184,10 @@ fn a_trusted_interface_reaches_published_ports_at_the_containers_address() {
     with_rules(
         |rules| rules.trusted = vec!["eth0".to_owned()],
         |world| {
-            world.firewall.publish(&container(1), &[to_a(Protocol::Tcp)]).unwrap();
+            world
+                .firewall
+                .publish(&container(1), &[to_a(Protocol::Tcp)])
+                .unwrap();
             assert_eq!(seen(&world.outside, "172.30.0.2:80"), ip("10.99.0.2"));
             assert!(is_cut_off(&world.outside, "172.30.0.2:81"));
             assert!(is_cut_off(&world.c, "172.30.0.2:80"));
@@ -170,7 +205,10 @@ fn a_udp_sender_that_never_pauses_is_led_to_the_new_container() {
         assert!(ask_by(&socket, 1).is_err());
         let _nobody = std::net::UdpSocket::bind("0.0.0.0:8080").unwrap();
         assert!(ask_by(&socket, 1).is_err());
-        world.firewall.publish(&container(1), &[to_a(Protocol::Udp)]).unwrap();
+        world
+            .firewall
+            .publish(&container(1), &[to_a(Protocol::Udp)])
+            .unwrap();
         assert_eq!(ask_by(&socket, 1).unwrap(), "a 10.99.0.2 1");
         world.firewall.withdraw(&container(1)).unwrap();
         let mut moved = to_a(Protocol::Udp);

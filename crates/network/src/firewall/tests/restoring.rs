@@ -11,13 +11,17 @@ use crate::{FirewallMode, Protocol, Settings};
 fn table() -> String {
     let text = run("nft list table ip corten || true");
     let lines = text.lines().skip(1);
-    let lines = lines.filter(|line| !line.starts_with("\tflags"));
+    let changing = |line: &&str| line.starts_with("\tflags") || line.contains(" expires ");
+    let lines = lines.filter(|line| !changing(line));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 fn publish(world: &World) {
     serve(&world.a, "0.0.0.0:80");
-    world.firewall.publish(&container(1), &[to_a(Protocol::Tcp)]).unwrap();
+    world
+        .firewall
+        .publish(&container(1), &[to_a(Protocol::Tcp)])
+        .unwrap();
 }
 
 #[test]
@@ -25,7 +29,11 @@ fn a_flush_by_others_passes_over_our_tables() {
     in_world(FirewallMode::Host, |world| {
         publish(world);
         let before = table();
-        for flush in ["nft flush ruleset", "iptables-nft -F", "iptables-nft -t nat -F"] {
+        for flush in [
+            "nft flush ruleset",
+            "iptables-nft -F",
+            "iptables-nft -t nat -F",
+        ] {
             run(flush);
             assert_eq!(table(), before, "{flush}");
         }
@@ -58,7 +66,11 @@ fn where_tables_cannot_be_owned_they_are_restored() {
             run(damage);
             wait_for(damage, || table() == before);
             assert!(is_cut_off(&world.a, "172.31.0.2:80"), "{damage}");
-            assert_eq!(seen(&world.outside, "10.99.0.1:8080"), ip("10.99.0.2"), "{damage}");
+            assert_eq!(
+                seen(&world.outside, "10.99.0.1:8080"),
+                ip("10.99.0.2"),
+                "{damage}"
+            );
         }
     });
 }
@@ -89,14 +101,22 @@ fn the_tables_outlive_the_daemon_and_the_next_takes_them_over() {
         serve(&world.a, "0.0.0.0:80");
         let first = open();
         first.start().unwrap();
-        first.publish(&container(1), &[to_a(Protocol::Tcp)]).unwrap();
+        first
+            .publish(&container(1), &[to_a(Protocol::Tcp)])
+            .unwrap();
         let before = table();
         drop(first);
         assert_eq!(table(), before);
         assert_eq!(seen(&world.outside, "10.99.0.1:8080"), ip("10.99.0.2"));
         let second = open();
-        second.publish(&container(1), &[to_a(Protocol::Tcp)]).unwrap();
-        assert_eq!(table(), before, "nothing happens before everything is known");
+        second
+            .publish(&container(1), &[to_a(Protocol::Tcp)])
+            .unwrap();
+        assert_eq!(
+            table(),
+            before,
+            "nothing happens before everything is known"
+        );
         second.start().unwrap();
         assert_eq!(table(), before);
         second.withdraw(&container(1)).unwrap();
@@ -123,7 +143,11 @@ fn networks_come_and_go() {
             assert_eq!(run("nft list table ip6 corten"), ip6);
         }
         // Neighbouring subnets in either order.
-        for (number, subnet) in [(4, "172.29.0.0/16"), (5, "172.32.0.0/16"), (6, "172.28.0.0/16")] {
+        for (number, subnet) in [
+            (4, "172.29.0.0/16"),
+            (5, "172.32.0.0/16"),
+            (6, "172.28.0.0/16"),
+        ] {
             let mut more = rules(1);
             more.id = network(number);
             more.bridge = format!("br{number}");

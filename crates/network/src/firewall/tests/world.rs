@@ -101,14 +101,22 @@ pub(super) fn in_bare_world(mode: FirewallMode, test: impl FnOnce(&World) + Send
         // Strict, as many distributions have it.
         std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "1").unwrap();
         for number in [0u8, 1] {
-            host.execute_one(|m| m.add_bridge(&format!("br{number}"), 1500, [2, 0, 0, 0, 1, number]))?;
+            host.execute_one(|m| {
+                m.add_bridge(&format!("br{number}"), 1500, [2, 0, 0, 0, 1, number])
+            })?;
             let index = host.link(&format!("br{number}"))?.unwrap().index;
             let mut requests = Messages::new();
             requests.add_address(index, ip(&format!("172.3{number}.0.1")), 16);
             requests.add_address(index, ip(&format!("fd00:3{number}::1")), 64);
             host.execute(requests)?;
         }
-        let outside = neighbour(&mut host, "eth0", None, ["10.99.0.2/24", "fd00:99::2/64"], None);
+        let outside = neighbour(
+            &mut host,
+            "eth0",
+            None,
+            ["10.99.0.2/24", "fd00:99::2/64"],
+            None,
+        );
         let index = host.link("eth0")?.unwrap().index;
         let mut requests = Messages::new();
         requests.add_address(index, ip("10.99.0.1"), 24);
@@ -149,16 +157,20 @@ fn ready(world: &World) -> bool {
         [to, to6].iter().all(|to| {
             inside(from, || {
                 let socket = UdpSocket::bind("[::]:0").or_else(|_| UdpSocket::bind("0.0.0.0:0"));
-                let any = if to.contains(':') { socket } else { UdpSocket::bind("0.0.0.0:0") };
+                let any = if to.contains(':') {
+                    socket
+                } else {
+                    UdpSocket::bind("0.0.0.0:0")
+                };
                 let socket = any.unwrap();
-                socket.connect((ip(to), 9)).is_ok()
-                    && socket.send(b"?").is_ok()
-                    && {
-                        // A closed port answers: the way is there and back.
-                        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-                        let answer = socket.recv(&mut [0; 1]);
-                        answer.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
-                    }
+                socket.connect((ip(to), 9)).is_ok() && socket.send(b"?").is_ok() && {
+                    // A closed port answers: the way is there and back.
+                    socket
+                        .set_read_timeout(Some(Duration::from_millis(100)))
+                        .unwrap();
+                    let answer = socket.recv(&mut [0; 1]);
+                    answer.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+                }
             })
         })
     };
@@ -276,7 +288,11 @@ pub(super) fn ask(from: &OwnedFd, to: &str, bytes: usize) -> std::io::Result<Str
 
 /// A UDP socket of a network stack with that peer.
 pub(super) fn udp(from: &OwnedFd, to: &str) -> UdpSocket {
-    let any = if to.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+    let any = if to.starts_with('[') {
+        "[::]:0"
+    } else {
+        "0.0.0.0:0"
+    };
     let socket = inside(from, || UdpSocket::bind(any).unwrap());
     socket.connect(at(to)).unwrap();
     socket
@@ -302,11 +318,21 @@ pub(super) fn answers_ping(from: &OwnedFd, to: &str) -> bool {
         let request = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
         rustix::net::send(&socket, &request, SendFlags::empty()).unwrap();
         let mut buffer = [0; 100];
-        let (length, _) = rustix::net::recv(&socket, &mut buffer[..], RecvFlags::empty())
-            .unwrap_or_default();
+        let (length, _) =
+            rustix::net::recv(&socket, &mut buffer[..], RecvFlags::empty()).unwrap_or_default();
         // An answer is of type 0, after an IP header of 20 bytes.
         length >= 28 && buffer[20] == 0
     })
+}
+
+/// Has bridged packets pass the IP chains or not; does nothing where the kernel cannot.
+pub(super) fn bridge_netfilter(value: &str) {
+    for key in ["iptables", "ip6tables"] {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{key}");
+        if std::fs::exists(&path).unwrap() {
+            std::fs::write(path, value).unwrap();
+        }
+    }
 }
 
 /// Runs a program in the host and returns what it prints.

@@ -6,9 +6,18 @@ use std::process::ExitCode;
 
 use resolver::protocol::LISTENER_FD;
 use resolver::server::{Settings, serve};
+use sys::caps::{CapSet, Sets};
 
 /// The host's name servers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// To enter namespaces, to make tables in them, and to see which of them have processes.
+const CAPABILITIES: [&str; 4] = [
+    "CAP_SYS_ADMIN",
+    "CAP_NET_ADMIN",
+    "CAP_SYS_PTRACE",
+    "CAP_DAC_READ_SEARCH",
+];
 
 /// Blocks of this size go back to the kernel when they are freed.
 const LARGE_BLOCK: i32 = 16 * 1024;
@@ -45,6 +54,7 @@ fn run(build: &OsStr) -> Result<(), Box<dyn std::error::Error>> {
             maximum: limit.maximum,
         },
     );
+    weaken()?;
     serve(Settings {
         listener,
         build: build.to_string_lossy().into_owned(),
@@ -52,4 +62,17 @@ fn run(build: &OsStr) -> Result<(), Box<dyn std::error::Error>> {
         say: crate::say,
     })?;
     Ok(())
+}
+
+/// Gives away for good what a reader of strangers' packets does not need.
+fn weaken() -> sys::Result<()> {
+    let (wanted, _) = CapSet::from_names(&CAPABILITIES);
+    let kept = sys::caps::permitted()?.and(wanted);
+    sys::caps::apply(&Sets {
+        effective: kept,
+        permitted: kept,
+        ..Sets::default()
+    })?;
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|e| sys::Error::new("prctl(PR_SET_NO_NEW_PRIVS)", e))
 }
