@@ -103,7 +103,8 @@ pub struct NetworkDefaults {
     pub ip_forward_no_drop: bool,
     /// The host's address for ports that name none (`--ip`); `None` is all.
     pub default_bind_address: Option<IpAddr>,
-    /// Accepted and shown: there is no proxy process (`--userland-proxy`).
+    /// Whether ports lead from the host's IPv6 addresses to containers with IPv4 alone
+    /// (`--userland-proxy`).
     pub userland_proxy: bool,
     /// Whether other hosts may use containers' own addresses (`--allow-direct-routing`).
     pub allow_direct_routing: bool,

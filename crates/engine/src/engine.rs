@@ -312,6 +312,11 @@ fn network_settings(config: &EngineConfig) -> Result<network::Settings> {
     settings.plugin_dirs.clone_from(&own.plugin_dirs);
     settings.cni_config_dir.clone_from(&own.cni_config_dir);
     settings.cni_bin_dirs.clone_from(&own.cni_bin_dirs);
+    settings.relay = Some(network::RelaySettings {
+        dir: config.exec_root.clone(),
+        program: config.shim_path.clone(),
+    });
+    settings.userland_proxy = own.userland_proxy;
     Ok(settings)
 }
 

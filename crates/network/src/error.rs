@@ -111,6 +111,12 @@ pub enum Error {
         /// The cause.
         source: Box<Error>,
     },
+    /// Ports could not be relayed.
+    #[error("error starting userland proxy")]
+    Relay {
+        /// Why not.
+        source: relay::client::Error,
+    },
     /// Another container has the host's port.
     #[error("Bind for {address}:{port} failed: port is already allocated{holder}")]
     PortAllocated {
@@ -204,6 +210,7 @@ impl Classify for Error {
             Self::NotConnected { .. } => ErrorKind::Forbidden,
             Self::Refused { kind, .. } => *kind,
             Self::Publish { source, .. } => source.kind(),
+            Self::Relay { source } => source.kind(),
             Self::Kernel { .. } | Self::File { .. } => ErrorKind::Internal,
         }
     }

@@ -31,7 +31,6 @@ mod ipam;
 mod nets;
 mod networks;
 mod pools;
-#[allow(dead_code)]
 mod ports;
 mod record;
 mod request;
@@ -49,6 +48,7 @@ pub use error::Error;
 pub use nets::{IpNet, Ipv4Net, Ipv6Net};
 pub use networks::{Networks, check_endpoint_options};
 pub use pools::AddressPool;
+pub use relay::client::Settings as RelaySettings;
 pub use request::{
     EndpointRequest, LiveSandbox, Lost, PortRequest, Protocol, PublishedPort, Sandbox,
     SandboxRequest,

@@ -9,6 +9,7 @@ mod endpoint;
 mod moving;
 mod predefined;
 mod recovery;
+mod relaying;
 mod sandbox;
 mod spares;
 mod state;
@@ -34,6 +35,7 @@ use crate::{
     Error, LiveSandbox, Lost, NetworkSpec, Protocol, PublishedPort, Result, Sandbox,
     SandboxRequest, Settings,
 };
+use relaying::Relaying;
 use state::{Net, State};
 
 /// Spares of a user's network after its first use.
@@ -58,6 +60,7 @@ pub(crate) struct Inner {
     drivers: Drivers,
     firewall: Arc<Firewall>,
     ports: Ports,
+    relaying: Relaying,
     state: Mutex<State>,
     /// Held while networks come and go.
     change: Mutex<()>,
@@ -101,6 +104,7 @@ impl Networks {
             pools: pools(&settings, &default.id),
             drivers: Drivers::open(&settings, Arc::clone(&firewall)),
             ports: Ports::new(),
+            relaying: Relaying::open(&settings)?,
             firewall,
             state: Mutex::new(State::default()),
             change: Mutex::new(()),
@@ -239,9 +243,9 @@ impl Networks {
         self.inner.endpoints_and_ports(container)
     }
 
-    /// Tells which containers outlived the previous daemon; every other reservation is dropped. To
-    /// be called once after [`open`](Self::open), before the first sandbox. Returns what could not
-    /// be taken over.
+    /// Tells which containers outlived the previous daemon; every other reservation is dropped and
+    /// every other interface of ours removed. To be called once after [`open`](Self::open), before
+    /// the first sandbox. Returns what could not be taken over.
     pub fn reconcile(&self, live: Vec<LiveSandbox>) -> Vec<Lost> {
         let lost = self.inner.reconcile(live);
         self.start_filler();

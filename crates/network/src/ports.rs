@@ -2,7 +2,8 @@
 //!
 //! A published port is held by a bound socket for as long as it is published. It does not listen and
 //! no packet reaches it: translation comes first. It is there so that a conflict shows before the
-//! container starts, and so that no other program takes the port later.
+//! container starts, and so that no other program takes the port later. Where there is no translation,
+//! from IPv6 to a container with IPv4 alone, the relay gets the socket and listens.
 
 mod holder;
 mod socket;
@@ -10,7 +11,7 @@ mod socket;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::io::Errno;
 use spec::id::ContainerId;
@@ -53,14 +54,21 @@ pub(crate) struct Binding {
     pub ipv4: Option<Side>,
     /// The container's IPv6 side, if it has one.
     pub ipv6: Option<Side>,
+    /// Its IPv4 side as the relay offers it at the host's IPv6 addresses, if it does.
+    pub relayed: Option<Side>,
+    /// Whether ports that name no address are not for the host's IPv6 addresses as well.
+    pub ipv4_only: bool,
 }
 
 impl Binding {
     /// The container's side in the family of a host address.
-    fn side(&self, host: IpAddr) -> Option<Side> {
+    fn side(&self, host: IpAddr, protocol: Protocol) -> Option<Side> {
         match host {
             IpAddr::V4(_) => self.ipv4,
-            IpAddr::V6(_) => self.ipv6,
+            IpAddr::V6(_) => {
+                let relayed = self.relayed.filter(|_| protocol != Protocol::Sctp);
+                self.ipv6.or(relayed)
+            }
         }
     }
 
@@ -68,12 +76,16 @@ impl Binding {
     fn addresses(&self, request: &PortRequest) -> Vec<(IpAddr, Side)> {
         let wanted = match request.host_ip.or(self.default) {
             Some(address) => vec![address],
+            // A host without IPv6 has nothing to relay from.
+            None if self.ipv6.is_none() && self.ipv4_only => {
+                vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)]
+            }
             None => vec![
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             ],
         };
-        let reached = |address| Some((address, self.side(address)?));
+        let reached = |address| Some((address, self.side(address, request.protocol)?));
         wanted.into_iter().filter_map(reached).collect()
     }
 }
@@ -85,7 +97,7 @@ struct Held {
     container: ContainerId,
     name: String,
     /// None where the kernel has no sockets of the protocol: then nobody else has them either.
-    _socket: Option<OwnedFd>,
+    socket: Option<Arc<OwnedFd>>,
 }
 
 #[derive(Debug, Default)]
@@ -125,13 +137,20 @@ impl Ports {
     }
 
     /// Takes over the ports of a container that outlived the previous daemon; says which could not
-    /// be kept from others meanwhile.
-    pub(crate) fn adopt(&self, owner: &Owner, ports: &[PublishedPort]) -> Vec<String> {
+    /// be kept from others meanwhile. `found` gives what somebody else has kept.
+    pub(crate) fn adopt(
+        &self,
+        owner: &Owner,
+        ports: &[PublishedPort],
+        found: impl Fn(&PublishedPort) -> Option<OwnedFd>,
+    ) -> Vec<String> {
         let mut table = self.lock();
         let mut lost = Vec::new();
         for port in ports.iter().filter(|port| port.host_port != 0) {
             let host = SocketAddr::new(port.host_ip, port.host_port);
-            let socket = socket::bind(port.protocol, host).unwrap_or_else(|errno| {
+            let kept = found(port).map(|socket| Ok(Some(socket)));
+            let bound = kept.unwrap_or_else(|| socket::bind(port.protocol, host));
+            let socket = bound.unwrap_or_else(|errno| {
                 let held = holder::find(port.protocol, host);
                 lost.push(format!("{host}/{}: {}", port.protocol, reason(errno, held)));
                 None
@@ -139,6 +158,18 @@ impl Ports {
             table.insert(owner, port.protocol, host, socket);
         }
         lost
+    }
+
+    /// The socket that holds a port of a container.
+    pub(crate) fn socket(
+        &self,
+        container: &ContainerId,
+        port: &PublishedPort,
+    ) -> Option<Arc<OwnedFd>> {
+        let table = self.lock();
+        let held = table.held.get(&(port.protocol, port.host_port))?;
+        let own = |held: &&Held| held.container == *container && held.address == port.host_ip;
+        held.iter().find(own)?.socket.clone()
     }
 
     /// Gives back the ports of a container.
@@ -285,7 +316,7 @@ impl Table {
             address: host.ip(),
             container: owner.container,
             name: owner.name.clone(),
-            _socket: socket,
+            socket: socket.map(Arc::new),
         };
         let place = self.held.entry((protocol, host.port())).or_default();
         place.push(held);

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use sys::netlink::{Messages, Protocol, SetLink, Socket};
@@ -24,6 +25,9 @@ use crate::{Endpoint, IpNet, Ipv4Net, Ipv6Net, MacAddress};
 /// Every namespace has its loopback as the first link.
 const LOOPBACK: u32 = 1;
 const DEFAULT_IPV6: &str = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
+/// What takes longer than this is not waited for: packets get through in the end.
+const OWN_PATIENCE: Duration = Duration::from_millis(100);
+const OWN_PAUSE: Duration = Duration::from_micros(100);
 const LINK_LOCAL_PREFIX4: u8 = 16;
 const LINK_LOCAL_PREFIX6: u8 = 64;
 
@@ -156,7 +160,21 @@ impl Inside {
         for &(net, gateway) in interface.routes {
             requests.add_route_on((net.first(), net.prefix()), gateway, index);
         }
-        self.socket.execute(requests)
+        self.socket.execute(requests)?;
+        match interface.ipv6 {
+            Some(net) => self.await_own(net.address().into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until packets to an IPv6 address are taken: an answer that comes before is lost, and
+    /// its question is asked again after a second.
+    fn await_own(&mut self, address: IpAddr) -> sys::Result<()> {
+        let deadline = Instant::now() + OWN_PATIENCE;
+        while !self.socket.is_own(address)? && Instant::now() < deadline {
+            std::thread::sleep(OWN_PAUSE);
+        }
+        Ok(())
     }
 
     /// Replaces the default routes of before by those of now.

@@ -80,6 +80,10 @@ pub struct Settings {
     pub cni_config_dir: Option<PathBuf>,
     /// Directories of CNI programs.
     pub cni_bin_dirs: Vec<PathBuf>,
+    /// Where the relay is, which connects IPv6 clients with containers that have IPv4 alone.
+    pub relay: Option<relay::client::Settings>,
+    /// Whether ports are published by it (`--userland-proxy`); those that are, stay.
+    pub userland_proxy: bool,
     /// How many sandboxes are kept ready for the default network; 0 disables the background thread.
     pub spares: usize,
 }
@@ -124,6 +128,8 @@ impl Settings {
             plugin_dirs: Vec::new(),
             cni_config_dir: None,
             cni_bin_dirs: Vec::new(),
+            relay: None,
+            userland_proxy: true,
             spares: DEFAULT_SPARES,
         }
     }

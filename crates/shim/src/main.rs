@@ -1,8 +1,9 @@
-//! `corten-shim`: the zygote of a daemon, the supervisors it forks, and the name server.
+//! `corten-shim`: the zygote of a daemon, the supervisors it forks, the name server, and the relay.
 //!
 //! ```text
 //! cortend ── exec ──► corten-shim zygote ── fork per Spawn ──► supervisor ── clone3 ──► container
-//!         └─ exec ──► corten-shim resolver
+//!         ├─ exec ──► corten-shim resolver
+//!         └─ exec ──► corten-shim relay
 //! ```
 //!
 //! Invariants: one thread, always; no descriptor of one container is ever open in the supervisor of
@@ -10,18 +11,20 @@
 #![forbid(unsafe_code)]
 
 mod names;
+mod relaying;
 mod supervisor;
 mod zygote;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: corten-shim zygote | resolver BUILD    (started by cortend, with a socket at descriptor 3)";
+const USAGE: &str = "usage: corten-shim zygote | resolver BUILD | relay BUILD    (started by cortend, with a socket at descriptor 3)";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match (arguments.next(), arguments.next(), arguments.next()) {
         (Some(command), None, None) if command == "zygote" => zygote::main(),
         (Some(command), Some(build), None) if command == "resolver" => names::main(&build),
+        (Some(command), Some(build), None) if command == "relay" => relaying::main(&build),
         (Some(option), None, None) if option == "--version" => {
             say(&format!("corten-shim {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -35,6 +35,8 @@ pub mod netlink;
 #[allow(unsafe_code)]
 pub mod netns;
 pub mod nft;
+#[allow(unsafe_code)]
+pub mod packet;
 pub mod poll;
 #[allow(unsafe_code)]
 pub mod power;

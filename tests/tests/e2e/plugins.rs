@@ -1,5 +1,5 @@
-//! Volumes of plugins, with a plugin of our own: it is asked as Docker asks, a daemon that comes
-//! back goes on with it, and one that hangs holds up nobody else.
+//! Volumes and networks of plugins, with a plugin of our own: it is asked as Docker asks, a daemon
+//! that comes back goes on with it, and one that hangs holds up nobody else.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -22,7 +22,7 @@ struct State {
     hangs: bool,
 }
 
-/// A volume plugin; its thread ends with the tests.
+/// A plugin for volumes and networks; its thread ends with the tests.
 struct Plugin {
     dir: tempfile::TempDir,
     shared: Arc<(Mutex<State>, Condvar)>,
@@ -54,8 +54,13 @@ impl Plugin {
 
     /// Calls of a method, the bodies.
     fn calls(&self, method: &str) -> Vec<String> {
+        self.calls_to(&format!("VolumeDriver.{method}"))
+    }
+
+    /// Calls of a method of any kind, the bodies.
+    fn calls_to(&self, method: &str) -> Vec<String> {
         let state = self.shared.0.lock().expect("no panics");
-        let begins = format!("/VolumeDriver.{method} ");
+        let begins = format!("/{method} ");
         state
             .calls
             .iter()
@@ -103,7 +108,8 @@ fn answer(state: &mut State, path: &str, body: &str, place: &Path) -> Value {
     let name = request["Name"].as_str().unwrap_or_default().to_owned();
     let data = place.join("data").join(&name);
     match path.rsplit('.').next().unwrap_or_default() {
-        "Activate" => json!({"Implements": ["VolumeDriver"]}),
+        "Activate" => json!({"Implements": ["VolumeDriver", "NetworkDriver"]}),
+        method if path.starts_with("/NetworkDriver.") => network(method, &request),
         "Capabilities" => json!({"Capabilities": {"Scope": "global"}}),
         "List" => {
             let all: Vec<Value> = state.volumes.iter().map(|name| json!({"Name": name})).collect();
@@ -121,6 +127,26 @@ fn answer(state: &mut State, path: &str, body: &str, place: &Path) -> Value {
             json!({})
         }
         "Mount" => json!({"Mountpoint": data}),
+        _ => json!({}),
+    }
+}
+
+/// What a driver of networks answers: the container's link is one end of a pair.
+fn network(method: &str, request: &Value) -> Value {
+    let endpoint = request["EndpointID"].as_str().unwrap_or_default();
+    let near = format!("pl{}", endpoint.get(..8).unwrap_or_default());
+    match method {
+        "GetCapabilities" => json!({"Scope": "local", "ConnectivityScope": "local"}),
+        "CreateEndpoint" => json!({"Interface": {}}),
+        "Join" => {
+            let far = near.replacen("pl", "pf", 1);
+            let add = ["link", "add", &near, "type", "veth", "peer", "name", &far];
+            let made = std::process::Command::new("ip").args(add).status();
+            if !made.is_ok_and(|status| status.success()) {
+                return json!({"Err": "no link"});
+            }
+            json!({"InterfaceName": {"SrcName": near, "DstPrefix": "eth"}})
+        }
         _ => json!({}),
     }
 }
@@ -217,5 +243,52 @@ fn a_plugin_that_hangs_holds_up_nobody_else() {
         assert_eq!(waits.join().expect("no panics").status, 200);
     });
     ask(&daemon, "DELETE", "/volumes/mine", None, 204);
+    assert_eq!(daemon.retire(), Vec::<String>::new());
+}
+
+#[test]
+fn a_network_of_a_plugin_outlives_the_daemon() {
+    let plugin = Plugin::start();
+    let Some(mut daemon) = daemon(&plugin) else {
+        return;
+    };
+    let body = json!({
+        "Name": "net", "Driver": "own", "Options": {"colour": "red"},
+        "IPAM": {"Config": [{"Subnet": "10.93.7.0/24"}]},
+    });
+    ask(&daemon, "POST", "/networks/create", Some(&body), 201);
+    let created = plugin.calls_to("NetworkDriver.CreateNetwork");
+    assert_eq!(created.len(), 1);
+    assert!(
+        created[0].contains(r#""colour":"red""#) && created[0].contains("10.93.7.0/24"),
+        "{created:?}"
+    );
+
+    let body = json!({
+        "Image": IMAGE, "Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": "net"},
+    });
+    let made = ask(&daemon, "POST", "/containers/create", Some(&body), 201);
+    let id = made["Id"].as_str().expect("an id").to_owned();
+    ask(&daemon, "POST", &format!("/containers/{id}/start"), None, 204);
+    let container = ask(&daemon, "GET", &format!("/containers/{id}/json"), None, 200);
+    assert_eq!(container["NetworkSettings"]["Networks"]["net"]["IPAddress"], "10.93.7.2");
+    let pid = container["State"]["Pid"].as_i64().expect("a process");
+    let inside = tests::Host::of_process(i32::try_from(pid).expect("a process id"));
+    assert!(inside.sh(&["ip", "-o", "addr", "show", "eth0"]).contains("10.93.7.2/24"));
+
+    daemon.crash().unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!(plugin.calls_to("NetworkDriver.Join").len(), 1, "nobody joins twice");
+    let again = ask(&daemon, "GET", &format!("/containers/{id}/json"), None, 200);
+    assert_eq!(again["NetworkSettings"]["Networks"], container["NetworkSettings"]["Networks"]);
+    let used = ask(&daemon, "DELETE", "/networks/net", None, 403);
+    assert!(
+        used["message"].as_str().is_some_and(|text| text.contains("active endpoints")),
+        "{used}"
+    );
+    ask(&daemon, "DELETE", &format!("/containers/{id}?force=1"), None, 204);
+    assert_eq!(plugin.calls_to("NetworkDriver.Leave").len(), 1);
+    assert_eq!(plugin.calls_to("NetworkDriver.DeleteEndpoint").len(), 1);
+    ask(&daemon, "DELETE", "/networks/net", None, 204);
+    assert_eq!(plugin.calls_to("NetworkDriver.DeleteNetwork").len(), 1);
     assert_eq!(daemon.retire(), Vec::<String>::new());
 }

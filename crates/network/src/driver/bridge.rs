@@ -157,7 +157,7 @@ impl Bridge {
     fn again(&self, made: &Made, members: &[String]) -> Result<()> {
         let bridge = &made.link.name;
         tracing::warn!(bridge, "the bridge is gone or changed, making it again");
-        let index = made.link.ensure(&[])?;
+        let index = made.link.ensure()?;
         made.index.store(index, Ordering::SeqCst);
         self.firewall.prepare_bridge(&made.network.id)?;
         rejoin(made, members)
@@ -335,7 +335,7 @@ impl Driver for Bridge {
         let made = self.plan(network)?;
         self.check_conflict(&made)?;
         self.firewall.add_network(Self::rules(&made))?;
-        let ensured = made.link.ensure(&[]).and_then(|index| {
+        let ensured = made.link.ensure().and_then(|index| {
             if network.spec.enable_ipv6 && self.forwarding {
                 forward_ipv6()?;
             }
@@ -388,7 +388,14 @@ impl Driver for Bridge {
         netns: BorrowedFd<'_>,
         plan: &EndpointPlan<'_>,
     ) -> Result<Joined> {
-        let made = self.made(&network.id)?;
+        let made = match self.made(&network.id) {
+            Ok(made) => made,
+            // It could not be made when the daemon started: what was in the way may be gone.
+            Err(_) => {
+                self.create(network)?;
+                self.made(&network.id)?
+            }
+        };
         let limits = Limits::parse(&network.spec.options, plan.options)?;
         let host_interface = self.add_pair(&made, netns, plan)?;
         let mut socket = route_socket()?;

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(30);
 /// A burst that goes on is not waited for any longer.
 const AT_MOST: Duration = Duration::from_millis(300);
 /// What netlink does not tell is looked at this often: the rules of the legacy `iptables`.
-const PERIOD: Duration = Duration::from_millis(500);
+const PERIOD: Duration = Duration::from_secs(3);
 /// After a failure there is time for a person to look.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const STOP: u64 = 2;

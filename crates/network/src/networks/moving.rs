@@ -7,6 +7,7 @@ use spec::id::{ContainerId, NetworkId};
 
 use super::Inner;
 use super::endpoint::Place;
+use super::relaying::Relaying;
 use super::state::{Held, State};
 use crate::driver::bridge::Options;
 use crate::firewall::{GatewayMode, Link, Mapping};
@@ -111,7 +112,7 @@ impl Inner {
     /// Publishes a container's ports where it can be reached now; reserves or releases them if it
     /// just got, or lost, a network for that.
     pub(super) fn publish(&self, container: &ContainerId) -> Result<()> {
-        let plan = {
+        let mut plan = {
             let state = self.lock();
             let Some(held) = state.sandboxes.get(container) else {
                 return Ok(());
@@ -119,8 +120,11 @@ impl Inner {
             if held.requests.is_empty() && held.ports.is_empty() {
                 return Ok(());
             }
-            Plan::of(&state, held)
+            Plan::of(&state, held, &self.relaying)
         };
+        if self.stays_elsewhere(container, &mut plan) {
+            return Ok(());
+        }
         let owner = Owner {
             container: *container,
             name: plan.name.clone(),
@@ -140,15 +144,22 @@ impl Inner {
                 .map_err(wrap)?,
             (Some(_), false) => plan.ports.clone(),
             (None, _) => {
+                // Whoever listens lets go first.
+                self.relaying.set(container, &[], None, &self.ports)?;
                 self.ports.release(container);
                 Vec::new()
             }
         };
         let mappings = plan.mappings(&ports);
-        let done = if mappings.is_empty() && plan.ports.is_empty() {
+        let relay = || {
+            self.relaying
+                .set(container, &ports, plan.relayed(), &self.ports)
+        };
+        let done = if mappings.is_empty() && plan.ports.is_empty() && ports.is_empty() {
             Ok(())
         } else {
-            self.firewall.publish(container, &mappings).map_err(wrap)
+            let published = self.firewall.publish(container, &mappings);
+            published.and_then(|()| relay()).map_err(wrap)
         };
         if let Some(held) = self.lock().sandboxes.get_mut(container) {
             held.ports.clone_from(&ports);
@@ -157,39 +168,70 @@ impl Inner {
         self.publish_elsewhere(container, &plan)
     }
 
+    /// Tells whether a plugin publishes the ports already; one that did and shall not is told.
+    fn stays_elsewhere(&self, container: &ContainerId, plan: &mut Plan) -> bool {
+        let former = {
+            let mut state = self.lock();
+            let held = state.sandboxes.get_mut(container);
+            let Some(held) = held.filter(|held| held.programmed.is_some()) else {
+                return false;
+            };
+            let same = |a: &Endpoint, b: &Endpoint| a.endpoint_id == b.endpoint_id;
+            let endpoints = held.programmed.as_ref().zip(plan.endpoint.as_ref());
+            if plan.binding.is_none() && endpoints.is_some_and(|(a, b)| same(a, b)) {
+                return true;
+            }
+            held.ports.clear();
+            held.programmed.take()
+        };
+        plan.ports.clear();
+        if let Some(former) = former {
+            self.revoke(container, &former);
+        }
+        false
+    }
+
     /// Networks of plugins publish by themselves.
     fn publish_elsewhere(&self, container: &ContainerId, plan: &Plan) -> Result<()> {
-        let (true, Some(endpoint)) = (plan.binding.is_none(), &plan.endpoint) else {
+        let Some((place, endpoint)) = self.elsewhere(plan) else {
             return Ok(());
         };
-        let place = {
-            let state = self.lock();
-            Place::of(state.net(&endpoint.network_id)?)
-        };
-        if place.driver.traits(&place.about.spec).publishes || plan.requests.is_empty() {
-            return Ok(());
-        }
         let ports = place
             .driver
             .program(&place.about, endpoint, &plan.requests)?;
         if let Some(held) = self.lock().sandboxes.get_mut(container) {
             held.ports = ports;
+            held.programmed = Some(endpoint.clone());
         }
         Ok(())
     }
 
-    /// Takes rules back that a container had.
-    pub(super) fn withdraw(&self, container: &ContainerId, held: &Held) {
-        if !held.linked && held.ports.is_empty() && held.requests.is_empty() {
-            return;
-        }
-        if let Err(error) = self.firewall.withdraw(container) {
-            let error = spec::error::chain(&error);
-            tracing::warn!(%container, error, "rules of a container could not be removed");
-        }
-        let Some(endpoint) = held.endpoints.first() else {
-            return;
+    /// The endpoint whose driver is to publish by itself, if there is one.
+    fn elsewhere<'a>(&self, plan: &'a Plan) -> Option<(Place, &'a Endpoint)> {
+        let endpoint = plan.endpoint.as_ref()?;
+        let state = self.lock();
+        let net = state.net(&endpoint.network_id).ok()?;
+        let wanted = plan.binding.is_none() && !plan.requests.is_empty();
+        (wanted && !net.traits.publishes).then(|| (Place::of(net), endpoint))
+    }
+
+    /// Notes that a plugin goes on publishing for a container that outlived the daemon.
+    pub(super) fn adopt_programmed(&self, container: &ContainerId) -> bool {
+        let plan = {
+            let state = self.lock();
+            let held = state.sandboxes.get(container);
+            held.map(|held| Plan::of(&state, held, &self.relaying))
         };
+        let Some(plan) = plan else { return false };
+        let endpoint = self.elsewhere(&plan).map(|(_, endpoint)| endpoint.clone());
+        let found = endpoint.is_some();
+        if let Some(held) = self.lock().sandboxes.get_mut(container) {
+            held.programmed = endpoint;
+        }
+        found
+    }
+
+    fn revoke(&self, container: &ContainerId, endpoint: &Endpoint) {
         let place = {
             let state = self.lock();
             let Ok(net) = state.net(&endpoint.network_id) else {
@@ -197,11 +239,27 @@ impl Inner {
             };
             Place::of(net)
         };
-        if !place.driver.traits(&place.about.spec).publishes
-            && let Err(error) = place.driver.revoke(&place.about, endpoint)
-        {
+        if let Err(error) = place.driver.revoke(&place.about, endpoint) {
             let error = spec::error::chain(&error);
             tracing::warn!(%container, error, "ports of a container could not be withdrawn");
+        }
+    }
+
+    /// Takes rules back that a container had.
+    pub(super) fn withdraw(&self, container: &ContainerId, held: &Held) {
+        if !held.linked && held.ports.is_empty() && held.requests.is_empty() {
+            return;
+        }
+        if let Err(error) = self.relaying.set(container, &[], None, &self.ports) {
+            let error = spec::error::chain(&error);
+            tracing::warn!(%container, error, "ports of a container are still relayed");
+        }
+        if let Err(error) = self.firewall.withdraw(container) {
+            let error = spec::error::chain(&error);
+            tracing::warn!(%container, error, "rules of a container could not be removed");
+        }
+        if let Some(endpoint) = &held.programmed {
+            self.revoke(container, endpoint);
         }
     }
 
@@ -261,12 +319,14 @@ struct Plan {
     endpoint: Option<Endpoint>,
     four: Option<(NetworkId, IpAddr)>,
     six: Option<(NetworkId, IpAddr)>,
+    /// The host's interface that leads to the IPv4 address.
+    interface: String,
     /// `None` where nothing can be published.
     binding: Option<Binding>,
 }
 
 impl Plan {
-    fn of(state: &State, held: &Held) -> Self {
+    fn of(state: &State, held: &Held, relaying: &Relaying) -> Self {
         let publishes = |endpoint: &&Endpoint| {
             let net = state.net(&endpoint.network_id).ok();
             net.is_some_and(|net| net.traits.publishes)
@@ -285,6 +345,7 @@ impl Plan {
         let options = main
             .and_then(|endpoint| state.net(&endpoint.network_id).ok())
             .and_then(|net| Options::parse(&net.about.spec).ok());
+        let interface = four.map_or_else(String::new, |four| four.host_interface.clone());
         let at = |endpoint: Option<&Endpoint>, address: Option<IpAddr>| {
             Some((endpoint?.network_id, address?))
         };
@@ -307,6 +368,11 @@ impl Plan {
             default: options.host_binding.filter(|host| !host.is_unspecified()),
             ipv4: side(four, &options.mode4),
             ipv6: side(six, &options.mode6),
+            relayed: relaying.offers(
+                side(four, &options.mode4),
+                matches!(options.mode6, GatewayMode::Routed),
+            ),
+            ipv4_only: !relaying.listens(),
         });
         Self {
             name: held.name.clone(),
@@ -315,8 +381,15 @@ impl Plan {
             endpoint: main.or(held.endpoints.first()).cloned(),
             four,
             six,
+            interface,
             binding,
         }
+    }
+
+    /// Where ports at the host's IPv6 addresses lead that nothing translates.
+    fn relayed(&self) -> Option<(IpAddr, &str)> {
+        let (_, address) = self.four.filter(|_| self.six.is_none())?;
+        Some((address, &self.interface))
     }
 
     fn mappings(&self, ports: &[PublishedPort]) -> Vec<Mapping> {

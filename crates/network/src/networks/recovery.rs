@@ -13,7 +13,7 @@ use super::state::{Held, Member};
 use crate::driver::Addressing;
 use crate::driver::bridge::{self, veth};
 use crate::ports::Owner;
-use crate::{EndpointId, Error, LiveSandbox, Lost, PortRequest, Result};
+use crate::{EndpointId, Error, LiveSandbox, Lost, PortRequest, PublishedPort, Result};
 
 /// A near end of ours: its network, the address in its name, its name.
 type NearEnd = (Option<NetworkId>, Option<Ipv4Addr>, String);
@@ -29,13 +29,32 @@ impl Inner {
             }
             self.take_over_sandbox(sandbox, &mut lost);
         }
-        self.sweep();
+        self.remove_left();
         if let Err(error) = self.firewall.start() {
             let error = spec::error::chain(&error);
             tracing::error!(error, "the firewall could not be set up");
         }
+        self.relaying.settle();
         self.settle_drivers(&namespaces);
         lost
+    }
+
+    /// Removes near ends that belong to nobody: a daemon that dies in the middle of a connect leaves
+    /// one in a living container.
+    fn remove_left(&self) {
+        let left = match self.stray_ends() {
+            Ok(left) => left,
+            Err(error) => {
+                let error = spec::error::chain(&error);
+                tracing::warn!(error, "could not look for left interfaces");
+                return;
+            }
+        };
+        if !left.is_empty() {
+            tracing::info!(count = left.len(), "removing left interfaces");
+            super::spares::remove_left(&left);
+        }
+        self.sweep();
     }
 
     fn take_over_sandbox(&self, sandbox: LiveSandbox, lost: &mut Vec<Lost>) {
@@ -92,7 +111,11 @@ impl Inner {
             container,
             name: sandbox.name,
         };
-        for text in self.ports.adopt(&owner, &sandbox.ports) {
+        if self.adopt_programmed(&container) {
+            return;
+        }
+        let kept = |port: &PublishedPort| self.relaying.take(port);
+        for text in self.ports.adopt(&owner, &sandbox.ports, kept) {
             complain(text);
         }
         if let Err(error) = self.publish(&container) {
@@ -262,8 +285,8 @@ impl Inner {
         self.drivers.bridge.rejoin_all(&|id| self.near_ends(id))
     }
 
-    /// See [`Networks::strays`](crate::Networks::strays).
-    pub(crate) fn strays(&self) -> Result<Vec<String>> {
+    /// Near ends that belong to no endpoint and no spare.
+    fn stray_ends(&self) -> Result<Vec<String>> {
         let links = self.links()?;
         let state = self.lock();
         let held = state.sandboxes.values().flat_map(|held| &held.endpoints);
@@ -272,13 +295,16 @@ impl Inner {
             .chain(spares.map(|spare| &spare.endpoint))
             .map(|endpoint| endpoint.host_interface.as_str())
             .collect();
-        let mut strays: Vec<String> = links
-            .into_iter()
-            .map(|(_, _, name)| name)
+        let names = links.into_iter().map(|(_, _, name)| name);
+        Ok(names
             .filter(|name| !known.contains(name.as_str()))
-            .collect();
-        let networks: Vec<NetworkId> = state.networks.keys().copied().collect();
-        drop(state);
+            .collect())
+    }
+
+    /// See [`Networks::strays`](crate::Networks::strays).
+    pub(crate) fn strays(&self) -> Result<Vec<String>> {
+        let mut strays = self.stray_ends()?;
+        let networks: Vec<NetworkId> = self.lock().networks.keys().copied().collect();
         strays.extend(self.drivers.bridge.strays(&networks)?);
         Ok(strays)
     }

@@ -171,7 +171,7 @@ fn take_due(state: &mut State) -> Vec<String> {
 }
 
 /// Removes near ends that should have gone with their namespaces.
-fn remove_left(names: &[String]) {
+pub(super) fn remove_left(names: &[String]) {
     let Ok(mut socket) = bridge::route_socket() else {
         return;
     };

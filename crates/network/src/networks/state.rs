@@ -81,6 +81,8 @@ pub(crate) struct Held {
     pub endpoints: Vec<Endpoint>,
     pub requests: Vec<PortRequest>,
     pub ports: Vec<PublishedPort>,
+    /// The endpoint whose driver publishes the ports by itself, and was told to.
+    pub programmed: Option<Endpoint>,
     /// It takes part in links.
     pub linked: bool,
 }

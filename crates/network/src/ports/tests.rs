@@ -27,6 +27,8 @@ fn binding() -> Binding {
             routed: false,
         }),
         ipv6: None,
+        relayed: None,
+        ipv4_only: true,
     }
 }
 
@@ -162,4 +164,71 @@ fn a_routed_side_uses_no_port_of_the_host() {
     let got = ports.reserve(&owner(1), &[one], &routed).unwrap();
     assert_eq!((got.len(), got[0].host_port), (1, 0));
     assert!(ports.lock().held.is_empty());
+}
+
+#[test]
+fn a_side_of_one_family_is_relayed_from_the_other() {
+    let ports = Ports::new();
+    let relaying = Binding {
+        relayed: binding().ipv4,
+        ipv4_only: false,
+        ..binding()
+    };
+    let any = PortRequest {
+        host_ip: None,
+        ..request(Protocol::Tcp, "0.0.0.0", None)
+    };
+    let got = ports
+        .reserve(&owner(1), std::slice::from_ref(&any), &relaying)
+        .unwrap();
+    let addresses: Vec<_> = got.iter().map(|port| port.host_ip.to_string()).collect();
+    assert_eq!(addresses, ["0.0.0.0", "::"]);
+    assert_eq!(got[0].host_port, got[1].host_port);
+    assert!(ports.socket(&owner(1).container, &got[1]).is_some());
+    assert!(ports.socket(&owner(2).container, &got[1]).is_none());
+    // SCTP is not relayed, nor anything from a host without IPv6 unless it is asked for.
+    let four = [
+        (
+            PortRequest {
+                protocol: Protocol::Sctp,
+                ..any.clone()
+            },
+            relaying,
+        ),
+        (
+            any,
+            Binding {
+                ipv4_only: true,
+                ..relaying
+            },
+        ),
+    ];
+    for (wish, binding) in four {
+        let got = ports.reserve(&owner(2), &[wish], &binding).unwrap();
+        assert_eq!(got.len(), 1, "{got:?}");
+    }
+    let one = request(Protocol::Tcp, "::1", None);
+    let got = ports
+        .reserve(&owner(3), std::slice::from_ref(&one), &relaying)
+        .unwrap();
+    assert_eq!((got.len(), got[0].host_ip), (1, one.host_ip.unwrap()));
+    // Without a relay it leads nowhere.
+    assert_eq!(ports.reserve(&owner(3), &[one], &binding()).unwrap(), []);
+}
+
+#[test]
+fn what_somebody_kept_is_taken_back() {
+    let ports = Ports::new();
+    let kept = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = PublishedPort {
+        container_port: 80,
+        protocol: Protocol::Tcp,
+        host_ip: "127.0.0.1".parse().unwrap(),
+        host_port: kept.local_addr().unwrap().port(),
+    };
+    assert_eq!(ports.adopt(&owner(1), &[port], |_| None).len(), 1);
+    ports.release(&owner(1).container);
+    let give = |_: &PublishedPort| Some(kept.try_clone().unwrap().into());
+    assert_eq!(ports.adopt(&owner(1), &[port], give), Vec::<String>::new());
+    assert!(ports.socket(&owner(1).container, &port).is_some());
 }

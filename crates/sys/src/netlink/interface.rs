@@ -2,13 +2,17 @@
 
 use std::net::IpAddr;
 
+use rustix::io::Errno;
+
+use super::Socket;
 use super::route::{
     AF_INET, AF_INET6, CREATE, IFA_ADDRESS, IFA_BROADCAST, IFA_LOCAL, IFF_UP, IFLA_ADDRESS,
     IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, RT_SCOPE_UNIVERSE, RT_TABLE_MAIN,
-    RTA_DST, RTA_GATEWAY, RTA_OIF, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE, RTN_UNICAST,
-    RTPROT_BOOT, family, link_header, put_ip,
+    RTA_DST, RTA_GATEWAY, RTA_OIF, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
+    RTN_UNICAST, RTPROT_BOOT, family, link_header, put_ip,
 };
 use super::wire::Messages;
+use crate::Result;
 
 pub(super) const IFLA_IFALIAS: u16 = 20;
 const IFA_FLAGS: u16 = 8;
@@ -16,6 +20,7 @@ const IFA_FLAGS: u16 = 8;
 const IFA_F_NODAD: u32 = 0x02;
 const RTM_DELROUTE: u16 = 25;
 const RT_SCOPE_LINK: u8 = 253;
+const RTN_LOCAL: u8 = 2;
 
 impl Messages {
     /// Adds a bridge that is down.
@@ -119,6 +124,26 @@ impl Messages {
             }
             m.u32(RTA_OIF, index);
         });
+    }
+}
+
+impl Socket {
+    /// Tells whether the namespace takes packets to an address for its own.
+    ///
+    /// The kernel makes the route to an IPv6 address some moments after it has accepted the address.
+    pub fn is_own(&mut self, address: IpAddr) -> Result<bool> {
+        let mut request = Messages::new();
+        let label = format!("RTM_GETROUTE({address})");
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        let header = [family(address), prefix, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        request.push(label, (RTM_GETROUTE, 0), &header, |m| {
+            put_ip(m, RTA_DST, address);
+        });
+        match self.get(request) {
+            Ok(answer) => Ok(answer.is_some_and(|a| a.body.get(7) == Some(&RTN_LOCAL))),
+            Err(e) if matches!(e.errno(), Errno::NETUNREACH | Errno::HOSTUNREACH) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 }
 

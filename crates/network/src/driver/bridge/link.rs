@@ -62,8 +62,8 @@ pub(crate) fn route_socket() -> Result<Socket> {
 }
 
 impl BridgeLink {
-    /// Makes or completes the bridge and returns its index. `former` are addresses to give up.
-    pub(crate) fn ensure(&self, former: &[IpNet]) -> Result<u32> {
+    /// Makes or completes the bridge and returns its index.
+    pub(crate) fn ensure(&self) -> Result<u32> {
         let step = || Error::kernel(format!("set up bridge {}", self.name));
         let mut socket = route_socket()?;
         if self.find(&mut socket)?.is_none() {
@@ -80,10 +80,8 @@ impl BridgeLink {
         }
         let present = ipam::link_nets(&mut socket, link.index)?;
         let mut changes = Messages::new();
-        for old in former {
-            if !self.addresses.contains(old) && present.contains(old) {
-                changes.delete_address(link.index, old.address(), old.prefix());
-            }
+        if is_marked(&link) && link.alias != self.mark {
+            changes.set_alias(&self.name, &self.mark);
         }
         if !link.up || link.mtu != self.mtu {
             let set = SetLink {
