@@ -78,19 +78,19 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
         }
     }
     if let Some(pid) = daemon.pid() {
-        let is_resolver = |process: &host::Process| process.command.contains("shim resolver");
-        let resolvers = daemon.processes().iter().filter(|process| is_resolver(process)).count();
+        // A resolver that was needed once is kept, and watched, and so is a relay.
+        let processes = daemon.processes();
+        let count_of = |command: &str| {
+            processes.iter().filter(|process| process.command.contains(command)).count()
+        };
+        let helpers = count_of("shim resolver").min(1) + count_of("shim relay").min(1);
         for (kind, count) in host::descriptors(pid) {
             let before = base.descriptors.get(&kind).copied().unwrap_or(0);
-            // Ready-made network namespaces come and go in the background; a resolver that was needed
-            // once is kept, and watched.
+            // Ready-made network namespaces come and go in the background.
             let spare = if kind == "net" { SPARE_PORTS } else { 0 };
-            let resolver = if resolvers > 0 {
-                RESOLVER_DESCRIPTORS
-            } else {
-                0
-            };
-            if count > (before + resolver).max(spare) && !base.descriptors.is_empty() {
+            if count > (before + helpers * HELPER_DESCRIPTORS).max(spare)
+                && !base.descriptors.is_empty()
+            {
                 found.push(format!(
                     "descriptors `{kind}` of the daemon: {before} before, {count} now"
                 ));
@@ -103,8 +103,8 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
                 found.push(format!("zombie {} {}", process.pid, process.command));
             }
         }
-        // The daemon, the process from which supervisors are forked, and one resolver remain.
-        if daemon.processes().len() > 2 + resolvers.min(1) {
+        // The daemon, the process from which supervisors are forked, one resolver and one relay.
+        if daemon.processes().len() > 2 + helpers {
             let list: Vec<_> = daemon.processes().into_iter().map(|p| (p.pid, p.command)).collect();
             found.push(format!("more processes than daemon and spawner: {list:?}"));
         }
@@ -124,9 +124,10 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
         let more = files.difference(&base.files);
         // What is kept of interrupted downloads is wanted: it goes with its age.
         let more = more.filter(|path| !path.starts_with("data/store/partial/"));
-        // Made with the first user network, and its resolver's socket.
+        // Made with the first user network, and sockets of the helpers.
         let more = more.filter(|path| {
-            !matches!(path.as_str(), "data/network/networks" | "exec/resolver.sock")
+            let usual = ["data/network/networks", "exec/resolver.sock", "exec/relay.sock"];
+            !usual.contains(&path.as_str())
         });
         // An image that was pushed has a manifest from then on.
         let records = image_records(daemon);
@@ -146,8 +147,8 @@ fn image_records(daemon: &Daemon) -> String {
     entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
 }
 
-/// What a daemon that watches a resolver holds of each kind: its connection, its end, its namespace.
-const RESOLVER_DESCRIPTORS: usize = 3;
+/// What a daemon that watches a helper holds of each kind: its connection, its end, its namespace.
+const HELPER_DESCRIPTORS: usize = 3;
 
 /// Ready-made network endpoints that a daemon may keep for the next container.
 const SPARE_PORTS: usize = 8;

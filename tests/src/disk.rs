@@ -36,12 +36,7 @@ impl Disk {
         Self::made_by("mkfs.xfs", &["-q", "-m", "reflink=1"], "loop", megabytes)
     }
 
-    fn made_by(
-        tool: &str,
-        args: &[&str],
-        options: &'static str,
-        megabytes: u64,
-    ) -> Result<Self> {
+    fn made_by(tool: &str, args: &[&str], options: &'static str, megabytes: u64) -> Result<Self> {
         let parent = crate::daemon::root_parent();
         let dir = tempfile::Builder::new().prefix("ce-disk-").tempdir_in(parent)?;
         let disk = Self { dir, options };

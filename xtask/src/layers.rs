@@ -14,8 +14,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("spec", &[]),
     ("sys", &[]),
     ("runtime", &["spec", "sys"]),
+    ("relay", &["spec", "sys"]),
     ("resolver", &["spec", "sys"]),
-    ("shim", &["resolver", "spec", "sys", "runtime"]),
+    ("shim", &["relay", "resolver", "spec", "sys", "runtime"]),
     ("deflate", &[]),
     ("bound", &["spec", "sys"]),
     ("erofs", &["sys"]),
@@ -23,7 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("registry", &["spec"]),
     ("plugin", &["spec"]),
     ("volume", &["bound", "plugin", "spec", "sys"]),
-    ("network", &["plugin", "spec", "sys"]),
+    ("network", &["plugin", "relay", "spec", "sys"]),
     (
         "engine",
         &[
@@ -44,29 +45,29 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
-            "spec", "sys", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin",
-            "volume", "network", "tests", "xtask",
+            "spec", "sys", "runtime", "relay", "resolver", "shim", "deflate", "bound", "store",
+            "plugin", "volume", "network", "tests", "xtask",
         ],
     ),
     (
         "hyper",
         &[
-            "spec", "sys", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin",
-            "volume", "network", "engine", "xtask",
+            "spec", "sys", "runtime", "relay", "resolver", "shim", "deflate", "bound", "store",
+            "plugin", "volume", "network", "engine", "xtask",
         ],
     ),
     (
         "libc",
         &[
-            "spec", "runtime", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume",
-            "registry", "network", "engine", "api", "daemon", "cli",
+            "spec", "runtime", "relay", "resolver", "shim", "deflate", "bound", "store", "plugin",
+            "volume", "registry", "network", "engine", "api", "daemon", "cli",
         ],
     ),
     (
         "anyhow",
         &[
-            "spec", "sys", "resolver", "shim", "deflate", "bound", "store", "plugin", "volume",
-            "registry", "network", "engine", "api",
+            "spec", "sys", "relay", "resolver", "shim", "deflate", "bound", "store", "plugin",
+            "volume", "registry", "network", "engine", "api",
         ],
     ),
 ];

@@ -391,7 +391,8 @@ mod tests {
                 hard: 2
             }]
         );
-        assert_eq!(got.without_effect, ["containerd", "userland-proxy"]);
+        assert_eq!(got.without_effect, ["containerd"]);
+        assert!(!got.engine.network.userland_proxy);
         assert_eq!(got.pidfile, Path::new("/e/cortend.pid"));
         assert!(!got.containers_survive);
     }

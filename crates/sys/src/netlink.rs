@@ -21,9 +21,9 @@ mod wire;
 pub use route::{Address, Link, Neighbour, NewVeth, Route, SetLink};
 pub use stacked::{Endless, IpvlanFlag, IpvlanMode, MacvlanMode, NewStacked, Stacked};
 pub use traffic::Bucket;
-pub(crate) use wire::{Reader, Received};
 pub use wire::{Attribute, Attributes, Messages};
 pub(crate) use wire::{NLM_F_APPEND as FLAG_APPEND, NLM_F_CREATE as FLAG_CREATE};
+pub(crate) use wire::{Reader, Received};
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;

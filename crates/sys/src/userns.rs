@@ -142,7 +142,7 @@ impl Blocked {
     fn all() -> Result<Self> {
         // SAFETY: a sigset_t is plain bits, for which zero is a value.
         let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
-        // SAFETY: as above.
+        // SAFETY: plain bits again, which zero is a value of.
         let mut before: libc::sigset_t = unsafe { std::mem::zeroed() };
         // SAFETY: `all` is a signal set that may be written.
         unsafe { libc::sigfillset(&raw mut all) };

@@ -10,8 +10,11 @@ use tests::{Case, Daemon, Disk, IMAGE, Own, clients, wait_for};
 /// Far longer than anything here takes.
 const SOON: Duration = Duration::from_secs(30);
 
+/// A driver, and what makes a disk that it works on.
+type Ground = (&'static str, fn() -> Disk);
+
 /// The drivers, each on a file system that it can have.
-const ALL: [(&str, fn() -> Disk); 4] = [
+const ALL: [Ground; 4] = [
     ("overlay2", || Disk::new(400).expect("a disk")),
     ("btrfs", || Disk::btrfs(400).expect("a disk")),
     ("vfs", || Disk::xfs(400).expect("a disk")),

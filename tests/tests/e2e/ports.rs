@@ -1,10 +1,11 @@
 //! Published ports, seen from another host, from the engine's own host and from containers.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
-use tests::{Case, Host, IMAGE, Neighbour, clients, wait_for};
+use tests::{Case, Host, IMAGE, Neighbour, Own, clients, wait_for};
 
 /// A port of the host that is free now; each test takes its own part of the range.
 fn free_ports(case: &Case, count: u16) -> u16 {
@@ -203,4 +204,139 @@ clients! {
         case.cmd(&["rm", "-f", &name]).ok();
         assert!(neighbour.is_shut_out(neighbour.engine_address, 13_999));
     }
+
+    fn a_network_without_version_6_is_reached_by_it(case) {
+        let neighbour = Neighbour::of(case);
+        let (port, local, six) = (free_ports(case, 1), free_ports(case, 1), free_ports(case, 1));
+        let name = case.name("server");
+        serve(case, &name, &["-p", &format!("{port}:80"), "-p", &format!("127.0.0.1:{local}:80"), "-p", &format!("[::1]:{six}:80")]);
+        let engine = neighbour.engine();
+        let cable = neighbour.engine_address6;
+        assert_eq!(engine.fetches(Ipv6Addr::LOCALHOST, port), "served\n");
+        assert_eq!(engine.fetches(cable, port), "served\n");
+        assert_eq!(neighbour.fetches(cable, port), "served\n");
+        assert_eq!(engine.fetches(Ipv6Addr::LOCALHOST, six), "served\n");
+        assert!(neighbour.is_shut_out(cable, six));
+        assert!(engine.is_shut_out(Ipv4Addr::LOCALHOST, six));
+        assert!(engine.is_shut_out(Ipv6Addr::LOCALHOST, local));
+        let bound = |port: u16, address: &str| json!({"HostIp": address, "HostPort": port.to_string()});
+        let ports = case.inspect(&name)["NetworkSettings"]["Ports"]["80/tcp"].clone();
+        let ports = ports.as_array().expect("a list").clone();
+        for (port, address) in [(port, "0.0.0.0"), (port, "::"), (local, "127.0.0.1"), (six, "::1")] {
+            assert!(ports.contains(&bound(port, address)), "{ports:?}");
+        }
+        assert_eq!(ports.len(), 4, "{ports:?}");
+        let mut lines = case.cmd(&["port", &name, "80"]).ok();
+        for line in [format!("0.0.0.0:{port}"), format!("[::]:{port}"), format!("127.0.0.1:{local}"), format!("[::1]:{six}")] {
+            lines = lines.shows(&line);
+        }
+        case.cmd(&["ps", "--format", "{{.Ports}}", "--filter", &format!("name={name}")]).ok()
+            .shows(&format!("0.0.0.0:{port}->80/tcp"))
+            .shows(&format!("[::]:{port}->80/tcp"))
+            .shows(&format!("[::1]:{six}->80/tcp"));
+        case.cmd(&["stop", "-t", "0", &name]).ok();
+        assert!(neighbour.is_shut_out(cable, port));
+        assert!(engine.is_shut_out(Ipv6Addr::LOCALHOST, port));
+        case.cmd(&["start", &name]).ok();
+        assert_eq!(neighbour.fetches(cable, port), "served\n");
+    }
+
+    fn datagrams_go_from_version_6_to_4(case) {
+        let neighbour = Neighbour::of(case);
+        let name = case.name("echo");
+        case.cmd(&["run", "-d", "--name", &name, "-p", "7/udp", IMAGE, "sleep", "1000"]).ok();
+        let ports = case.inspect(&name)["NetworkSettings"]["Ports"]["7/udp"].clone();
+        assert_eq!(ports[0]["HostPort"], ports[1]["HostPort"], "{ports}");
+        assert_eq!((&ports[0]["HostIp"], &ports[1]["HostIp"]), (&json!("0.0.0.0"), &json!("::")), "{ports}");
+        let port = ports[0]["HostPort"].as_str().expect("a port").parse().expect("a number");
+        let pid = case.inspect(&name)["State"]["Pid"].as_i64().expect("a process");
+        let _echo = Host::of_process(i32::try_from(pid).expect("a process id")).echo(7);
+        let to = SocketAddr::new(neighbour.engine_address6.into(), port);
+        assert_eq!(neighbour.asks(to, b"from afar"), b"from afar");
+        assert_eq!(neighbour.engine().asks(to, b"from here"), b"from here");
+        let to = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port);
+        assert_eq!(neighbour.engine().asks(to, b"from within"), b"from within");
+        let large = vec![7; 20_000];
+        assert_eq!(neighbour.engine().asks(to, &large), large);
+    }
+
+    fn a_port_of_version_6_that_is_taken_is_told(case) {
+        let neighbour = Neighbour::of(case);
+        let port = free_ports(case, 1);
+        let theirs = neighbour.engine().listen(Ipv6Addr::LOCALHOST, port).expect("a free port");
+        let name = case.name("late");
+        let failed = case.cmd(&["run", "-d", "--name", &name, "-p", &format!("{port}:80"), IMAGE, "sleep", "1000"]);
+        failed.exits(125).complains("address already in use");
+        drop(theirs);
+        case.cmd(&["start", &name]).ok();
+        case.cmd(&["port", &name]).ok().shows(&format!("80/tcp -> [::]:{port}"));
+    }
+
+    fn without_the_relay_there_is_no_port_of_version_6(case) {
+        let host = Host::new();
+        let Some(mut own) = host.run(|| Own::start(case.client(), &["--userland-proxy=false"])) else {
+            return;
+        };
+        own.warm_up();
+        own.cmd(&["run", "-d", "--name", "web", "-p", "8080:80", "-p", "[::1]:8081:80", IMAGE, "sleep", "1000"]).ok();
+        assert_eq!(own.cmd(&["port", "web"]).ok().stdout, "80/tcp -> 0.0.0.0:8080\n");
+        assert!(own.daemon().processes().iter().all(|process| !process.command.contains("shim relay")));
+        host.run(|| own.retire());
+    }
+
+    fn relayed_connections_outlive_the_daemon_and_ports_the_relay(case) {
+        let host = Host::new();
+        let Some(mut own) = host.run(|| Own::start(case.client(), &[])) else {
+            return;
+        };
+        own.warm_up();
+        let run = ["run", "-d", "--name", "echo", "-p", "8080:7", IMAGE, "nc", "-ll", "-p", "7", "-e", "cat"];
+        own.cmd(&run).ok();
+        let to = SocketAddr::new(IpAddr::from(Ipv6Addr::LOCALHOST), 8080);
+        let first = echoing(&host, to);
+        host.run(|| own.daemon_mut().crash()).expect("it comes again");
+        assert!(still_echoes(&first), "a connection of the former daemon");
+        let second = echoing(&host, to);
+        let relay = |own: &Own| {
+            let all = own.daemon().processes();
+            let found: Vec<_> = all.into_iter().filter(|process| process.command.contains("shim relay")).collect();
+            assert!(found.len() < 2, "there is one at most");
+            found.into_iter().next()
+        };
+        let dead = relay(&own).expect("it carries");
+        dead.kill();
+        wait_for("another comes", Duration::from_secs(10), || relay(&own).is_some_and(|relay| relay.pid != dead.pid));
+        assert!(!still_echoes(&first) && !still_echoes(&second));
+        let third = echoing(&host, to);
+        // Both die, the daemon first.
+        own.daemon_mut().kill9();
+        relay(&own).expect("it goes on").kill();
+        host.run(|| own.daemon_mut().launch()).expect("it comes again");
+        assert!(!still_echoes(&third));
+        let fourth = echoing(&host, to);
+        own.cmd(&["rm", "-f", "echo"]).ok();
+        assert!(!still_echoes(&fourth));
+        assert!(host.is_shut_out(Ipv6Addr::LOCALHOST, 8080));
+        host.run(|| own.retire());
+    }
+}
+
+/// A connection to a container that says everything again; waits until it does.
+#[track_caller]
+fn echoing(host: &Host, to: SocketAddr) -> TcpStream {
+    let mut found = None;
+    wait_for("it echoes", Duration::from_secs(10), || {
+        let stream = host.run(|| TcpStream::connect_timeout(&to, Duration::from_secs(5)));
+        found = stream.ok().filter(still_echoes);
+        found.is_some()
+    });
+    found.expect("it echoes")
+}
+
+/// Whether a connection still says everything again.
+fn still_echoes(stream: &TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
+    let mut stream = stream;
+    let mut byte = [0];
+    stream.write_all(b"x").and_then(|()| stream.read_exact(&mut byte)).is_ok() && byte == *b"x"
 }

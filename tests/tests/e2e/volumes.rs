@@ -25,6 +25,9 @@ fn exists(case: &Case, name: &str) -> bool {
     case.api("GET", &format!("/volumes/{name}"), None).status == 200
 }
 
+/// A way in which something ends.
+type End = (&'static str, fn(&mut Daemon));
+
 clients! {
     fn volume_life(case) {
         let name = case.name("v");
@@ -381,11 +384,12 @@ fn data_survives_the_end_of_every_process() {
         let bytes = daemon.api("GET", "/containers/one/logs?stdout=1", None).body;
         // Without the frames' heads, whose last byte may be anything.
         let lines = String::from_utf8_lossy(&bytes).into_owned();
-        let lines: Vec<_> = lines.lines().map(|line| line.trim_start_matches(|c| c != 'x' && c != 'w')).collect();
+        let lines: Vec<_> =
+            lines.lines().map(|line| line.trim_start_matches(|c| c != 'x' && c != 'w')).collect();
         lines.join(" ")
     };
     let mut expected = String::new();
-    let ends: [(&str, fn(&mut Daemon)); 4] = [
+    let ends: [End; 4] = [
         ("nothing ends", |_| {}),
         ("kill -9 of the daemon", |daemon| daemon.crash().expect("it comes again")),
         ("kill -9 of all but the daemon", |daemon| {
@@ -404,7 +408,9 @@ fn data_survives_the_end_of_every_process() {
         assert_eq!(started.status, 204, "{what}: {}", started.text());
         expected.push_str(&format!("{} ", "x".repeat(count + 1)).repeat(4));
         expected.push_str("written ");
-        wait_for("it has written", Duration::from_secs(20), || log(&daemon) == expected.trim_end());
+        wait_for("it has written", Duration::from_secs(20), || {
+            log(&daemon) == expected.trim_end()
+        });
         end(&mut daemon);
         if what.contains("all but") {
             let ended = || {

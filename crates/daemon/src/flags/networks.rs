@@ -169,8 +169,8 @@ pub(super) const NETWORKS: &[Flag] = &[
     f(
         "userland-proxy",
         Bool,
-        Accepted,
-        "Use userland proxy for loopback traffic; there is none",
+        Used,
+        "Use userland proxy for ports of IPv6 addresses that lead to IPv4",
     ),
     f(
         "userland-proxy-path",

@@ -241,15 +241,18 @@ fn names_and_hosts(host: &HostConfig) -> Result<()> {
         }
     }
     for text in &host.extra_hosts {
-        let good = text.split_once(':').is_some_and(|(name, address)| {
-            let address = address.trim_start_matches('[').trim_end_matches(']');
-            let name_is_good = !name.is_empty() && !name.contains(char::is_whitespace);
-            name_is_good
-                && (address == "host-gateway" || address.parse::<std::net::IpAddr>().is_ok())
-        });
-        if !good {
+        let named = text
+            .split_once(':')
+            .filter(|(name, _)| !name.is_empty() && !name.contains(char::is_whitespace));
+        let Some((_, address)) = named else {
             return Err(Error::invalid(format!(
                 "bad format for add-host: \"{text}\""
+            )));
+        };
+        let plain = address.trim_start_matches('[').trim_end_matches(']');
+        if address != "host-gateway" && plain.parse::<std::net::IpAddr>().is_err() {
+            return Err(Error::invalid(format!(
+                "invalid IP address in add-host: \"{address}\""
             )));
         }
     }

@@ -38,12 +38,12 @@ impl Inner {
             "default" | "null" => None,
             plugin => Some(self.drivers.remotes.ipam(plugin)),
         };
-        let (decided, warnings) = {
-            let _choice = ChoiceLock::acquire();
-            let decided = self.decide(&spec, &*driver, source.as_deref())?;
-            let warnings = self.collisions(&decided.shown)?;
-            (decided, warnings)
-        };
+        let choice = ChoiceLock::acquire();
+        let decided = self.decide(&spec, &*driver, source.as_deref())?;
+        let warnings = self.collisions(&decided.shown)?;
+        // Until the link has the addresses nobody else sees that they are taken; a plugin's are no
+        // matter of this host's, and it may take its time.
+        let _choice = source.is_none().then_some(choice);
         let done = self.make(spec, driver, source.clone(), &decided);
         if let (Err(_), Some(source)) = (&done, &source) {
             release_pools(source, &decided.pools);
@@ -265,12 +265,16 @@ impl Inner {
         let untouched = spec.ipam.pools.is_empty()
             && spec.ipam.options.is_empty()
             && matches!(spec.ipam.driver.as_str(), "" | "default")
-            && spec.options.is_empty()
             && spec.labels.is_empty()
             && !spec.enable_ipv6;
         if !untouched {
             let text = "user specified configurations are not supported if the network depends on \
                         a configuration network";
+            return Err(Error::refused(ErrorKind::Forbidden, text));
+        }
+        if !spec.options.is_empty() {
+            let text = "network driver options are not supported if the network depends on a \
+                        configuration network";
             return Err(Error::refused(ErrorKind::Forbidden, text));
         }
         spec.ipam = config.shown.ipam.clone();

@@ -214,8 +214,6 @@ fn is_there(port: &Port) -> bool {
     if port.interface.is_empty() {
         return true;
     }
-    match rustix::net::netdevice::name_to_index(&port.socket, &port.interface) {
-        Err(Errno::NODEV | Errno::NXIO) => false,
-        _ => true,
-    }
+    let index = rustix::net::netdevice::name_to_index(&port.socket, &port.interface);
+    !matches!(index, Err(Errno::NODEV | Errno::NXIO))
 }

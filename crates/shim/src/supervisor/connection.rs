@@ -26,6 +26,10 @@ pub struct Connection {
 
 /// What came from a daemon.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack of the loop"
+)]
 pub enum Incoming {
     Call(Call, Vec<OwnedFd>),
     Malformed(ProtocolError),

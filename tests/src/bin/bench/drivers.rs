@@ -23,7 +23,9 @@ pub(crate) const ALL: &[(&str, &str, Measurement)] = &[
     ("run with btrfs on btrfs", "ms", |engine| run(engine, "btrfs")),
     ("start with overlay2 on ext4", "ms", |engine| start(engine, "overlay2")),
     ("start with erofs on ext4", "ms", |engine| start(engine, "erofs")),
-    ("start with overlay2 on btrfs", "ms", |engine| start(engine, "overlay2 on btrfs")),
+    ("start with overlay2 on btrfs", "ms", |engine| {
+        start(engine, "overlay2 on btrfs")
+    }),
     ("start with btrfs on btrfs", "ms", |engine| start(engine, "btrfs")),
 ];
 
@@ -71,11 +73,7 @@ fn start(engine: &Engine, name: &'static str) -> Result<Vec<f64>> {
     times(engine, name, |times| times.start)
 }
 
-fn times(
-    engine: &Engine,
-    name: &'static str,
-    which: fn(Life) -> f64,
-) -> Result<Vec<f64>> {
+fn times(engine: &Engine, name: &'static str, which: fn(Life) -> f64) -> Result<Vec<f64>> {
     if !engine.is_ours() {
         return Ok(Vec::new());
     }

@@ -111,7 +111,9 @@ pub(crate) fn plugged(shared: &Shared, record: &Record) -> bool {
         })
     };
     let networks = record.networks().iter();
-    networks.filter(|(name, _)| is_user_defined(name)).any(is_plugged)
+    networks
+        .filter(|(name, _)| is_user_defined(name))
+        .any(is_plugged)
 }
 
 /// Takes up what the network made: its place, and the ids of its networks.
