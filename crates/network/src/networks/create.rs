@@ -202,6 +202,12 @@ impl Inner {
     /// Takes over another's settings, fills in defaults, refuses what contradicts itself.
     fn fill_in(&self, spec: &mut NetworkSpec) -> Result<()> {
         let refuse = |kind, text: &str| Err(Error::refused(kind, text));
+        if spec.config_only && (spec.internal || spec.attachable) {
+            let text = "configuration network can only contain network specific fields. Network \
+                        operator fields like [ ingress | internal | attachable | scope ] are not \
+                        supported.";
+            return refuse(ErrorKind::Forbidden, text);
+        }
         if let Some(name) = spec.config_from.clone().filter(|name| !name.is_empty()) {
             if spec.config_only {
                 let text = "a configuration network cannot depend on another configuration network";

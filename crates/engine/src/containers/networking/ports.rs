@@ -67,11 +67,17 @@ pub(crate) fn requests(config: &Config, host: &HostConfig) -> Result<Vec<PortReq
             });
         }
     }
-    // Stable: bindings of one port keep the user's order.
+    // Certain ports first, so that no free choice takes one of them. Stable: bindings of one port
+    // keep the user's order.
     requests.sort_by_key(|r| {
         let fixed = r.host_ports.map_or(0, |(first, _)| first);
         let protocol = r.protocol != Protocol::Tcp;
-        (std::cmp::Reverse((fixed, r.container_port)), protocol)
+        (
+            fixed == 0,
+            std::cmp::Reverse(r.container_port),
+            protocol,
+            fixed,
+        )
     });
     Ok(requests)
 }
