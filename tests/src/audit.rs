@@ -124,9 +124,12 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
         let more = files.difference(&base.files);
         // What is kept of interrupted downloads is wanted: it goes with its age.
         let more = more.filter(|path| !path.starts_with("data/store/partial/"));
-        // Made with the first user network, and sockets of the helpers.
+        // Directories made with the first network of a kind, and sockets of the helpers.
         let more = more.filter(|path| {
-            let usual = ["data/network/networks", "exec/resolver.sock", "exec/relay.sock"];
+            let usual = [
+                "data/network/networks", "data/network/plugins", "data/network/plugins/endpoints",
+                "exec/resolver.sock", "exec/relay.sock",
+            ];
             !usual.contains(&path.as_str())
         });
         // An image that was pushed has a manifest from then on.
