@@ -19,6 +19,9 @@ use super::{Inner, WANTED_SPARES};
 use crate::sandbox::{self, Defaults, Inside};
 use crate::{Endpoint, EndpointRequest, Error, PublishedPort, Result, Sandbox, SandboxRequest};
 
+/// A spare sandbox is made within this, or nobody waits for it.
+const SPARE_PATIENCE: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Undoes what was done for a container unless it is told that all is well.
 struct Opening<'a> {
     inner: &'a Inner,
@@ -300,6 +303,11 @@ impl Inner {
                     drop(state);
                     self.sweep();
                     swept = true;
+                }
+                // The last address may be that of a spare which is being made: it is given up then.
+                Err((_, true)) if state.making == Some(wish.network) => {
+                    let waited = self.wake.wait_timeout(state, SPARE_PATIENCE);
+                    drop(waited.expect("no panic happens while it is held"));
                 }
                 Err((error, _)) => return Err(error),
             }

@@ -48,9 +48,14 @@ fn keep(inner: &Inner) {
         let id = place.about.id;
         let made = make(inner, &place, member);
         let mut state = inner.lock();
+        state.making = None;
         let stop = state.stop;
         match (made, state.net_mut(&id)) {
-            (Ok(spare), Ok(net)) if !stop && !net.removing => net.spares.push_back(spare),
+            (Ok(spare), Ok(net)) if !stop && !net.removing => {
+                net.spares.push_back(spare);
+                drop(state);
+                inner.wake.notify_all();
+            }
             (Ok(spare), net) => {
                 if let Ok(net) = net {
                     net.free(&member);
@@ -142,7 +147,9 @@ fn next(inner: &Inner) -> Option<(Place, Member)> {
                 let reserved = net.reserve(&EndpointRequest::new(id));
                 net.spares = kept;
                 if let Ok((member, _)) = reserved {
-                    return Some((Place::of(net), member));
+                    let place = Place::of(net);
+                    state.making = Some(id);
+                    return Some((place, member));
                 }
             }
         }

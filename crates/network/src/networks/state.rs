@@ -27,6 +27,8 @@ pub(crate) struct State {
     /// Near ends that should go with their namespaces, and when they are looked at.
     pub parting: VecDeque<(Instant, String)>,
     pub stop: bool,
+    /// The network whose spare sandbox is being made, with an address that nobody else can have.
+    pub making: Option<NetworkId>,
 }
 
 /// One network.
