@@ -19,7 +19,7 @@ pub struct Baseline {
     descriptors: BTreeMap<String, usize>,
     files: BTreeSet<String>,
     ports: usize,
-    table: Option<String>,
+    pub table: Option<String>,
 }
 
 impl Baseline {

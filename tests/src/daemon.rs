@@ -122,6 +122,12 @@ impl Daemon {
         if ready != Some(true) {
             bail!("the daemon does not answer; its log:\n{}", self.log_tail());
         }
+        // One that ended without containers took its bridge along, and may find its subnet taken.
+        let path = "/containers/json?all=1";
+        let list = http::request(&self.socket(), "GET", path, None);
+        if self.baseline.table.is_some() && list.is_ok_and(|list| list.text().trim() == "[]") {
+            self.baseline.table = crate::host::nft_table(&self.names.table);
+        }
         Ok(())
     }
 

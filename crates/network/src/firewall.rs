@@ -261,11 +261,18 @@ impl Firewall {
         gateless.chain(state.foreign.warnings()).collect()
     }
 
-    /// Removes everything from the kernel.
-    pub(crate) fn destroy(&self) -> Result<()> {
-        if let Some(watch) = lock(&self.monitor).take() {
+    /// Ends the thread that watches. Never to be called with a lock that what hangs on
+    /// [`on_change`](Self::on_change) may want: it is waited for.
+    pub(crate) fn unwatch(&self) {
+        let watch = lock(&self.monitor).take();
+        if let Some(watch) = watch {
             watch.stop();
         }
+    }
+
+    /// Removes everything from the kernel; nobody watches any more.
+    pub(crate) fn destroy(&self) -> Result<()> {
+        self.unwatch();
         if self.mode == FirewallMode::Off {
             return Ok(());
         }
@@ -532,9 +539,7 @@ impl Firewall {
 
 impl Drop for Firewall {
     fn drop(&mut self) {
-        if let Some(watch) = lock(&self.monitor).take() {
-            watch.stop();
-        }
+        self.unwatch();
     }
 }
 

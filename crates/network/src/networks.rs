@@ -285,6 +285,8 @@ impl Networks {
     /// Ends the background thread as well; nothing but dropping should follow.
     pub fn destroy(&self) -> Result<()> {
         self.stop_filler();
+        // Before the lock: what the thread is about to do wants it.
+        self.inner.firewall.unwatch();
         let _change = self
             .inner
             .change
