@@ -168,6 +168,9 @@ pub fn of_ended_daemon(daemon: &Daemon) -> Vec<String> {
     if host::link_exists(&daemon.names().bridge) {
         found.push(format!("bridge {}", daemon.names().bridge));
     }
+    if host::link_exists(&daemon.names().gate) {
+        found.push(format!("link {}", daemon.names().gate));
+    }
     if host::nft_table(&daemon.names().table).is_some() {
         found.push(format!("firewall table {}", daemon.names().table));
     }

@@ -31,6 +31,8 @@ pub struct Names {
     pub cgroup: String,
     pub bridge: String,
     pub table: String,
+    /// One end of the pair that first packets to published ports go round by.
+    pub gate: String,
 }
 
 impl Names {
@@ -42,6 +44,7 @@ impl Names {
             cgroup: format!("corten-{short}"),
             bridge: format!("cr-{short}"),
             table: format!("corten-{short}"),
+            gate: format!("cout-{short}"),
         }
     }
 }
@@ -355,8 +358,10 @@ impl Daemon {
         for dir in host::cgroups_at(&self.names.cgroup) {
             host::remove_cgroup_tree(&dir);
         }
-        if host::link_exists(&self.names.bridge) {
-            host::remove_link(&self.names.bridge);
+        for link in [&self.names.bridge, &self.names.gate] {
+            if host::link_exists(link) {
+                host::remove_link(link);
+            }
         }
         if host::nft_table(&self.names.table).is_some() {
             host::remove_nft_table(&self.names.table);
