@@ -42,6 +42,7 @@ impl Case {
     }
 
     fn new(client: Client, name: &str) -> Self {
+        crate::failure::watch();
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let short: String = name.chars().filter(|c| c.is_ascii_alphanumeric()).take(24).collect();

@@ -14,6 +14,7 @@ pub mod command;
 pub mod content;
 pub mod daemon;
 pub mod disk;
+pub mod failure;
 pub mod host;
 pub mod hostile;
 pub mod http;

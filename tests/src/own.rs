@@ -31,6 +31,7 @@ impl Own {
     }
 
     fn of(client: Client, start: impl FnOnce() -> anyhow::Result<Daemon>) -> Option<Self> {
+        crate::failure::watch();
         if target::reference_socket().is_some() {
             return None;
         }

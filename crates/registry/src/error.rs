@@ -315,6 +315,14 @@ impl Error {
         }
     }
 
+    /// Whether the connection ended in the middle.
+    pub(crate) fn is_cut(&self) -> bool {
+        let Self::Request { source, .. } = self else {
+            return false;
+        };
+        matches!(source, TransportError::Cut { .. })
+    }
+
     /// The error without what a pull adds to it, for those who only asked.
     #[must_use]
     pub fn plain(self) -> Self {

@@ -147,9 +147,18 @@ impl Transport {
         let start = Origin::of(&call.url)?;
         let mut private = true;
         let mut left = self.settings.limits.redirects;
+        let mut again = is_read(&call.method);
         loop {
             let profile = trust.profile(&call.url);
-            let answer = self.once(&profile, &mut call, private).await?;
+            let answer = match self.once(&profile, &mut call, private).await {
+                // A server may close a connection that it kept at the moment at which a request
+                // goes out on it. Nothing was answered: what only reads is asked once more.
+                Err(error) if again && error.is_cut() => {
+                    again = false;
+                    continue;
+                }
+                answer => answer?,
+            };
             let Some(next) = self.next(&call, &answer)? else {
                 return Ok(answer);
             };

@@ -305,3 +305,42 @@ async fn a_config_is_checked() {
             .is_err()
     );
 }
+
+/// Answers one request on each connection and hangs up on the second without a word.
+async fn forgetful(listener: tokio::net::TcpListener, body: Bytes) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    loop {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let body = body.clone();
+        tokio::spawn(async move {
+            let mut said = Vec::new();
+            while !said.ends_with(b"\r\n\r\n") {
+                // Who tries TLS first learns at once that there is none.
+                if socket.read_buf(&mut said).await.unwrap() == 0 || !said.starts_with(b"GET ") {
+                    return;
+                }
+            }
+            let body = if said.starts_with(b"GET /v2/ ") { Bytes::new() } else { body };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            socket.write_all(head.as_bytes()).await.unwrap();
+            socket.write_all(&body).await.unwrap();
+            // The next request is heard and not answered.
+            socket.read_u8().await.ok();
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_under_a_request_is_no_failure() {
+    let bytes = payload(5000);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let name = format!("{}/team/app:1", listener.local_addr().unwrap());
+    tokio::spawn(forgetful(listener, bytes.clone()));
+    let repository = client(|_| {}).repository(&name.parse().unwrap(), None);
+    for _ in 0..3 {
+        let mut blob = repository.blob(&descriptor(&bytes), 0).await.unwrap();
+        let (count, error) = read(&mut blob).await;
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(count, bytes.len());
+    }
+}
