@@ -32,6 +32,8 @@ ask() { c inspect --format "$2" "$1" 2>&1; }
 state_is() { [ "$(ask "$1" '{{.State.Status}}')" = "$2" ]; }
 clean() { c rm -f "$@" >/dev/null 2>&1; }
 
+. /vm/lan.sh
+
 machine() {
     busybox mkdir -p /proc /sys /dev /tmp /run /var /etc /root /usr
     busybox mount -t proc proc /proc
@@ -354,7 +356,7 @@ main() {
     c run --rm busybox true
     before=$(traces)
     only=$(sed -n 's/.*only=\([a-z]*\).*/\1/p' /proc/cmdline)
-    for section in ${only:-info run life limits view devices stats network crash many disks}; do
+    for section in ${only:-info run life limits view devices stats network macvlan ipvlan crash many disks}; do
         echo "== $section (at $(cut -d . -f 1 /proc/uptime) s)"
         "section_$section"
     done

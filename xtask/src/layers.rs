@@ -14,9 +14,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("spec", &[]),
     ("sys", &[]),
     ("runtime", &["spec", "sys"]),
-    ("relay", &["spec", "sys"]),
-    ("resolver", &["spec", "sys"]),
-    ("shim", &["relay", "resolver", "spec", "sys", "runtime"]),
+    ("helper", &["spec", "sys"]),
+    ("relay", &["helper", "spec", "sys"]),
+    ("resolver", &["helper", "spec", "sys"]),
+    (
+        "shim",
+        &["helper", "relay", "resolver", "spec", "sys", "runtime"],
+    ),
     ("deflate", &[]),
     ("bound", &["spec", "sys"]),
     ("erofs", &["sys"]),
@@ -45,29 +49,29 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
-            "spec", "sys", "runtime", "relay", "resolver", "shim", "deflate", "bound", "store",
-            "plugin", "volume", "network", "tests", "xtask",
+            "spec", "sys", "runtime", "helper", "relay", "resolver", "shim", "deflate", "bound",
+            "store", "plugin", "volume", "network", "tests", "xtask",
         ],
     ),
     (
         "hyper",
         &[
-            "spec", "sys", "runtime", "relay", "resolver", "shim", "deflate", "bound", "store",
-            "plugin", "volume", "network", "engine", "xtask",
+            "spec", "sys", "runtime", "helper", "relay", "resolver", "shim", "deflate", "bound",
+            "store", "plugin", "volume", "network", "engine", "xtask",
         ],
     ),
     (
         "libc",
         &[
-            "spec", "runtime", "relay", "resolver", "shim", "deflate", "bound", "store", "plugin",
-            "volume", "registry", "network", "engine", "api", "daemon", "cli",
+            "spec", "runtime", "helper", "relay", "resolver", "shim", "deflate", "bound", "store",
+            "plugin", "volume", "registry", "network", "engine", "api", "daemon", "cli",
         ],
     ),
     (
         "anyhow",
         &[
-            "spec", "sys", "relay", "resolver", "shim", "deflate", "bound", "store", "plugin",
-            "volume", "registry", "network", "engine", "api",
+            "spec", "sys", "helper", "relay", "resolver", "shim", "deflate", "bound", "store",
+            "plugin", "volume", "registry", "network", "engine", "api",
         ],
     ),
 ];

@@ -3,7 +3,7 @@
 //! ```text
 //! Debian's cloud kernel ──unpacked──► vmlinuz, modules ─┐
 //! our static binaries, busybox ─────────────────────────┼─► initrd ─► QEMU ─► serial line ─► verdict
-//! tests/vm/{init.sh, guest.sh, modules} ────────────────┘
+//! tests/vm/{init.sh, guest.sh, lan.sh, modules} ────────┘
 //! ```
 //!
 //! Nothing of the machine that it runs on is seen in there, and nothing has to be right about it: no
@@ -30,6 +30,9 @@ const PROGRAMS: &[&str] = &[
     "corten-runtime",
     "corten-init",
 ];
+
+/// What the guest runs, and what that reads.
+const SCRIPTS: &[&str] = &["guest.sh", "lan.sh"];
 
 /// The package that names the newest kernel for virtual machines.
 const KERNEL: &str = "linux-image-cloud-amd64";
@@ -199,7 +202,9 @@ fn initial_files(kernel: &Kernel, binaries: &Path) -> Result<Vec<u8>> {
         fs::read(&path).with_context(|| path.display().to_string())
     };
     archive.file("init", 0o755, &source("init.sh")?);
-    archive.file("vm/guest.sh", 0o755, &source("guest.sh")?);
+    for name in SCRIPTS {
+        archive.file(&format!("vm/{name}"), 0o755, &source(name)?);
+    }
     archive.device("dev/console", 5, 1);
     archive.device("dev/null", 1, 3);
     let busybox = ["/bin/busybox", "/usr/bin/busybox"]

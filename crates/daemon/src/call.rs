@@ -1,5 +1,6 @@
 //! One request on its way to its handler, and what handlers need to read it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +9,7 @@ use api::gojson::DecodeError;
 use bytes::Bytes;
 use engine::Engine;
 use engine::images::RegistryAuth;
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use hyper::header::CONTENT_TYPE;
@@ -143,15 +144,25 @@ impl Call {
         }
     }
 
-    /// The body as a stream of bytes, of any length.
-    pub fn reader(self) -> impl AsyncRead + Send + Unpin + 'static {
+    /// The body in pieces, of any length.
+    fn pieces(self) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
         let frames = self.request.into_body().into_data_stream();
-        StreamReader::new(frames.map_err(std::io::Error::other))
+        frames.map_err(io::Error::other)
     }
 
-    /// Like [`Call::reader`], for what may be refused before its end.
-    pub fn upload(self) -> impl AsyncRead + Send + Unpin + 'static {
-        Upload::new(self.reader())
+    /// The body as a stream of bytes, of any length.
+    pub fn reader(self) -> impl AsyncRead + Send + Unpin + 'static {
+        StreamReader::new(self.pieces())
+    }
+
+    /// The body in pieces, of any length, for what may be refused before its end.
+    pub fn upload(self) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
+        Upload::new(self.pieces())
+    }
+
+    /// Like [`Call::upload`], as a stream of bytes.
+    pub fn upload_reader(self) -> impl AsyncRead + Send + Unpin + 'static {
+        StreamReader::new(self.upload())
     }
 }
 

@@ -3,29 +3,27 @@
 //! A client that is still sending when it gets an answer often looks at the answer only after its
 //! last byte: closing the connection on it would hide why its upload was refused.
 
-use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use futures_util::{Stream, StreamExt};
 use tokio::runtime::Handle;
 
 /// How long the rest of an upload is taken after its answer.
 const LINGER: Duration = Duration::from_secs(5);
-const CHUNK: usize = 64 * 1024;
 
 /// The body of an upload.
 #[derive(Debug)]
-pub struct Upload<R: AsyncRead + Send + Unpin + 'static> {
+pub struct Upload<S: Stream + Send + Unpin + 'static> {
     /// Taken when this is dropped.
-    inner: Option<R>,
+    inner: Option<S>,
     ended: bool,
 }
 
-impl<R: AsyncRead + Send + Unpin + 'static> Upload<R> {
+impl<S: Stream + Send + Unpin + 'static> Upload<S> {
     /// Takes a body.
-    pub fn new(inner: R) -> Self {
+    pub fn new(inner: S) -> Self {
         Self {
             inner: Some(inner),
             ended: false,
@@ -33,28 +31,27 @@ impl<R: AsyncRead + Send + Unpin + 'static> Upload<R> {
     }
 }
 
-impl<R: AsyncRead + Send + Unpin + 'static> AsyncRead for Upload<R> {
-    fn poll_read(
+impl<T, E, S> Stream for Upload<S>
+where
+    S: Stream<Item = Result<T, E>> + Send + Unpin + 'static,
+{
+    type Item = Result<T, E>;
+
+    fn poll_next(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let (before, room) = (buffer.filled().len(), buffer.remaining());
+    ) -> Poll<Option<Result<T, E>>> {
         let Some(inner) = &mut self.inner else {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(None);
         };
-        let read = Pin::new(inner).poll_read(context, buffer);
+        let next = ready!(inner.poll_next_unpin(context));
         // A failure is an end too.
-        self.ended = match &read {
-            Poll::Pending => self.ended,
-            Poll::Ready(Err(_)) => true,
-            Poll::Ready(Ok(())) => room > 0 && buffer.filled().len() == before,
-        };
-        read
+        self.ended = !matches!(next, Some(Ok(_)));
+        Poll::Ready(next)
     }
 }
 
-impl<R: AsyncRead + Send + Unpin + 'static> Drop for Upload<R> {
+impl<S: Stream + Send + Unpin + 'static> Drop for Upload<S> {
     fn drop(&mut self) {
         if self.ended {
             return;
@@ -66,28 +63,29 @@ impl<R: AsyncRead + Send + Unpin + 'static> Drop for Upload<R> {
     }
 }
 
-async fn drain(mut rest: impl AsyncRead + Unpin) {
-    let mut buffer = vec![0; CHUNK];
-    while let Ok(1..) = rest.read(&mut buffer).await {}
+async fn drain(mut rest: impl Stream + Unpin) {
+    while rest.next().await.is_some() {}
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test]
     async fn the_rest_is_taken() {
-        let (mut client, server) = tokio::io::duplex(16);
-        let mut upload = Upload::new(server);
-        let sending =
-            tokio::spawn(async move { client.write_all(&[7; 10_000]).await.map(|()| client) });
-        let mut first = [0; 4];
-        upload.read_exact(&mut first).await.unwrap();
+        let (taken, all) = (Arc::new(AtomicUsize::new(0)), tokio_util::sync::CancellationToken::new());
+        let (count, end) = (Arc::clone(&taken), all.clone().drop_guard());
+        let pieces = futures_util::stream::iter(0..1000).map(move |number| {
+            let _kept = &end;
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, ()>(number)
+        });
+        let mut upload = Upload::new(pieces);
+        assert_eq!(upload.next().await, Some(Ok(0)));
         drop(upload);
-        assert!(
-            sending.await.unwrap().is_ok(),
-            "the client could send everything"
-        );
+        all.cancelled().await;
+        assert_eq!(taken.load(Ordering::Relaxed), 1000);
     }
 }

@@ -1,10 +1,12 @@
 //! Work that nobody asked for and nobody waits for: settling layers, collecting garbage.
 //!
-//! Two tasks. *Settling* ([`store::Store::settle`]) makes one copy of two after a pull, for
+//! Three tasks. *Settling* ([`store::Store::settle`]) makes one copy of two after a pull, for
 //! minutes and at the lowest priority. *Collecting*
 //! ([`store::Collector`]) removes what nothing refers to and downloads that nobody continued, by
-//! the policy of the settings. Both are woken by others and end at shutdown, in the middle if need
-//! be. What a running operation holds by a lease is never touched: the store sees to that.
+//! the policy of the settings. What a running operation holds by a lease is never touched: the store
+//! sees to that. *Sweeping* ([`store::Store::sweep_left_over`]) removes, whatever the policy, what was
+//! removed while an operation held it. All are woken by others and end at shutdown, in the middle if
+//! need be.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,6 +37,8 @@ struct Shared {
     settings: Mutex<(GcConfig, LayerBlobs)>,
     settle: Notify,
     collect: Notify,
+    /// Leases left something.
+    sweep: Arc<Notify>,
     closing: CancellationToken,
     /// The same for threads.
     stop: Arc<AtomicBool>,
@@ -48,14 +52,18 @@ impl Upkeep {
             settings: Mutex::new((config.gc.clone(), config.layer_blobs)),
             settle: Notify::new(),
             collect: Notify::new(),
+            sweep: Arc::default(),
             closing: CancellationToken::new(),
             stop: Arc::default(),
         });
         // What an earlier daemon left unsettled.
         shared.settle.notify_one();
+        let sweep = Arc::clone(&shared.sweep);
+        store.on_left_over(move || sweep.notify_one());
         let tasks = vec![
             tokio::spawn(Arc::clone(&shared).settling()),
             tokio::spawn(Arc::clone(&shared).collecting()),
+            tokio::spawn(Arc::clone(&shared).sweeping()),
         ];
         Self {
             shared,
@@ -80,7 +88,7 @@ impl Upkeep {
         self.collect_soon();
     }
 
-    /// Ends both tasks, in the middle of what they do.
+    /// Ends all tasks, in the middle of what they do.
     pub(crate) async fn close(&self) {
         self.shared.closing.cancel();
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -149,6 +157,25 @@ impl Shared {
                     let error = spec::error::chain(&error);
                     tracing::warn!(error, "failed to collect garbage");
                 }
+            }
+        }
+    }
+
+    async fn sweeping(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.sweep.notified() => {}
+                () = self.closing.cancelled() => return,
+            }
+            let store = self.store.clone();
+            match tokio::task::spawn_blocking(move || store.sweep_left_over()).await {
+                Ok(Ok(swept)) => tracing::debug!(?swept, "what operations held is removed"),
+                // It is collected by age.
+                Ok(Err(error)) => {
+                    let error = spec::error::chain(&error);
+                    tracing::warn!(error, "failed to remove what operations held");
+                }
+                Err(error) => tracing::error!(%error, "sweeping crashed"),
             }
         }
     }

@@ -23,6 +23,7 @@ mod mounts;
 mod names;
 pub mod networks;
 mod oci;
+mod pieces;
 mod shim_client;
 pub mod streams;
 pub mod system;

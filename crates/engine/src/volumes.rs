@@ -1,14 +1,15 @@
 //! Volumes: what there is, who uses it, and what nobody does.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io;
 use std::os::fd::AsFd;
 
+use bytes::Bytes;
+use futures_util::Stream;
 use spec::ContainerId;
 use store::copy::{self, CopyPath, Extract};
 use sys::root::{GuestPath, Root};
-use tokio::io::AsyncRead;
-use tokio_util::io::SyncIoBridge;
+use tokio_util::sync::CancellationToken;
 pub use volume::Volume;
 use volume::{Hold, NewVolume, VolumeName};
 
@@ -16,7 +17,7 @@ use crate::containers::{Containers, Pruned, Shared};
 use crate::events::Events;
 use crate::images::archive::{ArchiveStream, produce};
 use crate::mounts::Point;
-use crate::{Error, Filters, Result};
+use crate::{Error, Filters, Result, pieces};
 
 /// The volumes of an engine; cheap to clone.
 #[derive(Debug, Clone)]
@@ -291,9 +292,9 @@ impl Volumes {
     /// # Errors
     ///
     /// The name is none, containers use the volume, it is not empty, or the archive is bad.
-    pub async fn import<R>(&self, name: &str, reader: R) -> Result<Volume>
+    pub async fn import<S>(&self, name: &str, client: S) -> Result<Volume>
     where
-        R: AsyncRead + Send + Unpin + 'static,
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
     {
         let request = CreateVolume {
             name: self::name(name)?.to_string(),
@@ -301,10 +302,10 @@ impl Volumes {
         };
         let (volume, is_new, hold) = self.make(request).await?;
         let shared = std::sync::Arc::clone(self.containers.shared());
-        let mut source = SyncIoBridge::new(reader);
+        let source = pieces::of_client(client, CancellationToken::new());
         let name = volume.name.clone();
         let job = move || {
-            let filled = fill(&shared, &name, &mut source);
+            let filled = fill(&shared, &name, source);
             drop(hold);
             if let (Err(_), true) = (&filled, is_new) {
                 let users = |name: &VolumeName| shared.volume_users(name, None);
@@ -362,7 +363,11 @@ fn with_data<T>(
 }
 
 /// Unpacks an archive into a volume that must be empty; durable when it returns.
-fn fill(shared: &Shared, name: &VolumeName, source: &mut (dyn Read + Send)) -> Result<()> {
+fn fill(
+    shared: &Shared,
+    name: &VolumeName,
+    source: impl Iterator<Item = io::Result<Bytes>> + Send,
+) -> Result<()> {
     let users = shared.volume_users(name, None);
     if !users.is_empty() {
         return Err(Error::conflict(format!(

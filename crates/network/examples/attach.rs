@@ -123,6 +123,7 @@ fn one_caller(
         let sandbox = networks
             .open_sandbox(&id, request)
             .expect("there are addresses and ports");
+        networks.publish(&id).expect("the kernel takes the rules");
         times.push(begin.elapsed());
         drop(sandbox);
         networks.close_sandbox(&id);

@@ -13,13 +13,12 @@ pub(crate) mod bandwidth;
 pub(crate) mod bridge;
 pub(crate) mod cni;
 mod failure;
-pub(crate) mod ipvlan;
 mod kept;
-pub(crate) mod macvlan;
 mod parent;
 pub(crate) mod plain;
 pub(crate) mod registry;
 pub(crate) mod remote;
+pub(crate) mod stacked;
 #[cfg(test)]
 mod testing;
 
@@ -209,6 +208,13 @@ impl DriverNetwork {
     pub(crate) fn pool6(&self) -> Option<Ipv6Net> {
         let subnets = self.spec.ipam.pools.iter().filter_map(|pool| pool.subnet);
         subnets.filter_map(|net| net.v6()).next()
+    }
+
+    /// The gateway of the subnet that an address is in.
+    pub(crate) fn gateway_of(&self, address: std::net::IpAddr) -> Option<std::net::IpAddr> {
+        let mut pools = self.spec.ipam.pools.iter();
+        let of = |pool: &&crate::PoolSpec| pool.subnet.is_some_and(|net| net.contains(address));
+        pools.find(of)?.gateway
     }
 
     /// The IPv4 gateway with the prefix length of its subnet.

@@ -37,6 +37,7 @@ mod request;
 mod sandbox;
 mod settings;
 mod stats;
+mod sysfs;
 
 pub use audit::{Audit, audit};
 pub use definition::{

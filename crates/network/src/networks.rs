@@ -30,6 +30,7 @@ use crate::driver::registry::Drivers;
 use crate::firewall::Firewall;
 use crate::ports::Ports;
 use crate::record::{DefaultRecord, NetworkRecord};
+use crate::sysfs;
 use crate::{
     AddressPool, Created, Description, Endpoint, EndpointDescription, EndpointId, EndpointRequest,
     Error, LiveSandbox, Lost, NetworkSpec, Protocol, PublishedPort, Result, Sandbox,
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     firewall: Arc<Firewall>,
     ports: Ports,
     relaying: Relaying,
+    /// None where the kernel or somebody's policy gives no sysfs: then netlink is asked.
+    links: Option<sysfs::Links>,
     state: Mutex<State>,
     /// Held while networks come and go.
     change: Mutex<()>,
@@ -105,6 +108,7 @@ impl Networks {
             drivers: Drivers::open(&settings, Arc::clone(&firewall)),
             ports: Ports::new(),
             relaying: Relaying::open(&settings)?,
+            links: sysfs::Links::open(),
             firewall,
             state: Mutex::new(State::default()),
             change: Mutex::new(()),
@@ -201,7 +205,7 @@ impl Networks {
     /// Reserves addresses and ports, and makes the container's namespace with all its interfaces.
     ///
     /// Blocking: some microseconds when a spare sandbox is ready, about 1.5 ms otherwise. All or
-    /// nothing.
+    /// nothing. Nobody reaches the ports before [`publish`](Self::publish).
     pub fn open_sandbox(
         &self,
         container: &ContainerId,
@@ -209,6 +213,11 @@ impl Networks {
     ) -> Result<Sandbox> {
         self.start_filler();
         self.inner.open_sandbox(container, request)
+    }
+
+    /// Makes the ports lead into the container's sandbox; when it returns, they do.
+    pub fn publish(&self, container: &ContainerId) -> Result<()> {
+        self.inner.publish(container)
     }
 
     /// Gives a running container a place in another network; gateway and ports move if need be.

@@ -7,9 +7,13 @@ use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use helper::Helper;
+use helper::client::Link;
+use helper::protocol::Request;
+use helper::server::Settings;
 use resolver::names::{Joined, Member, SandboxNames, Upstreams};
-use resolver::protocol::{self, Part, Reply, Request, SOCKET};
-use resolver::server::{Settings, serve};
+use resolver::protocol::{Order, Part, Resolver};
+use resolver::server::serve;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -22,34 +26,34 @@ fn main() -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     let handle = std::fs::File::open(dir.path())?;
     let settings = Settings {
-        listener: sys::fdpass::listen(handle.as_fd(), SOCKET)?,
+        listener: sys::fdpass::listen(handle.as_fd(), Resolver::SOCKET)?,
         build: String::new(),
-        resolv_conf: dir.path().join("resolv.conf"),
         say: |_| {},
     };
-    let server = std::thread::spawn(move || serve(settings));
+    let resolv_conf = dir.path().join("resolv.conf");
+    let server = std::thread::spawn(move || serve(settings, resolv_conf));
     let (netns, asker) = sys::netns::create::<_, Failure>(|_| {
         sys::process::loopback_up()?;
         let asker = UdpSocket::bind("127.0.0.1:0")?;
         asker.connect("127.0.0.11:53")?;
         Ok(asker)
     })?;
-    let daemon = sys::fdpass::connect(dir.path(), SOCKET)?;
-    tell(&daemon, &netns)?;
+    let (mut daemon, _) = Link::find(dir.path())?;
+    tell(&mut daemon, &netns)?;
     paced(&asker, Duration::from_secs(seconds), rate)?;
     flat_out(&asker, Duration::from_secs(seconds))?;
-    call(&daemon, &Request::Leave, None)?;
+    daemon.call(&Request::Leave, &[])?;
     server.join().map_err(|_| "the server panicked")??;
     Ok(())
 }
 
-fn tell(daemon: &OwnedFd, netns: &OwnedFd) -> Result<(), Failure> {
+fn tell(daemon: &mut Link<Resolver>, netns: &OwnedFd) -> Result<(), Failure> {
     let member = |n: u8| Member {
         names: vec![format!("c{n}"), "web".to_owned()],
         ipv4: Some([10, 0, 0, n].into()),
         ipv6: None,
     };
-    let network = Request::Network {
+    let network = Order::Network {
         id: "n".to_owned(),
         name: "net".to_owned(),
         members: (0..4).map(|n| (n.to_string(), Some(member(n)))).collect(),
@@ -58,7 +62,7 @@ fn tell(daemon: &OwnedFd, netns: &OwnedFd) -> Result<(), Failure> {
             last: true,
         }),
     };
-    call(daemon, &network, None)?;
+    daemon.call(&Request::Own(network), &[])?;
     let sandbox = SandboxNames {
         id: "s".to_owned(),
         networks: vec![Joined {
@@ -70,19 +74,10 @@ fn tell(daemon: &OwnedFd, netns: &OwnedFd) -> Result<(), Failure> {
         forward: false,
     };
     let start = Instant::now();
-    call(daemon, &Request::Sandbox(sandbox), Some(netns))?;
+    let order = Request::Own(Order::Sandbox(sandbox));
+    daemon.call(&order, &[netns.as_fd()])?;
     say(&format!("a sandbox is served after {:?}", start.elapsed()));
     Ok(())
-}
-
-fn call(daemon: &OwnedFd, request: &Request, fd: Option<&OwnedFd>) -> Result<(), Failure> {
-    let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
-    protocol::send(daemon.as_fd(), request, &fds)?;
-    sys::process::wait_readable(daemon.as_fd())?;
-    match protocol::receive(daemon.as_fd())? {
-        Some((Reply::Done, _)) => Ok(()),
-        other => Err(format!("{other:?}").into()),
-    }
 }
 
 fn paced(asker: &UdpSocket, time: Duration, rate: u32) -> Result<(), Failure> {

@@ -1,39 +1,35 @@
-//! What the daemon and the name server say to each other.
-//!
-//! One JSON document is one `SOCK_SEQPACKET` message of at most [`MAX_MESSAGE`] bytes; every request
-//! is answered by one reply, in order. The first request of a connection is [`Request::Hello`].
+//! What is said to the name server alone; the rest is [`helper::protocol`].
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use serde::de::DeserializeOwned;
+use helper::Helper;
+use helper::protocol::{self, Request};
 use serde::{Deserialize, Serialize};
-use spec::WireError;
 
 use crate::names::{Member, SandboxNames};
 
-/// Version of this protocol; a name server of another version is replaced.
-pub const VERSION: u32 = 1;
+/// The name server among the helpers.
+#[derive(Debug)]
+pub struct Resolver;
 
-/// Name of the socket, in the exec root.
-pub const SOCKET: &str = "resolver.sock";
+impl Helper for Resolver {
+    const NAME: &'static str = "name server";
+    const COMMAND: &'static str = "resolver";
+    const SOCKET: &'static str = "resolver.sock";
+    const VERSION: u32 = 1;
+    const FAREWELL: Request<Order> = Request::Leave;
+    type Order = Order;
+    type Answer = Answer;
+    type Load = Load;
+}
 
-/// The descriptor at which `corten-shim resolver` finds its listening socket.
-pub const LISTENER_FD: i32 = 3;
-
-/// Longest message.
-pub const MAX_MESSAGE: usize = 64 * 1024;
+/// Name server → daemon.
+pub type Reply = protocol::Reply<Answer, Load>;
 
 /// Daemon → name server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
-    /// Who is there? Answered by [`Reply::About`], by every version.
-    Hello {
-        /// The caller's [`VERSION`].
-        version: u32,
-    },
+pub enum Order {
     /// Members of a network.
     Network {
         /// Identity of the network.
@@ -58,10 +54,6 @@ pub enum Request {
         /// Identity of the sandbox.
         id: String,
     },
-    /// Everything was said: what this connection has not named is forgotten.
-    Settle,
-    /// End now.
-    Leave,
 }
 
 /// A part of a network that is told as a whole; it takes effect with the last.
@@ -73,63 +65,15 @@ pub struct Part {
     pub last: bool,
 }
 
-/// Name server → daemon.
+/// What only a name server answers: nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reply {
-    /// To [`Request::Hello`].
-    About(About),
-    /// To everything else: it was done.
-    Done,
-    /// It was not done.
-    Error(WireError),
-}
+pub enum Answer {}
 
-/// A name server about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
-    /// Its [`VERSION`].
-    pub version: u32,
-    /// What distinguishes its program from others.
-    pub build: String,
-    /// Its process id.
-    pub pid: i32,
-    /// How many sandboxes it serves.
+/// How much a name server has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Sandboxes that it serves.
     pub sandboxes: usize,
-}
-
-/// Sends a document; what is too long is `InvalidInput`.
-pub fn send<T: Serialize>(
-    socket: BorrowedFd<'_>,
-    document: &T,
-    fds: &[BorrowedFd<'_>],
-) -> io::Result<()> {
-    let bytes = serde_json::to_vec(document)?;
-    if bytes.len() > MAX_MESSAGE {
-        let text = format!("message of {} bytes is too long", bytes.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    sys::fdpass::send(socket, &bytes, fds)
-}
-
-/// Receives a document with its descriptors; `None` when the peer has closed.
-pub fn receive<T: DeserializeOwned>(
-    socket: BorrowedFd<'_>,
-) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    // Fresh from the kernel and back to it: only the pages a message fills are ever touched.
-    let mut buffer = vec![0; MAX_MESSAGE + 1];
-    let received = sys::fdpass::recv(socket.as_fd(), &mut buffer)?;
-    if received.len == 0 {
-        return Ok(None);
-    }
-    if received.truncated {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "truncated message",
-        ));
-    }
-    let document = serde_json::from_slice(&buffer[..received.len])?;
-    Ok(Some((document, received.fds)))
 }
 
 #[cfg(test)]
@@ -137,24 +81,23 @@ mod tests {
     use super::*;
     use crate::names::{Joined, Upstreams};
 
-    fn check(document: &Request, json: &str) {
-        assert_eq!(serde_json::to_string(document).unwrap(), json);
-        let back: Request = serde_json::from_str(json).unwrap();
-        assert_eq!(&back, document);
+    fn check(order: Order, json: &str) {
+        let document = Request::Own(order);
+        assert_eq!(serde_json::to_string(&document).unwrap(), json);
+        let back: Request<Order> = serde_json::from_str(json).unwrap();
+        assert_eq!(back, document);
     }
 
     /// Another build of the daemon may be at the other end: these bytes do not change.
     #[test]
     fn version_1_on_the_wire() {
-        check(&Request::Hello { version: 1 }, r#"{"hello":{"version":1}}"#);
-        check(&Request::Leave, r#""leave""#);
         let member = Member {
             names: vec!["web".to_owned()],
             ipv4: Some([10, 0, 0, 1].into()),
             ipv6: None,
         };
         check(
-            &Request::Network {
+            Order::Network {
                 id: "n".to_owned(),
                 name: "net".to_owned(),
                 members: [("a".to_owned(), Some(member)), ("b".to_owned(), None)].into(),
@@ -163,7 +106,7 @@ mod tests {
             r#"{"network":{"id":"n","name":"net","members":{"a":{"names":["web"],"ipv4":"10.0.0.1"},"b":null}}}"#,
         );
         check(
-            &Request::Sandbox(SandboxNames {
+            Order::Sandbox(SandboxNames {
                 id: "s".to_owned(),
                 networks: vec![Joined {
                     network: "n".to_owned(),
@@ -175,13 +118,18 @@ mod tests {
             }),
             r#"{"sandbox":{"id":"s","networks":[{"network":"n","links":{"a":"web"}}],"upstreams":{"own":["9.9.9.9"]},"ndots_set":false,"forward":true}}"#,
         );
-        let about = About {
-            version: 1,
-            build: "b".to_owned(),
-            pid: 7,
-            sandboxes: 2,
-        };
-        let json = r#"{"about":{"version":1,"build":"b","pid":7,"sandboxes":2}}"#;
-        assert_eq!(serde_json::to_string(&Reply::About(about)).unwrap(), json);
+        let id = "n".to_owned();
+        check(
+            Order::DropNetwork { id: id.clone() },
+            r#"{"drop_network":{"id":"n"}}"#,
+        );
+        check(Order::DropSandbox { id }, r#"{"drop_sandbox":{"id":"n"}}"#);
+        let load = Load { sandboxes: 2 };
+        let json = r#"{"sandboxes":2}"#;
+        assert_eq!(serde_json::to_string(&load).unwrap(), json);
+        assert_eq!(
+            serde_json::from_str::<Reply>(r#""done""#).unwrap(),
+            Reply::Done
+        );
     }
 }

@@ -5,70 +5,38 @@
 //!
 //! It ends by itself when no daemon is connected and no sandbox is left. While the daemon is away it
 //! looks now and then whether a sandbox's namespace still has a process, since its sockets would
-//! keep the namespace alive for ever.
+//! keep the namespace alive for ever. All that is so of every helper is [`helper::server`].
 
-mod control;
 mod forward;
 mod host;
+mod orders;
 mod sandbox;
 mod slots;
 mod stream;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use sys::poll::{Interest, Poll, Ready};
+use helper::server::{Number, ServeError, Settings};
+use sys::poll::Poll;
 
 use crate::lookup::{Decision, World};
 use crate::wire::{self, Code, Question, Refusal};
-use control::Control;
 use forward::Forward;
 use host::HostServers;
+use orders::Said;
 use sandbox::Sandbox;
-use slots::{Key, Kind, Slots};
+use slots::{Key, Slots};
 use stream::Stream;
 
 /// Longest question; what is longer is not understood.
 pub const MAX_QUERY: usize = 4096;
 /// Questions taken from one sandbox before others have their turn.
 const BURST: usize = 64;
-/// How often ends of waits are looked for, while anything waits.
-const TICK: Duration = Duration::from_millis(100);
-/// How often namespaces without a process are looked for, while no daemon is connected.
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// How long the first daemon has to connect.
-const GRACE: Duration = Duration::from_secs(10);
 /// Random bytes fetched at once.
 const RANDOM: usize = 256;
-
-/// What [`serve`] needs.
-#[derive(Debug)]
-pub struct Settings {
-    /// The listening socket where daemons connect.
-    pub listener: OwnedFd,
-    /// What distinguishes this program from others.
-    pub build: String,
-    /// The host's `resolv.conf`.
-    pub resolv_conf: PathBuf,
-    /// Tells the operator something.
-    pub say: fn(&str),
-}
-
-/// Why it could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The kernel refused what nothing works without.
-    #[error("failed to {action}")]
-    Kernel {
-        /// What was tried.
-        action: &'static str,
-        /// What it answered.
-        source: sys::Error,
-    },
-}
 
 /// Who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,10 +51,7 @@ enum Client {
 #[derive(Debug)]
 struct Server {
     poll: Poll,
-    listener: OwnedFd,
-    build: String,
-    say: fn(&str),
-    controls: Slots<Control>,
+    said: HashMap<Number, Said>,
     world: World,
     sandboxes: Slots<Sandbox>,
     /// Sandboxes by their identity.
@@ -102,125 +67,35 @@ struct Server {
     resumed: Vec<Key>,
     random: Random,
     buffer: Vec<u8>,
-    /// Until when a daemon is waited for when there is nothing to do.
-    expected_until: Instant,
-    ticked: Instant,
-    swept: Instant,
     /// Something was done since memory was last given back.
     busy: bool,
-    leaving: bool,
 }
 
-/// Serves until nobody needs it any more.
+/// Serves until nobody needs it any more; `resolv_conf` names the host's name servers.
 ///
 /// # Errors
 ///
 /// Only what happens at the start; later failures are told and survived.
-pub fn serve(settings: Settings) -> Result<(), ServeError> {
-    let failed = |action| move |source| ServeError::Kernel { action, source };
-    let poll = Poll::new().map_err(failed("make an epoll set"))?;
-    sys::fdpass::set_nonblocking(settings.listener.as_fd()).map_err(failed("set up the socket"))?;
-    poll.add(
-        settings.listener.as_fd(),
-        Key::ONLY.token(Kind::Listener),
-        Interest::READ,
-    )
-    .map_err(failed("watch the socket"))?;
-    let now = Instant::now();
-    let mut server = Server {
+pub fn serve(settings: Settings, resolv_conf: PathBuf) -> Result<(), ServeError> {
+    helper::server::serve(settings, |poll| Server {
         poll,
-        listener: settings.listener,
-        build: settings.build,
-        say: settings.say,
-        controls: Slots::new(),
+        said: HashMap::new(),
         world: World::default(),
         sandboxes: Slots::new(),
         ids: HashMap::new(),
         streams: Slots::new(),
         forwards: Slots::new(),
-        host: HostServers::new(settings.resolv_conf),
+        host: HostServers::new(resolv_conf),
         sick: HashMap::new(),
         relieved: Vec::new(),
         resumed: Vec::new(),
         random: Random::default(),
         buffer: vec![0; wire::MAX_MESSAGE + 1],
-        expected_until: now + GRACE,
-        ticked: now,
-        swept: now,
         busy: true,
-        leaving: false,
-    };
-    server.run().map_err(failed("wait"))
+    })
 }
 
 impl Server {
-    fn run(&mut self) -> sys::Result<()> {
-        while !self.is_done() {
-            for ready in self.poll.wait(self.timeout())? {
-                self.handle(ready);
-            }
-            self.ask_relieved();
-            self.resume_streams();
-            let now = Instant::now();
-            if now.duration_since(self.ticked) >= TICK {
-                self.ticked = now;
-                self.tick(now);
-            }
-        }
-        Ok(())
-    }
-
-    fn is_done(&self) -> bool {
-        let alone = self.controls.is_empty() && self.sandboxes.is_empty();
-        self.leaving || alone && Instant::now() >= self.expected_until
-    }
-
-    /// How long nothing but an event is of interest.
-    fn timeout(&self) -> Option<Duration> {
-        if self.busy {
-            return Some(TICK);
-        }
-        if !self.controls.is_empty() {
-            return None;
-        }
-        Some(if self.sandboxes.is_empty() {
-            self.expected_until
-                .saturating_duration_since(Instant::now())
-        } else {
-            SWEEP_EVERY
-        })
-    }
-
-    fn handle(&mut self, ready: Ready) {
-        let Some((kind, key)) = Key::of(ready.token) else {
-            return;
-        };
-        match kind {
-            Kind::Listener => self.accept_daemon(),
-            Kind::Control => self.hear(key),
-            Kind::Datagrams => self.datagrams(key),
-            Kind::Streams => self.accept_stream(key),
-            Kind::Stream => self.stream_ready(key, ready),
-            Kind::Forward => self.forward_ready(key),
-        }
-    }
-
-    /// Looks for what has waited too long.
-    fn tick(&mut self, now: Instant) {
-        self.expire_forwards(now);
-        self.expire_streams(now);
-        let waits = self.expire_sandboxes(now);
-        if self.controls.is_empty() && now.duration_since(self.swept) >= SWEEP_EVERY {
-            self.swept = now;
-            self.sweep_namespaces();
-        }
-        let was_busy = self.busy;
-        self.busy = waits || !self.forwards.is_empty() || !self.streams.is_empty();
-        if was_busy && !self.busy {
-            sys::signal::trim_heap();
-        }
-    }
-
     /// Takes questions from a sandbox's UDP socket.
     fn datagrams(&mut self, key: Key) {
         let mut buffer = std::mem::take(&mut self.buffer);

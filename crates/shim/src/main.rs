@@ -10,8 +10,7 @@
 //! another; nothing a container or a daemon does makes a supervisor wait for it.
 #![forbid(unsafe_code)]
 
-mod names;
-mod relaying;
+mod helping;
 mod supervisor;
 mod zygote;
 
@@ -23,8 +22,8 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match (arguments.next(), arguments.next(), arguments.next()) {
         (Some(command), None, None) if command == "zygote" => zygote::main(),
-        (Some(command), Some(build), None) if command == "resolver" => names::main(&build),
-        (Some(command), Some(build), None) if command == "relay" => relaying::main(&build),
+        (Some(command), Some(build), None) if command == "resolver" => helping::resolver(&build),
+        (Some(command), Some(build), None) if command == "relay" => helping::relay(&build),
         (Some(option), None, None) if option == "--version" => {
             say(&format!("corten-shim {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

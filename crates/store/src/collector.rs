@@ -77,7 +77,7 @@ impl Collector {
             let _writer = self.store.inner.writer();
             // Asked again under the locks: somebody may have begun to use it since.
             self.store
-                .hide_garbage_if(|piece| chosen.contains(&Key::Piece(piece.clone())))?
+                .hide_garbage_if(|piece| chosen.contains(&Key::Piece(piece.clone())))
         };
         collected.swept = garbage.delete()?;
         Ok(collected)

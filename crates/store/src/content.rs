@@ -56,7 +56,11 @@ impl Store {
             return Ok(None);
         }
         let damaged = |what| Error::DamagedContent { digest, what };
-        let bytes = read_small(&self.layout().blob(digest), MAX_CONFIG).map_err(damaged)?;
+        let bytes = match read_small(&self.layout().blob(digest), MAX_CONFIG) {
+            // It was removed since the look at the table.
+            Err(_) if !self.inner.state().blobs.contains_key(&digest) => return Ok(None),
+            read => read.map_err(damaged)?,
+        };
         match Digest::of(&bytes) {
             got if got == digest => Ok(Some(bytes)),
             got => Err(damaged(format!("its bytes are those of {got}"))),

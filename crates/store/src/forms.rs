@@ -9,6 +9,8 @@
 //! Kept     nobody can rebuild it  the blob in blobs/sha256
 //! ```
 
+use std::collections::HashSet;
+
 use deflate::Recipe;
 use serde::{Deserialize, Serialize};
 use spec::manifest::{Descriptor, media};
@@ -120,23 +122,20 @@ impl Store {
 }
 
 impl Store {
-    /// Forgets forms of layers that no manifest of an image names any more: blobs that were kept
-    /// for them are garbage then. The caller holds the writer's lock.
-    pub(crate) fn forget_forms(&self, diffs: &[DiffId]) -> crate::Result<()> {
+    /// Forgets forms of layers that no manifest of an image names any more; their blobs, which are
+    /// garbage then, are told. The caller holds the writer's lock.
+    ///
+    /// Forms that a lease holds stay: the lease has them looked at again when it ends.
+    pub(crate) fn forget_forms(&self, diffs: &[DiffId]) -> crate::Result<HashSet<Digest>> {
+        let mut forgotten = HashSet::new();
         let (layers, manifests) = {
             let state = self.inner.state();
-            let held = |form: &Digest| state.leases.values().any(|held| held.blobs.contains(form));
-            let kept = |layer: &LayerRecord| -> Vec<Digest> {
-                let blobs = layer.kept_blobs();
-                blobs
-                    .filter(|form| state.blobs.contains_key(form) && !held(form))
-                    .collect()
-            };
-            let layers: Vec<(LayerRecord, Vec<Digest>)> = diffs
+            let layers: Vec<(DiffId, Vec<Digest>)> = diffs
                 .iter()
                 .filter_map(|diff| state.layers.get(diff))
-                .map(|layer| (layer.clone(), kept(layer)))
-                .filter(|(layer, kept)| layer.is_mapped() && !kept.is_empty())
+                .filter(|layer| layer.is_mapped())
+                .map(|layer| (layer.diff_id, state.kept_forms(layer)))
+                .filter(|(_, kept)| !kept.is_empty())
                 .collect();
             let manifests: Vec<Digest> = state
                 .images
@@ -147,7 +146,7 @@ impl Store {
             (layers, manifests)
         };
         if layers.is_empty() {
-            return Ok(());
+            return Ok(forgotten);
         }
         let texts: Vec<Vec<u8>> = manifests
             .into_iter()
@@ -160,20 +159,61 @@ impl Store {
                 .iter()
                 .any(|manifest| manifest.windows(text.len()).any(|part| part == text))
         };
-        for (mut layer, kept) in layers {
-            let before = layer.forms.len();
-            layer
-                .forms
-                .retain(|form| !kept.contains(&form.digest) || named(&form.digest));
-            if layer.forms.len() < before {
-                self.replace_layer_record(layer)?;
-            }
+        for (diff, mut unnamed) in layers {
+            unnamed.retain(|form| !named(form));
+            forgotten.extend(self.forget_of_layer(diff, unnamed)?);
         }
-        Ok(())
+        Ok(forgotten)
+    }
+
+    /// Forgets those of a layer's forms that no lease holds; tells which.
+    fn forget_of_layer(&self, diff: DiffId, forms: Vec<Digest>) -> crate::Result<Vec<Digest>> {
+        // Memory first: who takes a lease on a form from now on learns that it is gone.
+        let (before, after, going) = {
+            let mut state = self.inner.state();
+            let going: Vec<Digest> = forms
+                .into_iter()
+                .filter(|form| !state.spares(*form))
+                .collect();
+            let Some(layer) = state.layers.get_mut(&diff).filter(|_| !going.is_empty()) else {
+                return Ok(Vec::new());
+            };
+            let before = layer.clone();
+            layer.forms.retain(|form| !going.contains(&form.digest));
+            (before, layer.clone(), going)
+        };
+        self.replace_layer_record(after).inspect_err(|_| {
+            self.inner.state().layers.insert(diff, before);
+        })?;
+        Ok(going)
     }
 }
 
 impl State {
+    /// Tells whether the blob of a layer's form is here and has to be.
+    pub(crate) fn keeps(&self, diff: DiffId, form: Digest) -> bool {
+        let layer = self.layers.get(&diff);
+        layer.is_some_and(|layer| self.kept_forms(layer).contains(&form))
+    }
+
+    /// Forms of a layer whose blobs are kept.
+    fn kept_forms(&self, layer: &LayerRecord) -> Vec<Digest> {
+        let kept = layer.kept_blobs();
+        kept.filter(|form| self.blobs.contains_key(form)).collect()
+    }
+
+    /// Tells whether leases hold a form; they are to look at it when they end.
+    fn spares(&mut self, form: Digest) -> bool {
+        let mut spares = false;
+        for held in self.leases.values_mut() {
+            if held.blobs.contains(&form) {
+                held.keeps_forms = true;
+                spares = true;
+            }
+        }
+        spares
+    }
+
     pub(crate) fn forms(&self, layer: &LayerRecord) -> Vec<Form> {
         let diff = layer.diff_id.digest();
         let kept = |form: &FormRecord| self.blobs.contains_key(&form.digest);

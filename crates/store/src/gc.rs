@@ -12,7 +12,7 @@ use crate::images::{Removed, no_such};
 use crate::layout::Layout;
 use crate::snapshots::init_name;
 use crate::store::{ImageEntry, State};
-use crate::{Result, Store, trash};
+use crate::{Error, Result, Store, trash};
 
 /// What a collection removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,14 +56,17 @@ pub(crate) struct Garbage {
     pub(crate) layers: HashSet<DiffId>,
     hidden: Vec<PathBuf>,
     swept: Swept,
+    /// Why something is not among it.
+    failed: Option<Error>,
 }
 
 impl Garbage {
+    /// Deletes all of it that can be deleted; the first failure is told.
     pub(crate) fn delete(self) -> Result<Swept> {
-        for path in &self.hidden {
-            trash::delete(path)?;
-        }
-        Ok(self.swept)
+        let deleted = self.hidden.iter().map(|path| trash::delete(path));
+        let failures: Vec<Error> = deleted.filter_map(Result::err).collect();
+        let failed = self.failed.into_iter().chain(failures).next();
+        failed.map_or(Ok(self.swept), Err)
     }
 
     /// Takes one piece out of sight and out of the tables.
@@ -106,27 +109,31 @@ impl Store {
     pub fn gc(&self) -> Result<Swept> {
         let garbage = {
             let _writer = self.inner.writer();
-            self.hide_garbage()?
+            self.hide_garbage()
         };
         garbage.delete()
     }
 
     /// Takes all garbage out of sight; the caller holds the writer's lock.
-    pub(crate) fn hide_garbage(&self) -> Result<Garbage> {
+    pub(crate) fn hide_garbage(&self) -> Garbage {
         self.hide_garbage_if(|_| true)
     }
 
     /// Takes garbage of a choice out of sight; the caller holds the writer's lock.
-    pub(crate) fn hide_garbage_if(&self, chosen: impl Fn(&Piece) -> bool) -> Result<Garbage> {
+    pub(crate) fn hide_garbage_if(&self, chosen: impl Fn(&Piece) -> bool) -> Garbage {
         let layout = self.layout();
         let mut garbage = Garbage::default();
         let mut state = self.inner.state();
         for piece in unreferenced(&state) {
-            if chosen(&piece) {
-                garbage.hide(layout, &mut state, &piece)?;
+            if chosen(&piece)
+                && let Err(error) = garbage.hide(layout, &mut state, &piece)
+            {
+                // What is hidden already is to be deleted all the same.
+                garbage.failed = Some(error);
+                break;
             }
         }
-        Ok(garbage)
+        garbage
     }
 
     /// What removing images in this order would do: the dry run of `image prune`.

@@ -141,7 +141,11 @@ impl Store {
             return Err(no_such(id));
         }
         let path = self.layout().blob(id.digest());
-        let bytes = std::fs::read(&path).map_err(io("read", &path))?;
+        let bytes = match std::fs::read(&path) {
+            // It was removed since the look at the table.
+            Err(_) if !self.inner.state().images.contains_key(&id) => return Err(no_such(id)),
+            read => read.map_err(io("read", &path))?,
+        };
         if Digest::of(&bytes) != id.digest() {
             return Err(Error::Damaged {
                 id,
@@ -316,12 +320,34 @@ impl Store {
 
     /// Writes a name while the caller holds the writer's lock and knows that the image is there.
     fn write_name(&self, reference: &Reference, entry: NameEntry) -> Result<Option<ImageId>> {
-        self.write_name_record(reference, &entry)?;
+        let written = self.write_name_record(reference, &entry, Durability::Synced);
+        written.inspect_err(|_| {
+            if let Err(error) = self.unwrite_name(reference) {
+                let error = spec::error::chain(&error);
+                tracing::error!(name = %reference, error, "a name that was refused stays");
+            }
+        })?;
         Ok(self.inner.state().set_name(reference, entry))
     }
 
+    /// Brings the record of a name back to what memory knows, when a write of it failed: it may
+    /// have failed at its last step, and what was refused must not turn up later. Nothing is synced,
+    /// which just failed.
+    pub(crate) fn unwrite_name(&self, reference: &Reference) -> Result<()> {
+        let known = self.inner.state().names.get(reference).cloned();
+        match known {
+            Some(known) => self.write_name_record(reference, &known, Durability::Unsynced),
+            None => remove_file(&self.layout().name(reference)),
+        }
+    }
+
     /// Writes the record of a name alone; memory does not know of it then.
-    pub(crate) fn write_name_record(&self, reference: &Reference, entry: &NameEntry) -> Result<()> {
+    pub(crate) fn write_name_record(
+        &self,
+        reference: &Reference,
+        entry: &NameEntry,
+        durability: Durability,
+    ) -> Result<()> {
         let record = NameRecord {
             version: VERSION,
             reference: reference.clone(),
@@ -329,7 +355,7 @@ impl Store {
             tagged: entry.tagged,
             target: entry.target.clone(),
         };
-        record::write(&self.layout().name(reference), &record, Durability::Synced)
+        record::write(&self.layout().name(reference), &record, durability)
     }
 
     /// Takes a name away; returns the image it pointed to. The image stays.
@@ -345,7 +371,7 @@ impl Store {
         }
         self.sync_dir("names")?;
         // The index or manifest that only this name pointed to.
-        let garbage = self.hide_garbage_if(|piece| matches!(piece, Piece::Blob(_)))?;
+        let garbage = self.hide_garbage_if(|piece| matches!(piece, Piece::Blob(_)));
         drop(writer);
         garbage.delete()?;
         Ok(removed)
@@ -385,6 +411,17 @@ impl Store {
         self.remove_image_if(id, Image::is_dangling)
     }
 
+    /// Removes an image if it has no name of its own: an index of another's may name it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`], or the disk failed.
+    pub fn remove_nameless(&self, id: ImageId) -> Result<Option<Removed>> {
+        self.remove_image_if(id, |image| {
+            image.references.is_empty() && image.repo_digests.is_empty() && !image.has_children
+        })
+    }
+
     /// Removes an image if no name at all points to it.
     ///
     /// # Errors
@@ -412,8 +449,9 @@ impl Store {
         self.inner.state().images.remove(&id);
         self.sync_dir("names")?;
         self.sync_dir("images")?;
-        self.forget_forms(&image.config.rootfs.diff_ids)?;
-        let garbage = self.hide_garbage()?;
+        // Where it fails all else goes nevertheless.
+        let forgotten = self.forget_forms(&image.config.rootfs.diff_ids);
+        let garbage = self.hide_garbage();
         drop(writer);
         let diffs = &image.config.rootfs.diff_ids;
         let chains = (1..=diffs.len())
@@ -424,6 +462,7 @@ impl Store {
             .map(|chain| chain.digest());
         let deleted = std::iter::once(id.digest()).chain(chains).collect();
         let swept = garbage.delete()?;
+        forgotten?;
         Ok(Some(Removed {
             untagged,
             deleted,

@@ -12,8 +12,8 @@
 
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use sha2::{Digest as _, Sha256};
@@ -57,6 +57,7 @@ pub struct Ingest {
     pipeline: Pipeline,
     scratch: Scratch,
     claim: Claim,
+    lease: u64,
     resumed: u64,
     followed: Arc<AtomicU64>,
 }
@@ -89,17 +90,23 @@ impl Store {
     /// A layer that came otherwise compressed has to be taken in once more: its manifest could not
     /// be pushed or saved with the same digest.
     pub fn has_form(&self, lease: &Lease, diff: DiffId, form: Digest) -> bool {
-        self.has_layer(lease, diff)
-            && (form == diff.digest()
-                || self
-                    .inner
-                    .state()
-                    .layers
-                    .get(&diff)
-                    .is_some_and(|layer| layer.forms.iter().any(|known| known.digest == form)))
+        // Together, so that nobody forgets the form in between.
+        let mut state = self.inner.state();
+        if !state.hold_layers(lease, &[diff])[0] {
+            return false;
+        }
+        let known = state.layers.get(&diff);
+        let known = known.is_some_and(|layer| layer.forms.iter().any(|f| f.digest == form));
+        if known && let Some(held) = state.leases.get_mut(&lease.number) {
+            held.blobs.insert(form);
+        }
+        known || form == diff.digest()
     }
 
     /// Begins to take a layer in, or goes on where an earlier attempt was suspended or killed.
+    ///
+    /// Once the layer is published, the lease holds it: whoever publishes the same [`StagedLayer`]
+    /// with another image while it lasts finds it in the store.
     ///
     /// # Errors
     ///
@@ -123,6 +130,7 @@ impl Store {
             pipeline,
             scratch,
             claim,
+            lease: lease.number,
             resumed,
             followed,
         })
@@ -206,6 +214,8 @@ impl Ingest {
                 path: self.claim.path(),
                 size: self.source.size,
             }),
+            lease: Some(self.lease),
+            recorded: Mutex::default(),
             _scratch: Some(self.scratch),
             _claim: Some(self.claim),
         }))

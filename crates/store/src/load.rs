@@ -8,7 +8,7 @@ mod queue;
 mod spool;
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use spec::image::ImageConfig;
 use spec::{Classify, DiffId, Digest, ErrorKind, ImageId, Platform, Reference, WireError};
@@ -143,7 +143,10 @@ impl Store {
                 }),
             }
         };
-        found.filter(|diff| self.hold_layers(lease, &[*diff])[0])
+        found.filter(|diff| match *diff == plain {
+            true => self.hold_layers(lease, &[*diff])[0],
+            false => self.has_form(lease, *diff, digest),
+        })
     }
 
     /// Compares the layers of an image with its config, and stages those that are new.
@@ -232,6 +235,8 @@ fn stage_layer(
             path: path.clone(),
             size: blob.size,
         }),
+        lease: None,
+        recorded: Mutex::default(),
         _scratch: None,
         _claim: None,
     }));

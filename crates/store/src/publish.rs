@@ -13,7 +13,7 @@
 use std::collections::btree_map::Entry;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use spec::image::ImageConfig;
 use spec::manifest::{Descriptor, Document, Index, Manifest};
@@ -45,6 +45,10 @@ pub(crate) struct Staged {
     pub(crate) record: LayerRecord,
     /// A compressed form that is to be kept until it is settled.
     pub(crate) blob: Option<StagedBlob>,
+    /// The number of the lease that it was received under.
+    pub(crate) lease: Option<u64>,
+    /// Whether its record is written.
+    pub(crate) recorded: Mutex<bool>,
     /// Removed when this is dropped.
     pub(crate) _scratch: Option<Scratch>,
     /// Ends when this is dropped, last.
@@ -66,6 +70,8 @@ impl StagedLayer {
             dir,
             record,
             blob: None,
+            lease: None,
+            recorded: Mutex::default(),
             _scratch: None,
             _claim: None,
         })
@@ -177,14 +183,31 @@ impl Store {
             }
         }
         for layer in &layers {
-            self.write_layer_record(layer)?;
+            Self::write_layer_record(layer)?;
         }
         self.sync_staged(&layers, &blobs)?;
         let _writer = self.inner.writer();
-        self.move_in(lease, &layers, &blobs)?;
+        let published = self.make_visible(lease, &layers, &blobs, images);
+        published.inspect_err(|_| {
+            // Forms that no manifest names now are to go with the lease.
+            if let Some(held) = self.inner.state().leases.get_mut(&lease.number) {
+                held.keeps_forms = true;
+            }
+        })
+    }
+
+    /// The part of [`Store::publish`] for which the caller holds the writer's lock.
+    fn make_visible(
+        &self,
+        lease: &Lease,
+        layers: &[StagedLayer],
+        blobs: &[StagedBlob],
+        images: Vec<StagedImage>,
+    ) -> Result<Vec<Published>> {
+        self.move_in(lease, layers, blobs)?;
         self.sync_dir("layers")?;
         self.sync_dir("blobs/sha256")?;
-        self.add_forms(&layers)?;
+        self.add_forms(layers)?;
         for diff in images
             .iter()
             .flat_map(|image| &image.config.rootfs.diff_ids)
@@ -213,17 +236,17 @@ impl Store {
         })
     }
 
-    fn write_layer_record(&self, layer: &StagedLayer) -> Result<()> {
-        let path = layer.inner.dir.join("meta.json");
-        match std::fs::write(&path, record::encode(&layer.inner.record)) {
-            // A clone of it was published meanwhile, with another image.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.has(layer) => Ok(()),
-            done => done.map_err(io("write", &path)),
+    /// Writes the record of a staged layer, once: its clones may be in the store already.
+    fn write_layer_record(layer: &StagedLayer) -> Result<()> {
+        let recorded = layer.inner.recorded.lock();
+        let mut recorded = recorded.unwrap_or_else(PoisonError::into_inner);
+        if *recorded {
+            return Ok(());
         }
-    }
-
-    fn has(&self, layer: &StagedLayer) -> bool {
-        self.inner.state().layers.contains_key(&layer.diff_id())
+        let path = layer.inner.dir.join("meta.json");
+        std::fs::write(&path, record::encode(&layer.inner.record)).map_err(io("write", &path))?;
+        *recorded = true;
+        Ok(())
     }
 
     fn move_in(&self, lease: &Lease, layers: &[StagedLayer], blobs: &[StagedBlob]) -> Result<()> {
@@ -235,15 +258,22 @@ impl Store {
                 std::fs::rename(&layer.inner.dir, &target).map_err(io("publish", &target))?;
                 place.insert(layer.inner.record.clone());
             }
-            if let Some(held) = state.leases.get_mut(&lease.number) {
-                held.layers.insert(diff);
-            }
+            state.hold(lease, layer, |held| held.layers.insert(diff));
         }
-        let of_layers = layers.iter().filter_map(|layer| layer.inner.blob.as_ref());
-        for blob in blobs.iter().chain(of_layers) {
+        for blob in blobs {
             self.move_in_blob(&mut state, blob)?;
             if let Some(held) = state.leases.get_mut(&lease.number) {
                 held.blobs.insert(blob.digest);
+            }
+        }
+        for layer in layers {
+            if let Some(blob) = &layer.inner.blob {
+                if state.needs(layer.diff_id(), blob.digest) {
+                    self.move_in_blob(&mut state, blob)?;
+                } else {
+                    partial::remove(&blob.path);
+                }
+                state.hold(lease, layer, |held| held.blobs.insert(blob.digest));
             }
         }
         Ok(())
@@ -254,14 +284,19 @@ impl Store {
         if mapped.is_some_and(LayerRecord::is_mapped) {
             // The plain archive of a layer: the unpacked layer is all that is needed of it.
             partial::remove(&blob.path);
-        } else if let Entry::Vacant(place) = state.blobs.entry(blob.digest) {
-            let target = self.layout().blob(blob.digest);
-            let read_only = std::fs::Permissions::from_mode(0o400);
-            std::fs::set_permissions(&blob.path, read_only)
-                .and_then(|()| std::fs::rename(&blob.path, &target))
-                .map_err(io("publish", &target))?;
-            place.insert(blob.size);
+            return Ok(());
         }
+        let Entry::Vacant(place) = state.blobs.entry(blob.digest) else {
+            // What was received in vain would be taken for an interrupted download.
+            partial::remove(&blob.path);
+            return Ok(());
+        };
+        let target = self.layout().blob(blob.digest);
+        let read_only = std::fs::Permissions::from_mode(0o400);
+        std::fs::set_permissions(&blob.path, read_only)
+            .and_then(|()| std::fs::rename(&blob.path, &target))
+            .map_err(io("publish", &target))?;
+        place.insert(blob.size);
         Ok(())
     }
 
@@ -312,10 +347,12 @@ impl Store {
         let name = NameEntry::now(id, image.target.as_ref());
         let write = || {
             if changed {
-                self.write_image_record(id, &entry)?;
+                self.write_image_record(id, &entry, Durability::Synced)?;
             }
             let mut names = image.references.iter();
-            names.try_for_each(|reference| self.write_name_record(reference, &name))
+            names.try_for_each(|reference| {
+                self.write_name_record(reference, &name, Durability::Synced)
+            })
         };
         if let Err(error) = write() {
             self.unwrite_image(id, known.as_ref(), &image.references);
@@ -340,7 +377,12 @@ impl Store {
         })
     }
 
-    fn write_image_record(&self, id: ImageId, entry: &ImageEntry) -> Result<()> {
+    fn write_image_record(
+        &self,
+        id: ImageId,
+        entry: &ImageEntry,
+        durability: Durability,
+    ) -> Result<()> {
         let record = ImageRecord {
             version: VERSION,
             id,
@@ -348,40 +390,35 @@ impl Store {
             manifests: entry.manifests.clone(),
             parent: entry.parent,
         };
-        record::write(&self.layout().image(id), &record, Durability::Synced)
+        record::write(&self.layout().image(id), &record, durability)
     }
 
-    /// Brings the records back to what memory knows; what cannot be undone is logged.
+    /// Brings the records back to what memory knows, as [`Store::unwrite_name`]; what cannot be
+    /// undone is logged.
     fn unwrite_image(&self, id: ImageId, known: Option<&ImageEntry>, references: &[Reference]) {
         let image = match known {
-            Some(known) => self.write_image_record(id, known),
+            Some(known) => self.write_image_record(id, known, Durability::Unsynced),
             None => remove_file(&self.layout().image(id)),
         };
-        let names = references.iter().map(|reference| {
-            let known = self.inner.state().names.get(reference).cloned();
-            match known {
-                Some(known) => self.write_name_record(reference, &known),
-                None => remove_file(&self.layout().name(reference)),
-            }
-        });
+        let names = references
+            .iter()
+            .map(|reference| self.unwrite_name(reference));
         for error in std::iter::once(image).chain(names).filter_map(Result::err) {
             let error = spec::error::chain(&error);
             tracing::error!(image = %id, error, "records of an image that was not published stay");
         }
     }
+}
 
-    /// Keeps layers that are in the store already, while a lease lasts; tells which are.
-    pub(crate) fn hold_layers(&self, lease: &Lease, diffs: &[spec::DiffId]) -> Vec<bool> {
-        let mut state = self.inner.state();
-        let known: Vec<bool> = diffs
-            .iter()
-            .map(|diff| state.layers.contains_key(diff))
-            .collect();
-        if let Some(held) = state.leases.get_mut(&lease.number) {
-            let known = diffs.iter().zip(&known).filter(|(_, known)| **known);
-            held.layers.extend(known.map(|(diff, _)| *diff));
-        }
-        known
+impl State {
+    /// Tells whether the blob of a layer has to be kept: not when a clone of it was published, and
+    /// settled since.
+    fn needs(&self, diff: DiffId, blob: Digest) -> bool {
+        let layer = self.layers.get(&diff);
+        layer.is_none_or(|layer| {
+            let is_known = layer.forms.iter().any(|form| form.digest == blob);
+            !is_known || layer.kept_blobs().any(|kept| kept == blob)
+        })
     }
 }
 

@@ -12,6 +12,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use deflate::Recipe;
 use spec::{DiffId, Digest};
@@ -25,6 +29,8 @@ use crate::{Result, Store, trash};
 const GENERATION: u32 = 1;
 /// Gives way to whatever else runs, and still ends some day on a machine that is never idle.
 const NICE: i32 = 10;
+/// How often is asked whether to go on.
+const LOOK: Duration = Duration::from_millis(50);
 /// Recipes that agree with the prefix and are tried on the whole.
 const MAX_TRIALS: usize = 4;
 
@@ -85,29 +91,46 @@ impl Store {
 
     /// Looks for a recipe at a low priority. Records are changed at the usual one: whoever
     /// waits for a lock that is held must not wait for a thread that is never scheduled.
+    ///
+    /// Nor is such a thread waited for by who stops this: it reads only, and ends by itself.
     fn find_recipe_slowly(
         &self,
         diff: DiffId,
         form: &FormRecord,
         stop: Stop<'_>,
     ) -> Result<Finding> {
-        let run = || {
-            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-                tracing::debug!(%error, "layers are settled at the usual priority");
+        let given_up = Arc::new(AtomicBool::new(false));
+        let (tell, told) = channel();
+        let run = {
+            let (store, form, given_up) = (self.clone(), form.clone(), Arc::clone(&given_up));
+            move || {
+                if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                    tracing::debug!(%error, "layers are settled at the usual priority");
+                }
+                let found = store.find_recipe(diff, &form, &|| given_up.load(Ordering::Relaxed));
+                // Whoever asked may have given up.
+                let _unheard = tell.send(found);
             }
-            self.find_recipe(diff, form, stop)
         };
         // A thread of its own, because a priority once lowered stays low.
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("settle".to_owned());
-            let thread = thread
-                .spawn_scoped(scope, run)
-                .map_err(io_failed("start a thread for", self.layout().root()))?;
-            match thread.join() {
-                Ok(done) => done,
-                Err(panic) => std::panic::resume_unwind(panic),
+        let thread = std::thread::Builder::new().name("settle".to_owned());
+        let thread = thread
+            .spawn(run)
+            .map_err(io_failed("start a thread for", self.layout().root()))?;
+        loop {
+            match told.recv_timeout(LOOK) {
+                Ok(found) => return found,
+                Err(RecvTimeoutError::Timeout) if stop() => {
+                    given_up.store(true, Ordering::Relaxed);
+                    return Ok(Finding::Stopped);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => match thread.join() {
+                    Ok(()) => return Ok(Finding::Stopped),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                },
             }
-        })
+        }
     }
 
     fn settle_all(&self, policy: BlobPolicy, stop: Stop<'_>) -> Result<Settled> {
@@ -118,8 +141,9 @@ impl Store {
                 break;
             }
             // No lease: who removes an image must not wait for this. A layer that goes meanwhile
-            // cannot be read, which is then no damage.
-            let is_here = || self.inner.state().layers.contains_key(&diff);
+            // cannot be read, which is then no damage. One that stays may be needed in this form
+            // no more.
+            let is_here = || self.inner.state().keeps(diff, form.digest);
             let found = match is_here() {
                 true => self.find_recipe_slowly(diff, &form, &|| stop() || !is_here()),
                 false => continue,
@@ -268,13 +292,12 @@ impl Store {
             {
                 return Ok(0);
             }
-            let Some(size) = state.blobs.remove(&digest) else {
+            let Some(size) = state.blobs.get(&digest).copied() else {
                 return Ok(0);
             };
-            (
-                trash::hide(self.layout(), &self.layout().blob(digest))?,
-                size,
-            )
+            let hidden = trash::hide(self.layout(), &self.layout().blob(digest))?;
+            state.blobs.remove(&digest);
+            (hidden, size)
         };
         trash::delete(&hidden.0)?;
         Ok(hidden.1)

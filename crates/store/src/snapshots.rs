@@ -474,7 +474,7 @@ impl Store {
                 Piece::Layer(diff) => record.layers.contains(diff),
                 Piece::Blob(digest) => blobs.contains(digest),
                 Piece::Init(name) | Piece::Base(name) => *name == record.init,
-            })?
+            })
         };
         garbage.delete().map(drop)
     }

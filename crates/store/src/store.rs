@@ -14,7 +14,7 @@ use spec::manifest::Index;
 use spec::{DiffId, Digest, ImageId, Reference, Timestamp};
 
 use crate::layout::{DIRECTORIES, Layout, VERSION};
-use crate::lease::Held;
+use crate::lease::{Bell, Held, LeftOver};
 use crate::record::{LayerRecord, ManifestRecord, SnapshotRecord};
 use crate::{Error, Lease, Result};
 
@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     /// How often receiving a layer failed for want of space.
     pub(crate) full: AtomicU64,
     problems: Vec<Problem>,
+    /// Rung when a lease ended that left something.
+    pub(crate) bell: Bell,
     /// What layers take on the disk.
     pub(crate) measured: crate::usage::Measured,
     /// Held for as long as the store is open; the kernel releases it with the process.
@@ -63,6 +65,8 @@ pub(crate) struct State {
     /// What new snapshots have.
     pub(crate) driver: crate::Driver,
     pub(crate) leases: BTreeMap<u64, Held>,
+    /// What ended leases left.
+    pub(crate) left_over: LeftOver,
     /// Blobs that are being received: their partial files belong to somebody.
     pub(crate) receiving: BTreeSet<Digest>,
     /// Indexes that names stand for.
@@ -152,6 +156,7 @@ impl Store {
             making: Mutex::new(()),
             full: AtomicU64::new(0),
             problems,
+            bell: Bell::default(),
             measured: crate::usage::Measured::default(),
             _lock: lock,
         });

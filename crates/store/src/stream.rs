@@ -8,6 +8,7 @@
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use spec::Digest;
 
@@ -82,6 +83,77 @@ pub(crate) fn decoder<'r>(
         Compression::Bzip2 => return Err(refuse("bzip2")),
         Compression::Xz => return Err(refuse("xz")),
     })
+}
+
+/// A stream in pieces that may be kept without copying them.
+pub(crate) struct Pieces<'p> {
+    source: Box<dyn Iterator<Item = io::Result<Bytes>> + Send + 'p>,
+    current: Bytes,
+}
+
+impl<'p> Pieces<'p> {
+    pub(crate) fn new(source: impl Iterator<Item = io::Result<Bytes>> + Send + 'p) -> Self {
+        Self {
+            source: Box::new(source),
+            current: Bytes::new(),
+        }
+    }
+
+    /// Finds out the compression and takes it away.
+    pub(crate) fn decoded(mut self) -> Result<Self> {
+        let head = read_head(&mut self).map_err(|source| Error::BadArchive {
+            what: "failed to read the archive".to_owned(),
+            source: Some(Box::new(source)),
+        })?;
+        if Compression::of(&head) == Compression::None {
+            let head = std::iter::once(Ok(Bytes::from(head)));
+            let rest = std::iter::once(Ok(self.current)).chain(self.source);
+            return Ok(Self::new(head.chain(rest)));
+        }
+        let mut decoder = decoder(head, self)?;
+        Ok(Self::new(std::iter::from_fn(move || {
+            let mut piece = vec![0; CHUNK];
+            match read_full(&mut decoder, &mut piece) {
+                Ok(0) => None,
+                Ok(len) => {
+                    piece.truncate(len);
+                    Some(Ok(piece.into()))
+                }
+                Err(error) => Some(Err(error)),
+            }
+        })))
+    }
+
+    /// Takes bytes that [`BufRead::fill_buf`] showed.
+    pub(crate) fn take(&mut self, len: usize) -> Bytes {
+        self.current.split_to(len)
+    }
+}
+
+impl BufRead for Pieces<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.current.is_empty() {
+            match self.source.next() {
+                Some(piece) => self.current = piece?,
+                None => break,
+            }
+        }
+        Ok(&self.current)
+    }
+
+    fn consume(&mut self, len: usize) {
+        drop(self.take(len));
+    }
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let len = available.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&available[..len]);
+        self.consume(len);
+        Ok(len)
+    }
 }
 
 /// Counts what is read through it.

@@ -16,8 +16,11 @@ mod sparse;
 
 use std::io::{self, BufRead};
 
+use bytes::Bytes;
 use header::{BLOCK, Header};
 use pax::Pax;
+
+use crate::stream::Pieces;
 
 /// Largest extended header or long name; Go's bound.
 const MAX_SPECIAL: u64 = 1024 * 1024;
@@ -87,6 +90,16 @@ pub(crate) struct Entries<R> {
     payload: u64,
     padding: u64,
     done: bool,
+}
+
+impl Entries<Pieces<'_>> {
+    /// The next bytes of the current entry's payload, to be kept; empty when there are no more.
+    pub(crate) fn take_payload(&mut self) -> Result<Bytes, TarError> {
+        let len = self.payload()?.len();
+        let piece = self.source.take(len);
+        self.count(len);
+        Ok(piece)
+    }
 }
 
 impl<R: BufRead> Entries<R> {
@@ -179,6 +192,10 @@ impl<R: BufRead> Entries<R> {
     /// Takes bytes that [`Entries::payload`] showed.
     pub(crate) fn consume(&mut self, len: usize) {
         self.source.consume(len);
+        self.count(len);
+    }
+
+    fn count(&mut self, len: usize) {
         self.at += len as u64;
         self.payload -= len as u64;
     }

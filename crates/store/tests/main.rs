@@ -15,6 +15,8 @@ mod hostile;
 mod images;
 #[path = "store/ingest.rs"]
 mod ingest;
+#[path = "store/leases.rs"]
+mod leases;
 #[path = "store/load.rs"]
 mod load;
 #[path = "store/out.rs"]

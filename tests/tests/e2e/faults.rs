@@ -93,22 +93,57 @@ fn retire(mut daemon: Daemon) {
 /// One request while calls fail: what it is, where its effect is to be seen, and its answer.
 struct Tried {
     verb: &'static str,
+    /// What answers 200 from then on.
     effect: String,
+    /// What its `Id` is from then on, where something was there before.
+    id: Option<String>,
     answer: http::Response,
 }
 
+impl Tried {
+    fn has_happened(&self, daemon: &Daemon) -> bool {
+        let found = daemon.api("GET", &self.effect, None);
+        let is_it = |id: &String| found.json()["Id"] == id.as_str();
+        found.status == 200 && self.id.as_ref().is_none_or(is_it)
+    }
+}
+
+/// A name that leads to one image and is to lead to another.
+const MOVED: &str = "faults/moved:latest";
+
+/// Makes the image that [`MOVED`] is to lead to; gives its id.
+fn second_image(daemon: &Daemon) -> String {
+    let body = json!({"Image": IMAGE, "Cmd": ["true"]});
+    let made = daemon.api("POST", "/containers/create?name=second", Some(&body));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let commit = "/commit?container=second&repo=faults/second&tag=latest&comment=second";
+    let made = daemon.api("POST", commit, None);
+    assert_eq!(made.status, 201, "{}", made.text());
+    daemon.remove_containers().unwrap_or_else(|error| panic!("{error:#}"));
+    made.json()["Id"].as_str().expect("an id").to_owned()
+}
+
 /// Tries everything that changes records.
-fn try_all(daemon: &Daemon, archive: &[u8]) -> Vec<Tried> {
+fn try_all(daemon: &Daemon, archive: &[u8], second: &str) -> Vec<Tried> {
     let body = json!({"Image": IMAGE, "Cmd": ["true"]});
     let tried = |verb, effect: &str, answer| Tried {
         verb,
         effect: effect.to_owned(),
+        id: None,
         answer,
     };
     let load = || load(&daemon.socket(), archive).expect("an answer");
     let tag = format!("/images/{IMAGE}/tag?repo=faults/tag&tag=latest");
     let post = |path: &str, body| daemon.api("POST", path, body);
     vec![
+        Tried {
+            id: Some(second.to_owned()),
+            ..tried(
+                "move",
+                &format!("/images/{MOVED}/json"),
+                post("/images/faults/second:latest/tag?repo=faults/moved&tag=latest", None),
+            )
+        },
         tried("tag", "/images/faults/tag:latest/json", post(&tag, None)),
         tried("load", &format!("/images/{LOADED}/json"), load()),
         tried(
@@ -128,14 +163,15 @@ fn try_all(daemon: &Daemon, archive: &[u8]) -> Vec<Tried> {
 fn what_a_failing_disk_refuses_is_not_acknowledged() {
     let Some(mut daemon) = daemon() else { return };
     let body = json!({"Image": IMAGE, "Cmd": ["true"]});
-    // The last number: how many of the four must fail. Calls are counted by thread.
+    let second = second_image(&daemon);
+    // The last number: how many of the five must fail. Calls are counted by thread.
     for (number, (calls, error, failures)) in [
-        (SYNC, "EIO", 4),
+        (SYNC, "EIO", 5),
         (SYNC, "EIO:when=2+", 1),
         (SYNC, "EIO:when=3+", 0),
         (SYNC, "EIO:when=4+", 0),
-        (RENAME, "EIO", 4),
-        (RENAME, "ENOSPC", 4),
+        (RENAME, "EIO", 5),
+        (RENAME, "ENOSPC", 5),
         (RENAME, "EIO:when=2+", 0),
         (MAKE, "ENOSPC", 2),
         (MAKE, "EDQUOT", 2),
@@ -146,9 +182,11 @@ fn what_a_failing_disk_refuses_is_not_acknowledged() {
         let what = format!("{calls}: {error}");
         let made = daemon.api("POST", "/containers/create?name=before", Some(&body));
         assert_eq!(made.status, 201, "{what}: {}", made.text());
+        let before = format!("/images/{IMAGE}/tag?repo=faults/moved&tag=latest");
+        assert_eq!(daemon.api("POST", &before, None).status, 201, "{what}");
         let image = archive(number);
         let tracer = Tracer::attach(&daemon, calls, &format!("error={error}"));
-        let all = try_all(&daemon, &image.0);
+        let all = try_all(&daemon, &image.0, &second);
         drop(tracer);
         let failed: Vec<&Tried> = all.iter().filter(|tried| refused(&tried.answer)).collect();
         assert!(failed.len() >= failures, "{what}: only {} were refused", failed.len());
@@ -162,7 +200,7 @@ fn what_a_failing_disk_refuses_is_not_acknowledged() {
                 daemon.crash().unwrap_or_else(|error| panic!("{what}: {error:#}"));
             }
             for tried in &all {
-                let there = daemon.api("GET", &tried.effect, None).status == 200;
+                let there = tried.has_happened(&daemon);
                 let (verb, answer) = (tried.verb, tried.answer.text());
                 assert_eq!(there, !refused(&tried.answer), "{what}: {verb} {moment}: {answer}");
             }
@@ -174,6 +212,9 @@ fn what_a_failing_disk_refuses_is_not_acknowledged() {
         assert!(!refused(&answer), "{what}: {}", answer.text());
         is_whole(&daemon, &image.1, &what);
         assert_eq!(daemon.api("DELETE", &format!("/images/{LOADED}"), None).status, 200);
+    }
+    for name in [MOVED, "faults/second:latest"] {
+        assert_eq!(daemon.api("DELETE", &format!("/images/{name}"), None).status, 200, "{name}");
     }
     retire(daemon);
 }

@@ -81,7 +81,7 @@ async fn import(call: Call, platform: Option<spec::Platform>) -> Result<Reply, A
             move |lines| async move { engine.images.import_from(&source, options, lines).await };
         return progress::answer(Early::Status, work, |line| Some(registry::progress(line))).await;
     }
-    let id = engine.images.import(call.upload(), options).await?;
+    let id = engine.images.import(call.upload_reader(), options).await?;
     let done = line(&JsonMessage::status("", id.to_string()));
     Ok(reply::stream("application/json", stream::iter([Ok(done)])))
 }
@@ -165,7 +165,7 @@ pub async fn load(call: Call) -> Result<Reply, ApiError> {
     let request = LoadRequest {
         platforms: platforms(&call, "1.48")?,
     };
-    let (engine, reader) = (call.engine(), call.upload());
+    let (engine, reader) = (call.engine(), call.upload_reader());
     let work = move |lines| async move { engine.images.load(reader, request, lines).await };
     let shown = move |step: &LoadProgress| {
         let line = load_line(step);

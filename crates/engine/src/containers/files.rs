@@ -5,19 +5,20 @@
 //! root file system, then volumes and binds, all by descriptor. Meanwhile the container's driver
 //! has lent its files: a start waits for the copy, a removal ends it.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::Stream;
 use rustix::fs::{CWD, Mode, OFlags};
 use spec::{ErrorKind, Rootfs};
 use store::copy::{self, CopyPath, CopyStat, Extract};
 use sys::mount::{Attributes, Change, Propagation, Reach};
 use sys::root::{GuestPath, Root};
-use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
-use tokio_util::io::SyncIoBridge;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{Command, Reply};
@@ -28,7 +29,7 @@ use super::{Containers, mounting};
 use crate::images::archive::{ArchiveStream, produce_until};
 use crate::mounts::Kind;
 use crate::oci::Seen;
-use crate::{Error, Result};
+use crate::{Error, Result, pieces};
 
 /// Longest passwd or group file that is read.
 const MAX_ACCOUNTS: u64 = 1024 * 1024;
@@ -157,23 +158,19 @@ impl Containers {
     ///
     /// No such container or directory, a read-only place, or a bad archive; what was unpacked
     /// until then stays, as with Docker.
-    pub async fn put_archive<R>(
+    pub async fn put_archive<S>(
         &self,
         key: &str,
         path: &str,
         options: PutArchive,
-        reader: R,
+        client: S,
     ) -> Result<()>
     where
-        R: AsyncRead + Send + Unpin + 'static,
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
     {
         let (lent, path) = (self.lend(key).await?, parse(path)?);
         let (shared, key) = (Arc::clone(self.shared()), key.to_owned());
-        let cancel = lent.cancel.clone();
-        let mut source = SyncIoBridge::new(Cancellable {
-            reader,
-            cancel: Box::pin(cancel.cancelled_owned()),
-        });
+        let source = pieces::of_client(client, lent.cancel.clone());
         let job = move || {
             let done = with_root(&shared, &lent, |root| {
                 let extract = Extract {
@@ -184,7 +181,7 @@ impl Containers {
                     },
                     ..Extract::default()
                 };
-                Ok(copy::extract(root, &path, &mut source, &extract)?)
+                Ok(copy::extract(root, &path, source, &extract)?)
             });
             done.map_err(|error| in_words(error, &key, &lent.record))
         };
@@ -202,26 +199,6 @@ impl Containers {
 
 fn parse(path: &str) -> Result<CopyPath> {
     Ok(CopyPath::parse(path)?)
-}
-
-/// A reader that ends when it is cancelled, so that no thread waits for a client for ever.
-struct Cancellable<R> {
-    reader: R,
-    cancel: std::pin::Pin<Box<tokio_util::sync::WaitForCancellationFutureOwned>>,
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for Cancellable<R> {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        if self.cancel.as_mut().poll(context).is_ready() {
-            let gone = std::io::Error::other("the container was changed meanwhile");
-            return std::task::Poll::Ready(Err(gone));
-        }
-        std::pin::Pin::new(&mut self.reader).poll_read(context, buffer)
-    }
 }
 
 /// Docker's words for what users meet.

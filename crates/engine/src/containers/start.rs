@@ -4,7 +4,8 @@
 //! 1  run directory                                     in memory
 //! 2a network sandbox, /etc files, config.json, rootfs  one blocking job  ┐ at the
 //! 2b supervisor                                        a fork            ┘ same time
-//! 3  Create, Attach…, Start                            sent at once, answered in order
+//! 3  Create, Attach…, Start                            sent at once, answered in order;
+//!                                                      ports and names before Start
 //! 4  state, events, record
 //! ```
 //!
@@ -20,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::driver::{Driver, Live};
 use super::endpoint::Place;
-use super::networking::around::{open_links, surroundings, told_by_links};
+use super::networking::around::{self, open_links, surroundings, told_by_links};
 use super::networking::{place, roster};
 use super::record::Record;
 use super::sandbox::{joined, opens, sandbox};
@@ -181,7 +182,8 @@ impl Driver {
         let begun = std::time::Instant::now();
         let start = |source| Error::Start { source };
         let create = create_request(&self.record, &prepared, run_dir);
-        // Names are made to work while the container is being created; neither is left half done.
+        // Ports and names are made to work while the container is being created; neither is left half
+        // done, and the container's program begins after both.
         let announced = self.announce(&prepared)?;
         let netns = prepared.netns.into_iter().collect();
         let (announced, created) =
@@ -221,10 +223,10 @@ impl Driver {
         }
     }
 
-    /// Makes names work in the sandbox, where there are any.
+    /// Makes published ports and names work, where there are any.
     fn announce(&self, prepared: &Prepared) -> Result<impl Future<Output = Result<()>> + use<>> {
         let netns = match &prepared.netns {
-            Some(netns) if roster::has_names(&self.place) => Some(
+            Some(netns) if around::is_announced(&self.place) => Some(
                 netns
                     .try_clone()
                     .map_err(|e| Error::io("failed to keep a network namespace", e))?,
@@ -234,7 +236,7 @@ impl Driver {
         let job = netns.map(|netns| {
             let (shared, record) = (Arc::clone(&self.shared), self.record.clone());
             let place = self.place.clone();
-            move || roster::announce(&shared, &record, &place, netns.as_fd())
+            move || around::announce(&shared, &record, &place, netns.as_fd())
         });
         let blocking = self.shared.blocking.clone();
         Ok(async move {

@@ -134,8 +134,9 @@ pub(super) async fn prune(images: &Images, filters: &Filters) -> Result<Pruned<I
         let done = match step {
             Step::Untag(id) => {
                 for name in images.store().references_of(id) {
-                    untag(images, id, &name).await?;
-                    pruned.deleted.push(ImageRemoval::Untagged(name.familiar()));
+                    if untag(images, id, &name).await? {
+                        pruned.deleted.push(ImageRemoval::Untagged(name.familiar()));
+                    }
                 }
                 continue;
             }

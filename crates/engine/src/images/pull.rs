@@ -164,10 +164,12 @@ impl Pull<'_> {
             return Ok(Known::Moved(now));
         }
         let wanted = self.platform.cloned();
-        let complete = self
-            .hub
-            .quick(move || platform::points_to(&store, &name, wanted.as_ref()))
-            .await?;
+        let points = move || platform::points_to(&store, &name, wanted.as_ref());
+        let complete = match self.hub.quick(points).await {
+            // Somebody has removed it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            points => points?,
+        };
         Ok(match complete {
             true => Known::Complete(target),
             false => Known::Moved(now),

@@ -196,6 +196,10 @@ impl Push<'_> {
             if !store.has_layer(lease, layer.diff()) {
                 return Err(store::Error::LayerGone { diff: layer.diff() }.into());
             }
+            if let Layer::Known(form, diff) = layer {
+                // Whether it is there still is found out where it is read.
+                let _held = store.has_form(lease, *diff, form.digest);
+            }
         }
         let sender = Sender {
             hub: self.hub,

@@ -2,6 +2,10 @@
 //!
 //! A name of an index stands for all its images that are here: they go with it, except those that
 //! another name or a container keeps.
+//!
+//! Others pull, tag and remove at the same time. So whether a name was the last one is found out by
+//! the store, when it is gone: an image that got another one meanwhile stays, and of several that
+//! take the last names away one removes the image.
 
 use std::sync::Arc;
 
@@ -28,21 +32,35 @@ pub(super) async fn remove(
         Some(name) => siblings(images, name)?,
         None => Vec::new(),
     };
+    let tag = named.clone().filter(|name| name.digest().is_none());
     let plan = plan(&image, named.map(|name| (name, key)), &users, options.force)?;
-    let mut done = Vec::new();
-    for reference in &plan.untag {
-        untag(images, image.id, reference).await?;
-        done.push(ImageRemoval::Untagged(reference.familiar()));
+    let mut done = untag_all(images, image.id, &plan.untag).await?;
+    if let Some(tag) = tag
+        && let Some(now) = images.store().image(image.id)
+    {
+        done.extend(untag_all(images, image.id, &left_digests(&now, &tag)).await?);
     }
     if plan.delete {
-        done.extend(delete(images, image.id).await?.0);
-        if !options.no_prune {
-            done.extend(delete_parents(images, image.parent).await?);
+        match delete_nameless(images, image.id).await {
+            Ok(Some((removed, _))) => {
+                done.extend(removed);
+                if !options.no_prune {
+                    done.extend(delete_parents(images, image.parent).await?);
+                }
+            }
+            Ok(None) => {}
+            // Whoever took the other names away came after us.
+            Err(Error::Store(store::Error::NoSuchImage { .. })) if !done.is_empty() => {}
+            Err(error) => return Err(error),
         }
     }
     for id in siblings.into_iter().filter(|id| *id != image.id) {
         if is_left_over(images, id) {
-            done.extend(delete(images, id).await?.0);
+            match delete_left_over(images, id).await {
+                Ok(removed) => done.extend(removed.into_iter().flat_map(|(removed, _)| removed)),
+                Err(Error::Store(store::Error::NoSuchImage { .. })) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(done)
@@ -132,6 +150,7 @@ fn is_left_over(images: &Images, id: ImageId) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
     untag: Vec<Reference>,
+    /// The image goes with its last name.
     delete: bool,
 }
 
@@ -152,12 +171,10 @@ fn plan(
                 user.id.short()
             )));
         }
-        let untag = with_digests(image, name);
-        let last = all(image).all(|other| untag.contains(other));
         // A running container and what was made of it keep the image, which then has no name.
         return Ok(Plan {
-            untag,
-            delete: last && running.is_none() && !image.has_children,
+            untag: with_digests(image, name),
+            delete: running.is_none() && !image.has_children,
         });
     }
     if image.has_children {
@@ -209,16 +226,24 @@ fn is_single(image: &Image) -> bool {
 
 /// A name, and the digests of its repository if it is the last tag there.
 fn with_digests(image: &Image, name: Reference) -> Vec<Reference> {
-    let repository = name.repository();
-    let others = image.references.iter().filter(|other| **other != name);
-    let is_last = others.map(Reference::repository).all(|of| of != repository);
-    let mut names = Vec::new();
-    if name.digest().is_none() && is_last {
-        let digests = image.repo_digests.iter();
-        names.extend(digests.filter(|d| d.repository() == repository).cloned());
-    }
+    let mut names = match name.digest() {
+        None => left_digests(image, &name),
+        Some(_) => Vec::new(),
+    };
     names.insert(0, name);
     names
+}
+
+/// The digests of a tag's repository, if no other tag is there.
+fn left_digests(image: &Image, name: &Reference) -> Vec<Reference> {
+    let repository = name.repository();
+    let others = image.references.iter().filter(|other| *other != name);
+    if others.map(Reference::repository).any(|of| of == repository) {
+        return Vec::new();
+    }
+    let digests = image.repo_digests.iter();
+    let of_repository = digests.filter(|digest| digest.repository() == repository);
+    of_repository.cloned().collect()
 }
 
 fn short(id: ImageId) -> String {
@@ -234,16 +259,33 @@ pub(super) fn users(images: &Images, id: ImageId) -> Vec<Arc<Container>> {
         .collect()
 }
 
-/// Takes a name away from an image.
-pub(super) async fn untag(images: &Images, id: ImageId, reference: &Reference) -> Result<()> {
+/// Takes names away from an image; tells which were there still.
+async fn untag_all(
+    images: &Images,
+    id: ImageId,
+    references: &[Reference],
+) -> Result<Vec<ImageRemoval>> {
+    let mut done = Vec::new();
+    for reference in references {
+        if untag(images, id, reference).await? {
+            done.push(ImageRemoval::Untagged(reference.familiar()));
+        }
+    }
+    Ok(done)
+}
+
+/// Takes a name away from an image; tells whether it was there still.
+pub(super) async fn untag(images: &Images, id: ImageId, reference: &Reference) -> Result<bool> {
     let shared = images.containers.shared();
     let (store, reference) = (shared.store.clone(), reference.clone());
-    shared
+    let removed = shared
         .blocking
         .heavy(move || Ok(store.untag(&reference)?))
         .await?;
-    images.emit(id, "untag", &id.to_string());
-    Ok(())
+    if removed.is_some() {
+        images.emit(id, "untag", &id.to_string());
+    }
+    Ok(removed.is_some())
 }
 
 /// Removes the images that a removed one was made of, as far as nobody names or uses them.
@@ -273,6 +315,13 @@ pub(super) async fn delete(images: &Images, id: ImageId) -> Result<(Vec<ImageRem
         .heavy(move || Ok(store.remove_image(id)?))
         .await?;
     Ok(told(images, id, &removed))
+}
+
+/// Removes an image unless it has a name or an image was made of it.
+async fn delete_nameless(images: &Images, id: ImageId) -> Result<Option<(Vec<ImageRemoval>, u64)>> {
+    let store = images.store().clone();
+    let removed = images.heavy(move || Ok(store.remove_nameless(id)?)).await?;
+    Ok(removed.map(|removed| told(images, id, &removed)))
 }
 
 /// Removes an image unless a tag leads to it or an image was made of it.
@@ -343,7 +392,7 @@ mod tests {
     fn one_of_several_names_goes_alone() {
         let image = image(&["a:1", "b:1"]);
         let plan = plan(&image, Some(("a:1".parse().unwrap(), "a:1")), &[], false).unwrap();
-        assert_eq!((plan.untag.len(), plan.delete), (1, false));
+        assert_eq!(plan.untag, ["a:1".parse().unwrap()]);
         assert!(
             refused(&image, None, &[], false)
                 .ends_with("image is referenced in multiple repositories")
@@ -372,16 +421,19 @@ mod tests {
         image.repo_digests = vec![of("a").with_digest(digest), of("b").with_digest(digest)];
         let untag = |image: &Image, name: &str| {
             let plan = plan(image, Some((of(name), name)), &[], false).unwrap();
-            (plan.untag, plan.delete)
+            plan.untag
         };
-        assert_eq!(untag(&image, "a:1"), (vec![of("a:1")], false));
-        let b = vec![of("b:1"), of("b").with_digest(digest)];
-        assert_eq!(untag(&image, "b:1"), (b, false));
+        assert_eq!(untag(&image, "a:1"), [of("a:1")]);
+        assert!(left_digests(&image, &of("a:1")).is_empty());
+        let b = [of("b:1"), of("b").with_digest(digest)];
+        assert_eq!(untag(&image, "b:1"), b);
+        // Somebody has taken the tag away first, and saw another one.
         image.references = vec![of("a:1")];
+        assert_eq!(left_digests(&image, &of("b:1")), b[1..]);
         image.repo_digests.truncate(1);
         assert!(is_single(&image));
-        let a = vec![of("a:1"), of("a").with_digest(digest)];
-        assert_eq!(untag(&image, "a:1"), (a, true));
+        let a = [of("a:1"), of("a").with_digest(digest)];
+        assert_eq!(untag(&image, "a:1"), a);
     }
 
     #[test]

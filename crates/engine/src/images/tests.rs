@@ -2,6 +2,7 @@
 
 mod faults;
 mod registry;
+mod together;
 
 use std::io::Write;
 use std::sync::Arc;

@@ -10,7 +10,7 @@
 //! exists, so that no record can be wrong about whose it is.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use sha2::Digest as _;
@@ -30,9 +30,14 @@ pub(super) fn host_socket() -> Result<Socket> {
     Socket::open(Protocol::Route).map_err(Error::kernel("open a netlink socket"))
 }
 
+/// Which networks have which parent, of all drivers: a VLAN that one made may be another's, too.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Users(Arc<Mutex<BTreeMap<NetworkId, User>>>);
+
 /// What a network does with its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct User {
+    driver: &'static str,
     parent: String,
     /// Nobody else can have the same parent (`passthru`).
     alone: bool,
@@ -47,7 +52,7 @@ pub(super) struct Parents {
     prefix: &'static str,
     /// Group of what is ours.
     mark: u32,
-    users: Mutex<BTreeMap<NetworkId, User>>,
+    users: Users,
 }
 
 /// Whether the networks of a driver may have one parent together.
@@ -62,17 +67,22 @@ pub(super) enum Sharing {
 }
 
 impl Parents {
-    pub(super) fn new(driver: &'static str, prefix: &'static str, table: &str) -> Self {
+    pub(super) fn new(
+        driver: &'static str,
+        prefix: &'static str,
+        table: &str,
+        users: &Users,
+    ) -> Self {
         Self {
             driver,
             prefix,
             mark: mark(table),
-            users: Mutex::default(),
+            users: users.clone(),
         }
     }
 
     fn users(&self) -> MutexGuard<'_, BTreeMap<NetworkId, User>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+        self.users.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses a parent that can be none.
@@ -105,7 +115,8 @@ impl Parents {
         let parent = self.name(network);
         let mut users = self.users();
         for (id, other) in users.iter() {
-            if other.parent != parent || *id == network.id {
+            // Links of two drivers cannot be on one parent at the same time, but their networks can.
+            if other.parent != parent || other.driver != self.driver || *id == network.id {
                 continue;
             }
             let text = match (sharing, other.alone) {
@@ -126,9 +137,23 @@ impl Parents {
             return Err(DriverFailure::refused(text).into());
         }
         self.ensure(&mut host_socket()?, &parent, network)?;
-        let alone = sharing == Sharing::Passthru;
-        users.insert(network.id, User { parent, alone });
+        users.insert(network.id, self.user(network, sharing));
         Ok(())
+    }
+
+    /// Takes the parent of a network that exists; it is the network's even if it cannot be made now.
+    pub(super) fn retake(&self, network: &DriverNetwork, sharing: Sharing) -> Result<()> {
+        let mut users = self.users();
+        users.insert(network.id, self.user(network, sharing));
+        self.ensure(&mut host_socket()?, &self.name(network), network)
+    }
+
+    fn user(&self, network: &DriverNetwork, sharing: Sharing) -> User {
+        User {
+            driver: self.driver,
+            parent: self.name(network),
+            alone: sharing == Sharing::Passthru,
+        }
     }
 
     /// Index of a network's parent, which is made again if it was ours and is gone.
@@ -159,13 +184,13 @@ impl Parents {
             .into());
         };
         let vlan = vlan_id(vlan)?;
-        let what = || format!("failed to create {parent} vlan link");
+        let what = || format!("create {parent} vlan link");
         match socket.execute_one(|m| m.add_vlan(parent, self.mark, below_index, vlan)) {
             Ok(()) => Ok(()),
             // Somebody else was faster.
             Err(error) if error.errno() == Errno::EXIST => Ok(()),
             Err(error) if error.errno() == Errno::OPNOTSUPP => Err(DriverFailure::NoKernel {
-                what: what(),
+                what: format!("failed to {}", what()),
                 option: "CONFIG_VLAN_8021Q",
             }
             .into()),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::Driver;
 use super::bridge::Bridge;
 use super::cni::Cni;
-use super::ipvlan::Ipvlan;
-use super::macvlan::Macvlan;
+use super::parent::Users;
 use super::plain::Plain;
 use super::remote::Remotes;
+use super::stacked::Stacking;
 use crate::firewall::Firewall;
 use crate::{Result, Settings};
 
@@ -17,8 +17,8 @@ use crate::{Result, Settings};
 pub(crate) struct Drivers {
     /// The driver of bridges, whose links others have to know of.
     pub bridge: Arc<Bridge>,
-    macvlan: Arc<Macvlan>,
-    ipvlan: Arc<Ipvlan>,
+    macvlan: Arc<Stacking>,
+    ipvlan: Arc<Stacking>,
     cni: Arc<Cni>,
     host: Arc<Plain>,
     null: Arc<Plain>,
@@ -29,10 +29,11 @@ pub(crate) struct Drivers {
 impl Drivers {
     /// Makes them; touches nothing.
     pub(crate) fn open(settings: &Settings, firewall: Arc<Firewall>) -> Self {
+        let users = Users::default();
         Self {
             bridge: Arc::new(Bridge::open(settings, firewall)),
-            macvlan: Arc::new(Macvlan::open(settings)),
-            ipvlan: Arc::new(Ipvlan::open(settings)),
+            macvlan: Arc::new(Stacking::macvlan(settings, &users)),
+            ipvlan: Arc::new(Stacking::ipvlan(settings, &users)),
             cni: Arc::new(Cni::open(settings)),
             host: Arc::new(Plain { name: "host" }),
             null: Arc::new(Plain { name: "null" }),

@@ -116,12 +116,21 @@ impl Inner {
         endpoint.endpoint_id = plan.endpoint_id;
         let leads_out = spec.driver == "bridge" || place.driver.has_gateway(spec);
         if leads_out && (ways_out(spec) > 0 || spec.driver != "bridge" && !spec.internal) {
-            let own4 = about.gateway4().map(|net| net.address());
-            let own6 = about.gateway6().map(|net| net.address());
-            endpoint.gateway4 = joined.gateway4.or(place.gateway4).or(own4);
-            endpoint.gateway6 = joined.gateway6.or(place.gateway6).or(own6);
-            endpoint.gateway4 = endpoint.gateway4.filter(|_| endpoint.ipv4.is_some());
-            endpoint.gateway6 = endpoint.gateway6.filter(|_| endpoint.ipv6.is_some());
+            // A network may have several subnets, each with a gateway.
+            endpoint.gateway4 = endpoint.ipv4.and_then(|net| {
+                let own = match about.gateway_of(net.address().into()) {
+                    Some(IpAddr::V4(own)) => Some(own),
+                    _ => None,
+                };
+                joined.gateway4.or(place.gateway4).or(own)
+            });
+            endpoint.gateway6 = endpoint.ipv6.and_then(|net| {
+                let own = match about.gateway_of(net.address().into()) {
+                    Some(IpAddr::V6(own)) => Some(own),
+                    _ => None,
+                };
+                joined.gateway6.or(place.gateway6).or(own)
+            });
         }
         let done = if joined.configured || joined.inner.is_empty() {
             Ok(())

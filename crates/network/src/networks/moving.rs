@@ -111,61 +111,61 @@ impl Inner {
 
     /// Publishes a container's ports where it can be reached now; reserves or releases them if it
     /// just got, or lost, a network for that.
-    pub(super) fn publish(&self, container: &ContainerId) -> Result<()> {
+    pub(crate) fn publish(&self, container: &ContainerId) -> Result<()> {
+        let Some(plan) = self.take_ports(container)? else {
+            return Ok(());
+        };
+        let published = self.firewall.publish(container, &plan.mappings());
+        published
+            .and_then(|()| {
+                let target = plan.relayed();
+                self.relaying
+                    .set(container, &plan.ports, target, &self.ports)
+            })
+            .map_err(|source| plan.wrap(source))
+    }
+
+    /// Reserves or releases the ports as [`publish`](Self::publish) does; returns what is still to
+    /// be told of those that are held. A driver that publishes by itself has been told.
+    pub(super) fn take_ports(&self, container: &ContainerId) -> Result<Option<Plan>> {
         let mut plan = {
             let state = self.lock();
             let Some(held) = state.sandboxes.get(container) else {
-                return Ok(());
+                return Ok(None);
             };
             if held.requests.is_empty() && held.ports.is_empty() {
-                return Ok(());
+                return Ok(None);
             }
             Plan::of(&state, held, &self.relaying)
         };
         if self.stays_elsewhere(container, &mut plan) {
-            return Ok(());
+            return Ok(None);
         }
-        let owner = Owner {
-            container: *container,
-            name: plan.name.clone(),
-        };
-        let wrap = |source: Error| match &plan.endpoint {
-            Some(endpoint) => Error::Publish {
-                name: plan.name.clone(),
-                id: endpoint.endpoint_id.to_string(),
-                source: Box::new(source),
-            },
-            None => source,
-        };
-        let ports = match (&plan.binding, plan.ports.is_empty()) {
-            (Some(binding), true) => self
-                .ports
-                .reserve(&owner, &plan.requests, binding)
-                .map_err(wrap)?,
-            (Some(_), false) => plan.ports.clone(),
-            (None, _) => {
-                // Whoever listens lets go first.
-                self.relaying.set(container, &[], None, &self.ports)?;
-                self.ports.release(container);
-                Vec::new()
+        match &plan.binding {
+            Some(binding) if plan.ports.is_empty() => {
+                let owner = Owner {
+                    container: *container,
+                    name: plan.name.clone(),
+                };
+                let reserved = self.ports.reserve(&owner, &plan.requests, binding);
+                plan.ports = reserved.map_err(|source| plan.wrap(source))?;
             }
-        };
-        let mappings = plan.mappings(&ports);
-        let relay = || {
-            self.relaying
-                .set(container, &ports, plan.relayed(), &self.ports)
-        };
-        let done = if mappings.is_empty() && plan.ports.is_empty() && ports.is_empty() {
-            Ok(())
-        } else {
-            let published = self.firewall.publish(container, &mappings);
-            published.and_then(|()| relay()).map_err(wrap)
-        };
-        if let Some(held) = self.lock().sandboxes.get_mut(container) {
-            held.ports.clone_from(&ports);
+            Some(_) => {}
+            None => {
+                if !plan.ports.is_empty() {
+                    // Whoever listens lets go first, and nothing leads there any more.
+                    self.relaying.set(container, &[], None, &self.ports)?;
+                    self.firewall.publish(container, &[])?;
+                    self.ports.release(container);
+                }
+                plan.ports.clear();
+            }
         }
-        done?;
-        self.publish_elsewhere(container, &plan)
+        if let Some(held) = self.lock().sandboxes.get_mut(container) {
+            held.ports.clone_from(&plan.ports);
+        }
+        self.publish_elsewhere(container, &plan)?;
+        Ok(Some(plan).filter(|plan| !plan.ports.is_empty()))
     }
 
     /// Tells whether a plugin publishes the ports already; one that did and shall not is told.
@@ -311,7 +311,7 @@ impl Inner {
 }
 
 /// How the ports of a container are to be published now.
-struct Plan {
+pub(super) struct Plan {
     name: String,
     requests: Vec<PortRequest>,
     ports: Vec<PublishedPort>,
@@ -392,7 +392,19 @@ impl Plan {
         Some((address, &self.interface))
     }
 
-    fn mappings(&self, ports: &[PublishedPort]) -> Vec<Mapping> {
+    /// A failure in Docker's words: at which endpoint.
+    fn wrap(&self, source: Error) -> Error {
+        match &self.endpoint {
+            Some(endpoint) => Error::Publish {
+                name: self.name.clone(),
+                id: endpoint.endpoint_id.to_string(),
+                source: Box::new(source),
+            },
+            None => source,
+        }
+    }
+
+    fn mappings(&self) -> Vec<Mapping> {
         let mapping = |port: &PublishedPort| {
             let (network, address) = if port.host_ip.is_ipv4() {
                 self.four?
@@ -406,6 +418,6 @@ impl Plan {
                 container: SocketAddr::new(address, port.container_port),
             })
         };
-        ports.iter().filter_map(mapping).collect()
+        self.ports.iter().filter_map(mapping).collect()
     }
 }

@@ -1,9 +1,12 @@
 //! Opening and closing a container's sandbox: all or nothing.
 //!
 //! ```text
-//! reserve addresses (or claim a spare) ─► reserve ports ─► namespace ─► join, configure each
-//!   ─► default routes ─► wait for carriers ─► rules for the ports
+//! reserve addresses (or claim a spare) ─► namespace ─► join, configure each ─► default routes
+//!   ─► wait for carriers ─► reserve ports      publish: rules for the ports, relay
 //! ```
+//!
+//! Publishing is a step of its own, because nothing else of a start waits for it: the caller has it
+//! done while the container is being created.
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -86,7 +89,7 @@ impl Inner {
             }
         };
         self.wake.notify_all();
-        self.publish(container)?;
+        self.take_ports(container)?;
         opening.done = true;
         let state = self.lock();
         let held = &state.sandboxes[container];

@@ -244,11 +244,16 @@ impl Inner {
 
     /// Tells whether the near end of a spare is still in its bridge.
     pub(super) fn is_connected(&self, spare: &Spare) -> bool {
-        let look = || {
+        let name = &spare.endpoint.host_interface;
+        let told = self
+            .links
+            .as_ref()
+            .and_then(|links| links.master(name).ok());
+        let master = told.unwrap_or_else(|| {
             let mut socket = bridge::route_socket().ok()?;
-            socket.link(&spare.endpoint.host_interface).ok()?
-        };
+            Some(socket.link(name).ok()??.master)
+        });
         let index = self.drivers.bridge.index_of(&spare.endpoint.network_id);
-        look().is_some_and(|link| Some(link.master) == index)
+        master.is_some() && master == index
     }
 }

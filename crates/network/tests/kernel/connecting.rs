@@ -1,13 +1,14 @@
 //! Several networks at once, and running containers that enter and leave them.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd as _;
 
 use network::{EndpointRequest, NetworkSpec, PortRequest, Protocol, PublishedPort, SandboxRequest};
 use sys::netlink::{Protocol as Netlink, Socket};
 
 use super::{
-    attach_to, bridge, container, create, in_host, links, open, output, request, settings, try_open,
+    attach_to, bridge, connect, container, create, in_host, links, listen, open, output, request,
+    settings, try_open,
 };
 
 /// The default route of a namespace: gateway and interface.
@@ -198,6 +199,50 @@ fn an_endpoint_has_the_name_and_settings_asked_for() {
     });
 }
 
+/// Port 80 as the host's 8080.
+fn web_port() -> PortRequest {
+    PortRequest {
+        container_port: 80,
+        protocol: Protocol::Tcp,
+        host_ip: Some(Ipv4Addr::UNSPECIFIED.into()),
+        host_ports: Some((8080, 8080)),
+    }
+}
+
+fn is_taken() -> bool {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).is_err()
+}
+
+#[test]
+fn ports_are_taken_with_the_sandbox_and_lead_in_from_publishing_on() {
+    in_host(|state| {
+        let networks = open(settings(state));
+        let request = SandboxRequest {
+            ports: vec![web_port()],
+            ..request(vec![EndpointRequest::new(bridge(&networks))])
+        };
+        let sandbox = networks.open_sandbox(&container(1), &request).unwrap();
+        let server = listen(&sandbox.netns, 80);
+        let held: Vec<u16> = sandbox.ports.iter().map(|port| port.host_port).collect();
+        assert_eq!(held, [8080]);
+        assert!(is_taken());
+        assert!(connect(Ipv4Addr::LOCALHOST, 8080).is_err());
+        for _ in 0..2 {
+            networks.publish(&container(1)).unwrap();
+            let _stream = connect(Ipv4Addr::LOCALHOST, 8080).expect("it is published");
+            server.accept().unwrap();
+        }
+        networks.close_sandbox(&container(1));
+        assert!(!is_taken());
+        assert!(connect(Ipv4Addr::LOCALHOST, 8080).is_err());
+        // What was never published goes as well.
+        networks.open_sandbox(&container(1), &request).unwrap();
+        assert!(is_taken());
+        networks.close_sandbox(&container(1));
+        assert!(!is_taken());
+    });
+}
+
 #[test]
 fn ports_follow_the_way_out() {
     in_host(|state| {
@@ -208,12 +253,7 @@ fn ports_follow_the_way_out() {
         let one = create(&networks, "one");
         let request = SandboxRequest {
             endpoints: vec![EndpointRequest::new(inside)],
-            ports: vec![PortRequest {
-                container_port: 80,
-                protocol: Protocol::Tcp,
-                host_ip: Some(Ipv4Addr::UNSPECIFIED.into()),
-                host_ports: Some((8080, 8080)),
-            }],
+            ports: vec![web_port()],
             name: "web".to_owned(),
             ..SandboxRequest::default()
         };
@@ -256,6 +296,6 @@ fn ports_follow_the_way_out() {
         assert_eq!(networks.sandbox(&container(1)).unwrap().1, []);
         assert!(!output("nft", &["list", "ruleset"]).contains("172.19.0.2 . 80"));
         networks.close_sandbox(&container(1));
-        assert!(std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).is_ok());
+        assert!(!is_taken());
     });
 }

@@ -96,6 +96,31 @@ fn a_spare_without_its_bridge_is_not_handed_out() {
 }
 
 #[test]
+fn a_spare_that_was_taken_out_of_its_bridge_is_not_handed_out() {
+    in_host(|state| {
+        let network = Networks::open(Settings {
+            spares: 2,
+            ..settings(state)
+        })
+        .unwrap();
+        assert!(network.reconcile(Vec::new()).is_empty());
+        wait_for("two spares", || interfaces() == 2);
+        let detached: Vec<String> = links()
+            .into_iter()
+            .filter(|l| l.starts_with("cv"))
+            .collect();
+        for link in &detached {
+            output("ip", &["link", "set", link, "nomaster"]);
+        }
+        let endpoint = attach(&network, 1);
+        assert!(!detached.contains(&endpoint.endpoint.host_interface));
+        let server = listen(&endpoint.netns, 80);
+        let _stream = connect(endpoint.address, 80).expect("it is connected");
+        assert_eq!(accepted_from(&server), gateway(&network));
+    });
+}
+
+#[test]
 fn a_network_of_a_users_gets_spares_once_it_is_used_and_goes_with_them() {
     in_host(|state| {
         let network = Networks::open(Settings {

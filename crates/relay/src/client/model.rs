@@ -1,10 +1,16 @@
 //! What a relay was told, in memory: which ports whose containers have, and their sockets.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::protocol::{Forward, Place};
+use helper::client::{Link, Memory, Result};
+use helper::protocol::Request;
+
+use crate::protocol::{Answer, Forward, MAX_PLACES, MAX_SOCKETS, Order, Place, Relay, Reply};
+
+/// What is said, with sockets.
+type Message<'a> = helper::Message<'a, Relay>;
 
 /// A port and the socket that holds it.
 type Port = (Forward, Arc<OwnedFd>);
@@ -15,6 +21,8 @@ pub(super) struct Model {
     owners: BTreeMap<String, Vec<Port>>,
     /// The owner that was told last comes last.
     last: Option<String>,
+    /// Sockets of an earlier daemon that nobody has asked for yet.
+    found: BTreeMap<Place, OwnedFd>,
 }
 
 /// What becomes of a port.
@@ -25,9 +33,20 @@ pub(super) struct Change {
 }
 
 impl Change {
-    pub(super) fn is_empty(&self) -> bool {
-        self.opened.is_empty() && self.closed.is_empty()
+    pub(super) fn messages(&self) -> Vec<Message<'_>> {
+        let closed = self.closed.chunks(MAX_PLACES);
+        let close = closed.map(|some| (Request::Own(Order::Close(some.to_vec())), Vec::new()));
+        close.chain(open(&self.opened)).collect()
     }
+}
+
+/// Has ports served.
+fn open(ports: &[Port]) -> impl Iterator<Item = Message<'_>> {
+    ports.chunks(MAX_SOCKETS).map(|some| {
+        let forwards = some.iter().map(|(forward, _)| forward.clone()).collect();
+        let sockets = some.iter().map(|(_, socket)| socket.as_fd()).collect();
+        (Request::Own(Order::Open(forwards)), sockets)
+    })
 }
 
 impl Model {
@@ -53,19 +72,48 @@ impl Model {
         (change, former)
     }
 
-    /// Everybody's ports.
-    pub(super) fn owners(&self) -> impl Iterator<Item = (&str, &[Port])> {
-        let last = self.last.as_deref();
-        let is_last = move |owner: &str| last == Some(owner);
-        let all = self.owners.iter();
-        let others = all.clone().filter(move |(owner, _)| !is_last(owner));
-        others
-            .chain(all.filter(move |(owner, _)| is_last(owner)))
-            .map(|(owner, ports)| (owner.as_str(), ports.as_slice()))
+    /// Gives the socket of a port that an earlier daemon had.
+    pub(super) fn take(&mut self, place: Place) -> Option<OwnedFd> {
+        self.found.remove(&place)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Closes those that nobody has asked for.
+    pub(super) fn forget_found(&mut self) {
+        self.found.clear();
+    }
+}
+
+impl Memory for Model {
+    type Helper = Relay;
+
+    fn is_empty(&self) -> bool {
         self.owners.is_empty()
+    }
+
+    fn everything(&self) -> impl Iterator<Item = (&str, Vec<Message<'_>>)> {
+        let is_last = |owner: &String| Some(owner) == self.last.as_ref();
+        let others = self.owners.iter().filter(move |(owner, _)| !is_last(owner));
+        let last = self.owners.iter().filter(move |(owner, _)| is_last(owner));
+        others
+            .chain(last)
+            .map(|(owner, ports)| (owner.as_str(), open(ports).collect()))
+    }
+
+    fn adopt(&mut self, link: &mut Link<Relay>) -> Result<()> {
+        let mut found = BTreeMap::new();
+        loop {
+            let known = found.len();
+            match link.call(&Request::Own(Order::Ports { known }), &[])? {
+                (Reply::Own(Answer::Ports(places)), sockets) if places.len() == sockets.len() => {
+                    found.extend(places.into_iter().zip(sockets));
+                }
+                (other, _) => return Err(Link::<Relay>::unexpected(&other)),
+            }
+            if found.len() == known {
+                self.found = found;
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -94,17 +142,32 @@ mod tests {
         let (change, former) = model.set("a", both());
         assert_eq!((change.opened.len(), change.closed.len()), (2, 0));
         assert!(former.is_empty());
-        assert!(model.set("a", both()).0.is_empty());
+        assert!(model.set("a", both()).0.messages().is_empty());
         let (change, former) = model.set("a", vec![port(2, 81, &socket)]);
         assert_eq!((change.opened.len(), former.len()), (1, 2));
         assert_eq!(change.closed, [port(1, 80, &socket).0.place]);
         model.set("b", vec![port(3, 80, &socket)]);
         model.set("a", both());
-        let owners: Vec<_> = model.owners().map(|(owner, _)| owner).collect();
+        let owners: Vec<_> = model.everything().map(|(owner, _)| owner).collect();
         assert_eq!(owners, ["b", "a"], "whoever was told last comes last");
         let (change, _) = model.set("a", Vec::new());
         assert_eq!((change.opened.len(), change.closed.len()), (0, 2));
         model.set("b", Vec::new());
         assert!(model.is_empty());
+    }
+
+    #[test]
+    fn a_message_has_as_many_sockets_as_it_can_carry() {
+        let socket = Arc::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
+        let many = || (1..20).map(|listen| port(listen, 80, &socket)).collect();
+        let mut model = Model::default();
+        let (change, _) = model.set("a", many());
+        let messages = change.messages();
+        let sockets: Vec<_> = messages.iter().map(|(_, fds)| fds.len()).collect();
+        assert_eq!(sockets, [MAX_SOCKETS, MAX_SOCKETS, 19 - 2 * MAX_SOCKETS]);
+        let (change, _) = model.set("a", vec![port(1, 81, &socket)]);
+        let messages = change.messages();
+        assert!(matches!(&messages[0].0, Request::Own(Order::Close(places)) if places.len() == 18));
+        assert!(matches!(&messages[1].0, Request::Own(Order::Open(ports)) if ports.len() == 1));
     }
 }

@@ -181,13 +181,7 @@ impl Server {
 
     /// Closes ports of containers that have ended while no daemon was there to tell.
     pub(super) fn sweep_ports(&mut self) {
-        let gone: Vec<Number> = self
-            .ports
-            .iter()
-            .filter(|(_, port)| !is_there(port))
-            .map(|(number, _)| *number)
-            .collect();
-        for number in gone {
+        for number in self.ports_where(|port| !is_there(port)) {
             self.close_port(number);
         }
     }

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use relay::protocol::{Forward, Place, Protocol, Reply, Request};
+use helper::protocol::Request;
+use relay::protocol::{Answer, Forward, Order, Place, Protocol, Reply};
 
 use crate::harness::*;
 
@@ -21,12 +22,12 @@ fn the_next_daemon_gets_the_sockets_and_connections_go_on() {
         // The daemon dies, with its sockets.
         drop((opened, udp_socket));
         relay.next_daemon();
-        assert_eq!(relay.about().ports, 21);
+        assert_eq!(relay.load().ports, 21);
         let mut found = Vec::new();
         loop {
-            let request = Request::Ports { known: found.len() };
+            let request = Request::Own(Order::Ports { known: found.len() });
             let (reply, sockets) = relay.call_with(&request, &[]).unwrap();
-            let Reply::Ports(some) = reply else {
+            let Reply::Own(Answer::Ports(some)) = reply else {
                 panic!("{reply:?}")
             };
             if some.is_empty() {
@@ -42,7 +43,7 @@ fn the_next_daemon_gets_the_sockets_and_connections_go_on() {
         let (_, socket) = found.iter().find(|(place, _)| *place == places[0]).unwrap();
         relay.open(places[0], target, socket).unwrap();
         assert_eq!(relay.call(&Request::Settle).unwrap(), Reply::Done);
-        assert_eq!(relay.about().ports, 1);
+        assert_eq!(relay.load().ports, 1);
         client.write_all(b"still").unwrap();
         let mut text = [0; 5];
         server.read_exact(&mut text).unwrap();
@@ -56,13 +57,13 @@ fn the_next_daemon_gets_the_sockets_and_connections_go_on() {
 fn one_that_retires_ends_with_its_last_connection() {
     sys::netns::create(|_| {
         sys::process::loopback_up()?;
-        let relay = Relay::start(PLENTY);
+        let mut relay = Carrier::start(PLENTY);
         let (container, target) = listener();
         let (place, socket) = relay.opens(Protocol::Tcp, target);
         let mut client = TcpStream::connect(at(place)).unwrap();
         let (mut server, _) = container.accept().unwrap();
-        assert_eq!(relay.call(&Request::Retire).unwrap(), Reply::Done);
-        assert_eq!((relay.about().ports, relay.about().connections), (0, 1));
+        assert_eq!(relay.order(Order::Retire).unwrap(), Reply::Done);
+        assert_eq!((relay.load().ports, relay.load().connections), (0, 1));
         server.write_all(b"bye").unwrap();
         let mut text = [0; 3];
         client.read_exact(&mut text).unwrap();
@@ -86,7 +87,7 @@ fn what_makes_no_sense_is_refused_whole() {
             target,
             interface: String::new(),
         };
-        let alone = relay.call(&Request::Open(vec![forward(place)]));
+        let alone = relay.order(Order::Open(vec![forward(place)]));
         assert!(alone.unwrap_err().message.contains("descriptor"));
         // A socket that cannot listen.
         let (other, datagrams) = reserve(Protocol::Udp);
@@ -94,10 +95,10 @@ fn what_makes_no_sense_is_refused_whole() {
             protocol: Protocol::Tcp,
             ..other
         };
-        let both = Request::Open(vec![forward(place), forward(wrong)]);
+        let both = Request::Own(Order::Open(vec![forward(place), forward(wrong)]));
         let refused = relay.call_with(&both, &[&socket, &datagrams]).unwrap_err();
         assert!(refused.message.contains("failed to listen"), "{refused:?}");
-        assert_eq!(relay.about().ports, 0);
+        assert_eq!(relay.load().ports, 0);
         assert!(TcpStream::connect(at(place)).is_err());
         relay.open(place, target, &socket).unwrap();
     });

@@ -54,13 +54,13 @@ fn clients_are_told_apart_and_answered_from_where_they_asked() {
             assert_eq!(asks(&one, to, b"one"), (b"one".to_vec(), to));
             assert_eq!(asks(&two, to, b"two"), (b"two".to_vec(), to));
         }
-        assert_eq!(relay.about().flows, 4);
+        assert_eq!(relay.load().flows, 4);
         // An empty one, and one in pieces.
         assert_eq!(asks(&one, at(place), b"").0, b"");
         let large = vec![9; 60_000];
         assert_eq!(asks(&one, at(place), &large).0, large);
         // The container sees two that ask, not one.
-        assert_eq!(relay.about().flows, 4);
+        assert_eq!(relay.load().flows, 4);
     });
 }
 
@@ -74,7 +74,7 @@ fn a_silent_flow_ends() {
         let (place, _socket) = relay.opens(Protocol::Udp, echo());
         let (client, _) = datagrams("[::1]:0");
         asks(&client, at(place), b"x");
-        wait_until("the flow stays", || relay.about().flows == 0);
+        wait_until("the flow stays", || relay.load().flows == 0);
         assert_eq!(asks(&client, at(place), b"again").0, b"again");
     });
 }
@@ -95,10 +95,10 @@ fn a_new_flow_takes_the_place_of_the_most_silent() {
         assert_eq!(flow(&clients[0]), first);
         // Half of all for one port: the second has to go, and the first has just spoken.
         flow(&clients[2]);
-        assert_eq!(relay.about().flows, 2);
+        assert_eq!(relay.load().flows, 2);
         assert_eq!(flow(&clients[0]), first);
         assert_ne!(flow(&clients[1]), second);
-        assert_eq!(relay.about().flows, 2);
+        assert_eq!(relay.load().flows, 2);
     });
 }
 
@@ -112,7 +112,7 @@ fn a_container_that_does_not_listen_yet_is_found_when_it_does() {
         for _ in 0..3 {
             client.send_to(b"nobody", at(place)).unwrap();
         }
-        wait_until("no flow is made", || relay.about().flows == 1);
+        wait_until("no flow is made", || relay.load().flows == 1);
         let (container, _) = datagrams(&target.to_string());
         let mut buffer = [0; 8];
         wait_until("nothing comes", || {

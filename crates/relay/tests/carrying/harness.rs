@@ -6,8 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use relay::protocol::{self, About, Forward, Place, Protocol, Reply, Request, SOCKET};
-use relay::server::{Limits, ServeError, Settings, serve};
+use helper::Helper;
+use helper::client::{Error, Link};
+use helper::protocol::Request;
+use helper::server::{ServeError, Settings};
+use relay::protocol::{Forward, Load, Order, Place, Protocol, Relay, Reply};
+use relay::server::{Limits, serve};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -19,18 +23,18 @@ pub const PLENTY: Limits = Limits {
     silence: Duration::from_secs(90),
 };
 
-/// A daemon's side of a relay.
-pub struct Relay {
-    pub dir: tempfile::TempDir,
-    control: Option<OwnedFd>,
+/// A relay and the daemon at its other side.
+pub struct Carrier {
+    dir: tempfile::TempDir,
+    daemon: Option<Link<Relay>>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
 /// Runs a test in a namespace of its own, with a relay.
-pub fn with_relay(limits: Limits, test: impl FnOnce(&mut Relay) + Send) {
+pub fn with_relay(limits: Limits, test: impl FnOnce(&mut Carrier) + Send) {
     sys::netns::create(|_| {
         sys::process::loopback_up()?;
-        let mut relay = Relay::start(limits);
+        let mut relay = Carrier::start(limits);
         test(&mut relay);
         relay.stop();
         Ok::<_, sys::Error>(())
@@ -38,79 +42,77 @@ pub fn with_relay(limits: Limits, test: impl FnOnce(&mut Relay) + Send) {
     .expect("this test needs root");
 }
 
-impl Relay {
+impl Carrier {
     /// One on a thread of the caller's namespace.
     pub fn start(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let handle = std::fs::File::open(dir.path()).unwrap();
-        let listener = sys::fdpass::listen(handle.as_fd(), SOCKET).unwrap();
         let settings = Settings {
-            listener,
+            listener: sys::fdpass::listen(handle.as_fd(), Relay::SOCKET).unwrap(),
             build: "test".to_owned(),
-            limits,
             say: |text| eprintln!("{text}"),
         };
-        let thread = std::thread::spawn(move || serve(settings));
-        let control = Some(connect(&dir));
-        Self {
+        let thread = std::thread::spawn(move || serve(settings, limits));
+        let mut relay = Self {
             dir,
-            control,
+            daemon: None,
             thread: Some(thread),
-        }
+        };
+        relay.next_daemon();
+        relay
     }
 
     fn stop(&mut self) {
-        self.control = Some(connect(&self.dir));
+        self.next_daemon();
         assert_eq!(self.call(&Request::Leave).unwrap(), Reply::Done);
         self.thread.take().unwrap().join().unwrap().unwrap();
     }
 
     /// Hangs up and waits for its end.
     pub fn ends(mut self) {
-        self.control = None;
+        self.daemon = None;
         self.thread.take().unwrap().join().unwrap().unwrap();
     }
 
     /// Another daemon comes; the former is gone.
     pub fn next_daemon(&mut self) {
-        self.control = Some(connect(&self.dir));
+        self.daemon = Some(Link::find(self.dir.path()).unwrap().0);
     }
 
-    pub fn call(&self, request: &Request) -> Result<Reply, spec::WireError> {
+    pub fn order(&mut self, order: Order) -> Result<Reply, spec::WireError> {
+        self.call(&Request::Own(order))
+    }
+
+    pub fn call(&mut self, request: &Request<Order>) -> Result<Reply, spec::WireError> {
         self.call_with(request, &[]).map(|(reply, _)| reply)
     }
 
     pub fn call_with(
-        &self,
-        request: &Request,
+        &mut self,
+        request: &Request<Order>,
         sockets: &[&OwnedFd],
     ) -> Result<(Reply, Vec<OwnedFd>), spec::WireError> {
         let fds: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
-        let control = self.control.as_ref().unwrap().as_fd();
-        protocol::send(control, request, &fds).unwrap();
-        sys::process::wait_readable(control).unwrap();
-        match protocol::receive::<Reply>(control).unwrap().unwrap() {
-            (Reply::Error(error), _) => Err(error),
-            answer => Ok(answer),
+        match self.daemon.as_mut().unwrap().call(request, &fds) {
+            Ok(answer) => Ok(answer),
+            Err(Error::Refused { source, .. }) => Err(source),
+            Err(other) => panic!("{other:?}"),
         }
     }
 
-    pub fn about(&self) -> About {
-        match self.call(&Request::Hello { version: 1 }).unwrap() {
-            Reply::About(about) => about,
-            other => panic!("{other:?}"),
-        }
+    pub fn load(&mut self) -> Load {
+        self.daemon.as_mut().unwrap().about().unwrap().load
     }
 
     /// Reserves a port of `[::]` and has it lead to a target.
-    pub fn opens(&self, protocol: Protocol, target: SocketAddr) -> (Place, OwnedFd) {
+    pub fn opens(&mut self, protocol: Protocol, target: SocketAddr) -> (Place, OwnedFd) {
         let (place, socket) = reserve(protocol);
         self.open(place, target, &socket).unwrap();
         (place, socket)
     }
 
     pub fn open(
-        &self,
+        &mut self,
         place: Place,
         target: SocketAddr,
         socket: &OwnedFd,
@@ -120,13 +122,9 @@ impl Relay {
             target,
             interface: "lo".to_owned(),
         };
-        let told = self.call_with(&Request::Open(vec![forward]), &[socket]);
-        told.map(|(reply, _)| reply)
+        let order = Request::Own(Order::Open(vec![forward]));
+        self.call_with(&order, &[socket]).map(|(reply, _)| reply)
     }
-}
-
-fn connect(dir: &tempfile::TempDir) -> OwnedFd {
-    sys::fdpass::connect(dir.path(), SOCKET).unwrap()
 }
 
 /// A bound socket as the daemon has it.

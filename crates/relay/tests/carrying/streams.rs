@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use relay::protocol::{Protocol, Reply, Request};
+use relay::protocol::{Order, Protocol, Reply};
 use relay::server::Limits;
 
 use crate::harness::*;
@@ -49,7 +49,7 @@ fn everything_arrives_and_an_end_is_only_one_side_s() {
         talker.join().unwrap();
         assert_eq!(server.join().unwrap(), text.len());
         assert!(answer == text, "{} of {} bytes", answer.len(), text.len());
-        wait_until("the connection stays", || relay.about().connections == 0);
+        wait_until("the connection stays", || relay.load().connections == 0);
     });
 }
 
@@ -91,7 +91,7 @@ fn who_does_not_read_stops_the_other() {
             match client.write(&block) {
                 Ok(length) => (said, blocked) = (said + length, 0),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    relay.about();
+                    relay.load();
                     blocked += 1;
                 }
                 Err(e) => panic!("{e}"),
@@ -121,7 +121,7 @@ fn a_reset_is_passed_on_and_so_is_a_refusal() {
         drop(container);
         let mut client = connected(at(place));
         assert!(is_reset(&client.read(&mut [0; 1]).unwrap_err()));
-        wait_until("a connection stays", || relay.about().connections == 0);
+        wait_until("a connection stays", || relay.load().connections == 0);
     });
 }
 
@@ -146,7 +146,7 @@ fn more_connections_than_allowed_wait_and_other_ports_do_not() {
         let mut third = connected(at(one));
         // The kernel has accepted it, and the relay has not.
         let _elsewhere = served(other);
-        assert_eq!(relay.about().connections, 3);
+        assert_eq!(relay.load().connections, 3);
         first.read_exact(&mut [0; 5]).unwrap();
         drop((first, _first));
         let (mut server, _) = container.accept().unwrap();
@@ -165,10 +165,7 @@ fn a_closed_port_refuses_ends_its_connections_and_stays_reserved() {
         let mut client = connected(at(place));
         let (mut server, _) = container.accept().unwrap();
         server.set_read_timeout(Some(DEADLINE)).unwrap();
-        assert_eq!(
-            relay.call(&Request::Close(vec![place])).unwrap(),
-            Reply::Done
-        );
+        assert_eq!(relay.order(Order::Close(vec![place])).unwrap(), Reply::Done);
         assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
         assert_eq!(server.read(&mut [0; 1]).unwrap(), 0);
         drop((client, server));

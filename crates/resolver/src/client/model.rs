@@ -1,10 +1,16 @@
 //! Everything the daemon has said, and what is new in what it says: pure.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+
+use helper::client::Memory;
+use helper::protocol::{MAX_MESSAGE, Request};
 
 use crate::names::{Member, NetworkNames, SandboxNames};
-use crate::protocol::{MAX_MESSAGE, Part, Request};
+use crate::protocol::{Order, Part, Resolver};
+
+/// What is said, with a namespace or nothing.
+type Message<'a> = helper::Message<'a, Resolver>;
 
 /// Bytes of members in one message; names, identities and JSON around them have the rest.
 const CHUNK: usize = MAX_MESSAGE / 2;
@@ -22,14 +28,14 @@ pub(super) struct Model {
 
 impl Model {
     /// Remembers a network and returns what is new.
-    pub(super) fn set_network(&mut self, names: NetworkNames) -> Vec<Request> {
+    pub(super) fn set_network(&mut self, names: NetworkNames) -> Vec<Message<'static>> {
         let id = names.id.clone();
-        let requests = match self.networks.get(&id) {
+        let messages = match self.networks.get(&id) {
             None => whole(&names),
             Some(old) => difference(old, &names),
         };
         self.networks.insert(id, names);
-        requests
+        messages
     }
 
     /// Forgets a network; tells whether there was one.
@@ -59,50 +65,49 @@ impl Model {
     pub(super) fn drop_sandbox(&mut self, id: &str) {
         self.sandboxes.remove(id);
     }
+}
 
-    pub(super) fn sandbox(&self, id: &str) -> Option<&(SandboxNames, OwnedFd)> {
-        self.sandboxes.get(id)
-    }
+impl Memory for Model {
+    type Helper = Resolver;
 
-    /// Whether there is no sandbox.
-    pub(super) fn is_unused(&self) -> bool {
+    /// Names are needed where there is a sandbox.
+    fn is_empty(&self) -> bool {
         self.sandboxes.is_empty()
     }
 
-    /// All networks, as they are told to who knows nothing.
-    pub(super) fn networks(&self) -> Vec<Request> {
-        self.networks.values().flat_map(whole).collect()
-    }
-
-    /// All sandboxes; the one that was set last comes last.
-    pub(super) fn sandboxes(&self) -> impl Iterator<Item = &(SandboxNames, OwnedFd)> {
+    fn everything(&self) -> impl Iterator<Item = (&str, Vec<Message<'_>>)> {
+        let networks = self.networks.iter();
+        let networks = networks.map(|(id, names)| (id.as_str(), whole(names)));
         let is_last = |id: &String| Some(id) == self.last.as_ref();
         let others = self.sandboxes.iter().filter(move |(id, _)| !is_last(id));
         let last = self.sandboxes.iter().filter(move |(id, _)| is_last(id));
-        others.chain(last).map(|(_, sandbox)| sandbox)
+        let sandboxes = others.chain(last).map(|(id, (names, netns))| {
+            let order = Order::Sandbox(names.clone());
+            let message = (Request::Own(order), vec![netns.as_fd()]);
+            (id.as_str(), vec![message])
+        });
+        networks.chain(sandboxes)
     }
 }
 
 /// A network in as many messages as it takes.
-fn whole(names: &NetworkNames) -> Vec<Request> {
+fn whole(names: &NetworkNames) -> Vec<Message<'static>> {
     let members = names.members.iter();
     let members = members.map(|(id, member)| (id.clone(), Some(member.clone())));
     let chunks = chunks(members);
     let count = chunks.len();
-    let request = |(index, members)| Request::Network {
-        id: names.id.clone(),
-        name: names.name.clone(),
-        members,
-        part: Some(Part {
+    let message = |(index, members)| {
+        let part = Part {
             first: index == 0,
             last: index + 1 == count,
-        }),
+        };
+        message(names, members, Some(part))
     };
-    chunks.into_iter().enumerate().map(request).collect()
+    chunks.into_iter().enumerate().map(message).collect()
 }
 
 /// What has changed from one to the other.
-fn difference(old: &NetworkNames, new: &NetworkNames) -> Vec<Request> {
+fn difference(old: &NetworkNames, new: &NetworkNames) -> Vec<Message<'static>> {
     let gone = old.members.keys();
     let gone = gone.filter(|id| !new.members.contains_key(*id));
     let changed = new.members.iter();
@@ -114,13 +119,22 @@ fn difference(old: &NetworkNames, new: &NetworkNames) -> Vec<Request> {
     if changes.is_empty() && old.name == new.name {
         return Vec::new();
     }
-    let request = |members| Request::Network {
-        id: new.id.clone(),
-        name: new.name.clone(),
+    let chunks = chunks(changes).into_iter();
+    chunks.map(|members| message(new, members, None)).collect()
+}
+
+fn message(
+    names: &NetworkNames,
+    members: BTreeMap<String, Option<Member>>,
+    part: Option<Part>,
+) -> Message<'static> {
+    let order = Order::Network {
+        id: names.id.clone(),
+        name: names.name.clone(),
         members,
-        part: None,
+        part,
     };
-    chunks(changes).into_iter().map(request).collect()
+    (Request::Own(order), Vec::new())
 }
 
 /// Members in portions of one message; at least one portion.
@@ -147,6 +161,7 @@ fn chunks(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Upstreams;
 
     fn member(name: &str) -> Member {
         Member {
@@ -167,9 +182,9 @@ mod tests {
         }
     }
 
-    fn members(request: &Request) -> (Vec<(&str, bool)>, Option<Part>) {
-        let Request::Network { members, part, .. } = request else {
-            panic!("{request:?}");
+    fn members<'a>(message: &'a Message<'_>) -> (Vec<(&'a str, bool)>, Option<Part>) {
+        let (Request::Own(Order::Network { members, part, .. }), _) = message else {
+            panic!("{message:?}");
         };
         let members = members.iter();
         let members = members.map(|(id, member)| (id.as_str(), member.is_some()));
@@ -191,24 +206,48 @@ mod tests {
         let mut renamed = network(&["b", "c"]);
         renamed.name = "other".to_owned();
         assert_eq!(model.set_network(renamed).len(), 1);
-        assert_eq!(model.networks().len(), 1);
+        assert_eq!(model.everything().count(), 1);
         assert!(model.drop_network("n") && !model.drop_network("n"));
+    }
+
+    #[test]
+    fn networks_are_said_before_sandboxes_and_the_last_one_comes_last() {
+        let sandbox = |id: &str| SandboxNames {
+            id: id.to_owned(),
+            networks: Vec::new(),
+            upstreams: Upstreams::Host,
+            ndots_set: false,
+            forward: true,
+        };
+        let netns = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let mut model = Model::default();
+        model.set_network(network(&["a"]));
+        assert!(model.is_empty(), "nobody asks");
+        for id in ["x", "y", "x"] {
+            model.set_sandbox(sandbox(id), netns());
+        }
+        let all: Vec<_> = model.everything().collect();
+        let said = all.iter().map(|(of, messages)| (*of, messages[0].1.len()));
+        assert_eq!(said.collect::<Vec<_>>(), [("n", 0), ("y", 1), ("x", 1)]);
+        model.restore_sandbox("x", None);
+        model.drop_sandbox("y");
+        assert!(model.is_empty());
     }
 
     #[test]
     fn a_large_network_is_said_in_parts_that_fit() {
         let names: Vec<_> = (0..2000).map(|n| format!("{n:064}")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
-        let requests = whole(&network(&names));
-        assert!(requests.len() > 2);
-        let parts: Vec<_> = requests.iter().map(|r| members(r).1.unwrap()).collect();
+        let messages = whole(&network(&names));
+        assert!(messages.len() > 2);
+        let parts: Vec<_> = messages.iter().map(|m| members(m).1.unwrap()).collect();
         assert!(parts[0].first && !parts[0].last && !parts[1].first);
         assert_eq!(parts.iter().filter(|part| part.last).count(), 1);
         assert!(parts.last().unwrap().last);
         let mut total = 0;
-        for request in &requests {
-            assert!(serde_json::to_vec(request).unwrap().len() <= MAX_MESSAGE);
-            total += members(request).0.len();
+        for message in &messages {
+            assert!(serde_json::to_vec(&message.0).unwrap().len() <= MAX_MESSAGE);
+            total += members(message).0.len();
         }
         assert_eq!(total, 2000);
         assert_eq!(whole(&network(&[])).len(), 1);

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
+use helper::server::Number;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use spec::{ErrorKind, WireError};
 use sys::nft::redirect::Redirect;
@@ -35,7 +36,7 @@ const WAIT: Duration = Duration::from_secs(4);
 pub(super) struct Sandbox {
     pub(super) names: SandboxNames,
     /// The daemon that named it last.
-    pub(super) owner: Key,
+    pub(super) owner: Number,
     pub(super) udp: UdpSocket,
     pub(super) tcp: TcpListener,
     /// TCP connections that are open.
@@ -93,7 +94,7 @@ impl Server {
         &mut self,
         names: SandboxNames,
         netns: OwnedFd,
-        owner: Key,
+        owner: Number,
     ) -> Result<(), WireError> {
         let failed = |what: &str, error: &dyn std::error::Error| WireError {
             source: Some(Box::new(WireError::from_error(ErrorKind::Internal, error))),

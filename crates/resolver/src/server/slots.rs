@@ -6,31 +6,19 @@
 /// What kind of thing a watched descriptor belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The socket where daemons connect.
-    Listener = 0,
-    /// A daemon.
-    Control = 1,
     /// UDP questions of a sandbox.
-    Datagrams = 2,
+    Datagrams,
     /// TCP connections of a sandbox that want to be accepted.
-    Streams = 3,
+    Streams,
     /// A TCP connection of a sandbox.
-    Stream = 4,
+    Stream,
     /// A question to somebody else.
-    Forward = 5,
+    Forward,
 }
 
-const KINDS: [Kind; 6] = [
-    Kind::Listener,
-    Kind::Control,
-    Kind::Datagrams,
-    Kind::Streams,
-    Kind::Stream,
-    Kind::Forward,
-];
+const KINDS: [Kind; 4] = [Kind::Datagrams, Kind::Streams, Kind::Stream, Kind::Forward];
 
 const GENERATION_BITS: u32 = 28;
-const KIND_SHIFT: u32 = 60;
 
 /// One thing among its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,26 +28,20 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// For the one thing of which there is one.
-    pub(super) const ONLY: Self = Self {
-        index: 0,
-        generation: 0,
-    };
-
     /// The number under which the kernel knows it.
     pub(super) fn token(self, kind: Kind) -> u64 {
-        (kind as u64) << KIND_SHIFT | u64::from(self.generation) << 32 | u64::from(self.index)
+        let which = u64::from(self.generation) << 32 | u64::from(self.index);
+        helper::server::token(kind as u64, which)
     }
 
     /// What a number from the kernel stands for.
     pub(super) fn of(token: u64) -> Option<(Kind, Self)> {
-        let kind = KINDS.get(usize::try_from(token >> KIND_SHIFT).ok()?)?;
-        let generation = token >> 32 & ((1 << GENERATION_BITS) - 1);
+        let (kind, which) = helper::server::split(token)?;
         let key = Self {
-            index: u32::try_from(token & u64::from(u32::MAX)).ok()?,
-            generation: u32::try_from(generation).ok()?,
+            index: u32::try_from(which & u64::from(u32::MAX)).ok()?,
+            generation: u32::try_from(which >> 32).ok()?,
         };
-        Some((*kind, key))
+        Some((*KINDS.get(kind)?, key))
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::harness::*;
 
-fn front(daemon: &Daemon) {
+fn front(daemon: &mut Daemon) {
     daemon.network(
         "n1",
         "front",
@@ -18,8 +18,8 @@ fn front(daemon: &Daemon) {
 #[test]
 fn names_addresses_and_their_absence() {
     let (host, container) = (Host::start(), namespace());
-    let daemon = host.daemon();
-    front(&daemon);
+    let mut daemon = host.daemon();
+    front(&mut daemon);
     daemon.sandbox(sandbox("s", &["n1"]), &container);
     let asker = Asker::new(&container);
     let data = |texts: &[&str]| Answer {
@@ -50,8 +50,8 @@ fn a_container_may_serve_its_own_port_53() {
     let own = inside(&container, || {
         std::net::UdpSocket::bind("0.0.0.0:53").unwrap()
     });
-    let daemon = host.daemon();
-    front(&daemon);
+    let mut daemon = host.daemon();
+    front(&mut daemon);
     daemon.sandbox(sandbox("s", &["n1"]), &container);
     assert_eq!(Asker::new(&container).ask("web", A).data, ["10.1.0.2"]);
     let client = inside(&container, || {
@@ -65,8 +65,8 @@ fn a_container_may_serve_its_own_port_53() {
 #[test]
 fn what_is_malformed_is_told_or_ignored_and_harms_nobody() {
     let (host, container) = (Host::start(), namespace());
-    let daemon = host.daemon();
-    front(&daemon);
+    let mut daemon = host.daemon();
+    front(&mut daemon);
     daemon.sandbox(sandbox("s", &["n1"]), &container);
     let asker = Asker::new(&container);
     // Ignored: too short, and an answer.
@@ -105,7 +105,7 @@ fn what_is_malformed_is_told_or_ignored_and_harms_nobody() {
 #[test]
 fn a_long_answer_is_cut_for_who_takes_no_more() {
     let (host, container) = (Host::start(), namespace());
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     let addresses: Vec<_> = (1..=100).map(|last| format!("10.1.0.{last}")).collect();
     let names: Vec<_> = (1..=100)
         .map(|n| [format!("c{n}"), "all".to_owned()])

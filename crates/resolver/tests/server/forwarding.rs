@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use resolver::names::Upstreams;
-use resolver::protocol::{Reply, Request};
+use resolver::protocol::{Order, Reply};
 
 use crate::harness::*;
 
@@ -17,7 +17,7 @@ fn a_question_is_relayed_with_an_identity_of_its_own() {
     let (host, container) = (Host::start(), namespace());
     let upstream = Upstream::start(&host.netns, "127.0.0.53:53", knows([1, 2, 3, 4]));
     host.resolv_conf(&["127.0.0.53"]);
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     daemon.sandbox(sandbox("s", &["n1"]), &container);
     let asker = Asker::new(&container);
     let mut question = query(0x0707, "Example.ORG", A);
@@ -42,7 +42,7 @@ fn the_next_server_is_asked_when_one_cannot() {
     let upstream = Upstream::start(&host.netns, "127.0.0.55:53", knows([1, 2, 3, 4]));
     // Nobody is at the first.
     host.resolv_conf(&["127.0.0.53", "127.0.0.54", "127.0.0.55"]);
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     daemon.sandbox(sandbox("s", &["n1"]), &container);
     let asker = Asker::new(&container);
     assert_eq!(asker.ask("example.org", A).data, ["1.2.3.4"]);
@@ -68,7 +68,7 @@ fn a_silent_server_costs_one_wait_and_then_comes_last() {
     let silent = Upstream::start(&host.netns, "127.0.0.53:53", Arc::new(|_, _| None));
     let upstream = Upstream::start(&host.netns, "127.0.0.54:53", knows([1, 2, 3, 4]));
     host.resolv_conf(&["127.0.0.53", "127.0.0.54"]);
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     daemon.sandbox(sandbox("s", &["n1"]), &container);
     let asker = Asker::new(&container);
     for _ in 0..20 {
@@ -82,7 +82,7 @@ fn own_servers_are_asked_from_the_containers_namespace() {
     let (host, container) = (Host::start(), namespace());
     let of_host = Upstream::start(&host.netns, "127.0.0.1:53", knows([9, 9, 9, 9]));
     let own = Upstream::start(&container, "127.0.0.1:53", knows([1, 2, 3, 4]));
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     let mut names = sandbox("s", &["n1"]);
     let ourselves = resolver::ADDRESS.into();
     names.upstreams = Upstreams::Own(vec![ourselves, [127, 0, 0, 1].into()]);
@@ -106,7 +106,7 @@ fn an_internal_sandbox_asks_nobody() {
     let (host, container) = (Host::start(), namespace());
     let upstream = Upstream::start(&host.netns, "127.0.0.53:53", knows([1, 2, 3, 4]));
     host.resolv_conf(&["127.0.0.53"]);
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     daemon.network("n1", "back", &[(&["db"], "10.1.0.2", None)]);
     let mut names = sandbox("s", &["n1"]);
     names.forward = false;
@@ -132,7 +132,7 @@ fn whoever_asks_the_same_waits_for_the_same_answer() {
     });
     let upstream = Upstream::start(&host.netns, "127.0.0.53:53", slow);
     host.resolv_conf(&["127.0.0.53"]);
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     daemon.sandbox(sandbox("s", &["n1"]), &container);
     let askers: Vec<_> = (0..10).map(|_| Asker::new(&container)).collect();
     let names = ["example.org", "EXAMPLE.org"];
@@ -167,7 +167,7 @@ fn a_question_that_comes_back_to_us_ends() {
         None
     });
     let upstream = Upstream::start(&container, "127.0.0.1:53", back);
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     let mut names = sandbox("s", &["n1"]);
     names.upstreams = Upstreams::Own(vec![[127, 0, 0, 1].into()]);
     daemon.sandbox(names, &container);
@@ -183,7 +183,7 @@ fn too_many_questions_wait_and_then_are_refused() {
     let (host, container) = (Host::start(), namespace());
     let silent = Upstream::start(&host.netns, "127.0.0.53:53", Arc::new(|_, _| None));
     host.resolv_conf(&["127.0.0.53"]);
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     daemon.network("n1", "front", &[(&["web"], "10.1.0.2", None)]);
     daemon.sandbox(sandbox("s", &["n1"]), &container);
     let pause = Asker::new(&container);
@@ -228,14 +228,14 @@ fn a_large_answer_comes_over_tcp() {
     });
     let _upstream = Upstream::start(&host.netns, "127.0.0.53:53", large);
     host.resolv_conf(&["127.0.0.53"]);
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     daemon.sandbox(sandbox("s", &["n1"]), &container);
     let asker = Asker::new(&container);
     assert!(asker.ask("example.org", TXT).cut);
     let whole = asker.ask_tcp("example.org", TXT);
     assert_eq!(whole.data, ["type 16, 60000 bytes"]);
-    let dropped = Request::DropSandbox { id: "s".to_owned() };
-    assert_eq!(daemon.call(&dropped, None), Reply::Done);
+    let dropped = Order::DropSandbox { id: "s".to_owned() };
+    assert_eq!(daemon.order(dropped, None).unwrap(), Reply::Done);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_forged_answer_is_not_taken() {
     });
     let forger = Upstream::start(&host.netns, "127.0.0.53:53", forged);
     host.resolv_conf(&["127.0.0.53"]);
-    let daemon = host.daemon();
+    let mut daemon = host.daemon();
     daemon.sandbox(sandbox("s", &["n1"]), &container);
     let asker = Asker::new(&container);
     assert_eq!(asker.ask("example.org", A).code, 2);

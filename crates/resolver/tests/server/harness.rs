@@ -11,9 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use helper::Helper;
+use helper::client::Link;
+use helper::protocol::Request;
+use helper::server::Settings;
 use resolver::names::{Joined, Member, SandboxNames, Upstreams};
-use resolver::protocol::{self, Part, Reply, Request, SOCKET};
-use resolver::server::{Settings, serve};
+use resolver::protocol::{Order, Part, Reply, Resolver};
+use resolver::server::serve;
 use sys::Error;
 
 /// Longest wait for anything that must happen.
@@ -42,13 +46,13 @@ impl Host {
         let netns = namespace();
         let handle = File::open(dir.path()).unwrap();
         let settings = Settings {
-            listener: sys::fdpass::listen(handle.as_fd(), SOCKET).unwrap(),
+            listener: sys::fdpass::listen(handle.as_fd(), Resolver::SOCKET).unwrap(),
             build: "test".to_owned(),
-            resolv_conf: dir.path().join("resolv.conf"),
             say: |text| eprintln!("{text}"),
         };
+        let conf = dir.path().join("resolv.conf");
         let home = netns.try_clone().unwrap();
-        let thread = std::thread::spawn(move || inside(&home, || serve(settings).unwrap()));
+        let thread = std::thread::spawn(move || inside(&home, || serve(settings, conf).unwrap()));
         Self {
             dir,
             netns,
@@ -66,8 +70,8 @@ impl Host {
     }
 
     pub fn daemon(&self) -> Daemon {
-        let socket = sys::fdpass::connect(self.dir.path(), SOCKET).unwrap();
-        Daemon { socket }
+        let (link, _) = Link::find(self.dir.path()).unwrap();
+        Daemon { link }
     }
 
     /// Waits until the name server has ended by itself.
@@ -88,8 +92,8 @@ impl Drop for Host {
             return;
         }
         // It may be about to end by itself.
-        if let Ok(socket) = sys::fdpass::connect(self.dir.path(), SOCKET) {
-            let _ = protocol::send(socket.as_fd(), &Request::Leave, &[]);
+        if let Ok((mut link, _)) = Link::<Resolver>::find(self.dir.path()) {
+            let _ = link.call(&Request::Leave, &[]);
         }
         self.wait_for_end();
     }
@@ -97,26 +101,18 @@ impl Drop for Host {
 
 /// A daemon's connection.
 pub struct Daemon {
-    socket: OwnedFd,
+    pub link: Link<Resolver>,
 }
 
 impl Daemon {
-    pub fn call(&self, request: &Request, fd: Option<&OwnedFd>) -> Reply {
+    pub fn order(&mut self, order: Order, fd: Option<&OwnedFd>) -> helper::client::Result<Reply> {
         let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
-        protocol::send(self.socket.as_fd(), request, &fds).unwrap();
-        loop {
-            match protocol::receive(self.socket.as_fd()) {
-                Ok(answer) => return answer.expect("it does not hang up").0,
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    sys::process::wait_readable(self.socket.as_fd()).unwrap();
-                }
-                Err(e) => panic!("{e}"),
-            }
-        }
+        let told = self.link.call(&Request::Own(order), &fds);
+        told.map(|(reply, _)| reply)
     }
 
     /// Tells a whole network: identity and names, address and perhaps IPv6 address.
-    pub fn network(&self, id: &str, name: &str, members: &[(&[&str], &str, Option<&str>)]) {
+    pub fn network(&mut self, id: &str, name: &str, members: &[(&[&str], &str, Option<&str>)]) {
         let member = |(names, ipv4, ipv6): &(&[&str], &str, Option<&str>)| Member {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             ipv4: ipv4.parse().ok(),
@@ -126,7 +122,7 @@ impl Daemon {
             .iter()
             .map(|m| (m.0[0].to_owned(), Some(member(m))))
             .collect();
-        let request = Request::Network {
+        let order = Order::Network {
             id: id.to_owned(),
             name: name.to_owned(),
             members,
@@ -135,12 +131,12 @@ impl Daemon {
                 last: true,
             }),
         };
-        assert_eq!(self.call(&request, None), Reply::Done);
+        assert_eq!(self.order(order, None).unwrap(), Reply::Done);
     }
 
-    pub fn sandbox(&self, names: SandboxNames, netns: &OwnedFd) {
-        let reply = self.call(&Request::Sandbox(names), Some(netns));
-        assert_eq!(reply, Reply::Done);
+    pub fn sandbox(&mut self, names: SandboxNames, netns: &OwnedFd) {
+        let reply = self.order(Order::Sandbox(names), Some(netns));
+        assert_eq!(reply.unwrap(), Reply::Done);
     }
 }
 

@@ -1,18 +1,19 @@
 //! Unpacking an archive into a directory of a tree that is in use.
 
 use std::ffi::OsStr;
-use std::io::{BufReader, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use bytes::Bytes;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use sys::root::{Dir, GuestPath, Kind, Metadata, Root, Times};
 
 use super::CopyPath;
 use super::filler::{self, Filler, Job};
-use crate::stream::{self, CHUNK};
+use crate::stream::Pieces;
 use crate::tar::{Entries, Entry, EntryKind};
 use crate::unpack::Limits;
 use crate::unpack::attributes::{self, Attributes};
@@ -34,6 +35,8 @@ pub struct Extract {
 
 /// Unpacks an archive (plain, gzip or zstd) into a directory of a tree.
 ///
+/// The archive comes in pieces, which are kept until they are written.
+///
 /// What was unpacked before a failure stays, as with Docker.
 ///
 /// # Errors
@@ -43,7 +46,7 @@ pub struct Extract {
 pub fn extract(
     root: &Root,
     place: &CopyPath,
-    source: &mut (dyn Read + Send),
+    source: impl Iterator<Item = io::Result<Bytes>> + Send,
     options: &Extract,
 ) -> Result<()> {
     let at = root
@@ -55,10 +58,7 @@ pub fn extract(
             what: "extraction point is not a directory".to_owned(),
         });
     }
-    let mut source = source;
-    let head = stream::read_head(&mut source).map_err(unreadable)?;
-    let decoded = stream::decoder(head, source)?;
-    let mut entries = Entries::new(BufReader::with_capacity(CHUNK, decoded));
+    let mut entries = Entries::new(Pieces::new(source).decoded()?);
     std::thread::scope(|scope| {
         let mut target = Target {
             root,
@@ -113,13 +113,6 @@ fn bad_tar(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
     }
 }
 
-fn unreadable(source: std::io::Error) -> Error {
-    Error::BadArchive {
-        what: "failed to read the archive".to_owned(),
-        source: Some(Box::new(source)),
-    }
-}
-
 struct Target<'t> {
     root: &'t Root,
     place: &'t GuestPath,
@@ -137,7 +130,7 @@ impl Target<'_> {
     fn entry(
         &mut self,
         entry: Entry,
-        archive: &mut Entries<impl std::io::BufRead>,
+        archive: &mut Entries<Pieces<'_>>,
     ) -> Result<Next> {
         self.count += 1;
         self.options.limits.check_entries(self.count)?;
@@ -184,7 +177,7 @@ impl Target<'_> {
         parent: &Dir,
         name: &OsStr,
         wanted: Attributes,
-        archive: &mut Entries<impl std::io::BufRead>,
+        archive: &mut Entries<Pieces<'_>>,
     ) -> Result<Next> {
         // Special bits come last, when the owner is the right one.
         let mode = wanted.mode & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
@@ -203,17 +196,15 @@ impl Target<'_> {
             filler::finish(&entry, &file, &wanted)?;
             return Ok(Next::Entry);
         }
-        let mut data = self.filler.buffer();
+        let mut data = Vec::new();
         loop {
-            let chunk = archive
-                .payload()
+            let piece = archive
+                .take_payload()
                 .map_err(|error| bad_tar(Box::new(error)))?;
-            if chunk.is_empty() {
+            if piece.is_empty() {
                 break;
             }
-            let len = chunk.len();
-            data.extend_from_slice(chunk);
-            archive.consume(len);
+            data.push(piece);
         }
         let job = Job {
             entry,
@@ -394,7 +385,7 @@ impl std::ops::Deref for Parent {
 fn write(
     entry: &Entry,
     file: &mut std::fs::File,
-    archive: &mut Entries<impl std::io::BufRead>,
+    archive: &mut Entries<Pieces<'_>>,
 ) -> Result<()> {
     let unwritten = |source| unwritten(entry, source);
     let whole = [(0, entry.size)];
@@ -481,7 +472,8 @@ mod tests {
     fn into(dir: &Path, place: &str, bytes: &[u8], options: &Extract) -> Result<()> {
         let root = Root::open(dir).unwrap();
         let place = CopyPath::parse(place).unwrap();
-        extract(&root, &place, &mut &bytes[..], options)
+        let pieces = bytes.chunks(700).map(|piece| Ok(Bytes::copy_from_slice(piece)));
+        extract(&root, &place, pieces, options)
     }
 
     const FILE: tar::EntryType = tar::EntryType::Regular;

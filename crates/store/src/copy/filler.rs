@@ -11,8 +11,10 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
+
+use bytes::Bytes;
 
 use super::extract::{failed, set_xattrs, unwritten};
 use crate::tar::Entry;
@@ -21,48 +23,35 @@ use crate::{Error, Result};
 
 /// Largest file that is handed over; larger ones are written as they are read.
 pub(super) const MAX_SIZE: u64 = 128 * 1024;
-/// Files on the way: with [`MAX_SIZE`], at most 8 MiB.
+/// Files on the way: with [`MAX_SIZE`], at most 8 MiB, and what else is in their pieces.
 const IN_FLIGHT: usize = 64;
 
 /// A file that was made and lacks its content.
 pub(super) struct Job {
     pub(super) entry: Entry,
     pub(super) file: File,
-    pub(super) data: Vec<u8>,
+    pub(super) data: Vec<Bytes>,
     pub(super) attributes: Attributes,
 }
 
 /// The other thread.
 pub(super) struct Filler<'scope> {
     jobs: SyncSender<Job>,
-    spent: Receiver<Vec<u8>>,
     thread: ScopedJoinHandle<'scope, Result<()>>,
 }
 
 impl<'scope> Filler<'scope> {
     pub(super) fn start<'env>(scope: &'scope Scope<'scope, 'env>) -> Result<Self> {
         let (jobs, incoming) = sync_channel(IN_FLIGHT);
-        let (returned, spent) = channel();
         let thread = std::thread::Builder::new()
             .name("fill".to_owned())
-            .spawn_scoped(scope, move || fill_all(&incoming, &returned))
+            .spawn_scoped(scope, move || fill_all(&incoming))
             .map_err(|source| Error::Io {
                 action: "start a thread for",
                 path: "files of an archive".into(),
                 source,
             })?;
-        Ok(Self {
-            jobs,
-            spent,
-            thread,
-        })
-    }
-
-    /// An empty buffer.
-    pub(super) fn buffer(&self) -> Vec<u8> {
-        let mut buffer = self.spent.try_recv().unwrap_or_default();
-        buffer.clear();
-        buffer
+        Ok(Self { jobs, thread })
     }
 
     /// Hands a file over; `false` when the other thread has failed, which [`Filler::finish`] tells.
@@ -80,26 +69,22 @@ impl<'scope> Filler<'scope> {
     }
 }
 
-fn fill_all(jobs: &Receiver<Job>, returned: &Sender<Vec<u8>>) -> Result<()> {
-    for job in jobs {
-        let data = fill(job)?;
-        // Whoever would use it again is gone only at the end.
-        let _unwanted = returned.send(data);
-    }
-    Ok(())
+fn fill_all(jobs: &Receiver<Job>) -> Result<()> {
+    jobs.iter().try_for_each(fill)
 }
 
-fn fill(job: Job) -> Result<Vec<u8>> {
+fn fill(job: Job) -> Result<()> {
     let Job {
         entry,
         mut file,
         data,
         attributes,
     } = job;
-    file.write_all(&data)
-        .map_err(|source| unwritten(&entry, source))?;
-    finish(&entry, &file, &attributes)?;
-    Ok(data)
+    for piece in data {
+        file.write_all(&piece)
+            .map_err(|source| unwritten(&entry, source))?;
+    }
+    finish(&entry, &file, &attributes)
 }
 
 /// Gives a written file its attributes.

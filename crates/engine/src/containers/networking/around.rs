@@ -1,6 +1,8 @@
-//! What surrounds a container because of its networks: the files under `/etc`, and its links.
+//! What surrounds a container because of its networks: the files under `/etc`, its links, and what
+//! others are told of it before it runs.
 
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 
 use super::super::endpoint::Place;
 use super::super::etc;
@@ -33,6 +35,31 @@ pub(crate) fn open_links(
         }
     }
     links::refresh_callers(shared, record, &addresses(own))
+}
+
+/// Whether [`announce`] has anything to do.
+pub(crate) fn is_announced(place: &Place) -> bool {
+    !place.ports.is_empty() || roster::has_names(place)
+}
+
+/// Makes a container's published ports lead into its sandbox, and names work in and for it.
+///
+/// # Errors
+///
+/// The firewall, the relay or the resolver refuses.
+pub(crate) fn announce(
+    shared: &Shared,
+    record: &Record,
+    place: &Place,
+    netns: BorrowedFd<'_>,
+) -> Result<()> {
+    if !place.ports.is_empty() {
+        shared.network.publish(&record.id)?;
+    }
+    if roster::has_names(place) {
+        roster::announce(shared, record, place, netns)?;
+    }
+    Ok(())
 }
 
 /// Addresses of an endpoint, IPv4 first.

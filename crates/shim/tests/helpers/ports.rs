@@ -1,19 +1,17 @@
 //! The relay as a process: it outlives its daemon, is found again, and is replaced.
-#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use relay::client::{Client, Settings};
-use relay::protocol::{self, About, Forward, Place, Protocol, Reply, Request, SOCKET};
+use helper::Helper;
+use relay::client::Client;
+use relay::protocol::{Forward, Place, Protocol, Relay};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
-const DEADLINE: Duration = Duration::from_secs(20);
-const PROGRAM: &str = env!("CARGO_BIN_EXE_corten-shim");
+use crate::*;
 
 /// Runs a test in a network namespace of its own, with a directory for the socket.
 fn isolated(test: impl FnOnce(&Path) + Send) {
@@ -27,11 +25,7 @@ fn isolated(test: impl FnOnce(&Path) + Send) {
 }
 
 fn client(dir: &Path, program: &Path) -> Client {
-    Client::open(Settings {
-        dir: dir.to_owned(),
-        program: program.to_owned(),
-    })
-    .unwrap()
+    Client::open(settings(dir, program)).unwrap()
 }
 
 fn reserve(number: u16) -> Arc<OwnedFd> {
@@ -80,44 +74,18 @@ fn carries((client, container): &mut (TcpStream, TcpStream)) -> bool {
     there.is_ok() && back.is_ok()
 }
 
-fn about(dir: &Path) -> Option<About> {
-    let socket = sys::fdpass::connect(dir, SOCKET).ok()?;
-    protocol::send(socket.as_fd(), &Request::Hello { version: 1 }, &[]).ok()?;
-    sys::process::wait_readable(socket.as_fd()).ok()?;
-    match protocol::receive(socket.as_fd()).ok()?? {
-        (Reply::About(about), _) => Some(about),
-        _ => None,
-    }
-}
-
-fn kill(pid: i32) {
-    sys::process::signal(pid, 9).unwrap();
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
-}
-
-fn is_gone(pid: i32) -> bool {
-    !PathBuf::from(format!("/proc/{pid}")).exists()
-}
-
 #[test]
 fn it_is_started_for_the_first_port_is_weak_and_ends_with_the_client() {
     isolated(|dir| {
         let client = client(dir, Path::new(PROGRAM));
         client.set("a", Vec::new()).unwrap();
-        assert_eq!(about(dir), None, "nobody needs it yet");
+        assert_eq!(about::<Relay>(dir), None, "nobody needs it yet");
         let container = container();
         client
             .set("a", vec![(forward(2000, &container), reserve(2000))])
             .unwrap();
         assert!(carries(&mut connect(2000, &container)));
-        let pid = about(dir).unwrap().pid;
+        let pid = about::<Relay>(dir).unwrap().pid;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         for set in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
             assert!(
@@ -130,7 +98,7 @@ fn it_is_started_for_the_first_port_is_weak_and_ends_with_the_client() {
         assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, 2000)).is_err());
         drop(client);
         wait_until("it does not end", || is_gone(pid));
-        assert!(!dir.join(SOCKET).exists());
+        assert!(!dir.join(Relay::SOCKET).exists());
     });
 }
 
@@ -145,7 +113,7 @@ fn it_outlives_its_daemon_and_gives_the_ports_to_the_next() {
         ];
         first.set("a", ports).unwrap();
         let mut kept = connect(2000, &container);
-        let before = about(dir).unwrap();
+        let before = about::<Relay>(dir).unwrap();
         drop(first);
         assert!(carries(&mut kept));
         assert!(carries(&mut connect(2000, &container)), "a new one");
@@ -161,8 +129,8 @@ fn it_outlives_its_daemon_and_gives_the_ports_to_the_next() {
             .unwrap();
         second.settle();
         assert!(carries(&mut kept));
-        let after = about(dir).unwrap();
-        assert_eq!((after.pid, after.ports), (before.pid, 1));
+        let after = about::<Relay>(dir).unwrap();
+        assert_eq!((after.pid, after.load.ports), (before.pid, 1));
         // What nobody has named any more is free.
         TcpListener::bind(place(2001).listen).unwrap();
         second.set("a", Vec::new()).unwrap();
@@ -179,14 +147,14 @@ fn a_dead_one_is_replaced_and_told_everything() {
             let ports = vec![(forward(number, &container), reserve(number))];
             client.set(&number.to_string(), ports).unwrap();
         }
-        let dead = about(dir).unwrap().pid;
+        let dead = about::<Relay>(dir).unwrap().pid;
         kill(dead);
         // The daemon has the sockets: nobody is refused meanwhile.
         for number in 2000..2020 {
             assert!(carries(&mut connect(number, &container)));
         }
-        let next = about(dir).unwrap();
-        assert_eq!((next.ports, next.pid == dead), (20, false));
+        let next = about::<Relay>(dir).unwrap();
+        assert_eq!((next.load.ports, next.pid == dead), (20, false));
         // What is said at the moment of its death is not lost either.
         kill(next.pid);
         client
@@ -211,12 +179,10 @@ fn one_of_another_build_keeps_its_connections_and_nothing_else() {
         first
             .set("a", vec![(forward(2000, &container), reserve(2000))])
             .unwrap();
-        let old = about(dir).unwrap().pid;
+        let old = about::<Relay>(dir).unwrap().pid;
         let mut kept = connect(2000, &container);
         drop(first);
-        // An upgrade: the same program in another file.
-        let upgraded = dir.join("corten-shim");
-        std::fs::copy(PROGRAM, &upgraded).unwrap();
+        let upgraded = upgraded(dir);
         let second = client(dir, &upgraded);
         assert!(
             carries(&mut connect(2000, &container)),
@@ -227,7 +193,7 @@ fn one_of_another_build_keeps_its_connections_and_nothing_else() {
             .set("a", vec![(forward(2000, &container), Arc::new(socket))])
             .unwrap();
         second.settle();
-        let new = about(dir).unwrap();
+        let new = about::<Relay>(dir).unwrap();
         assert_ne!(new.pid, old);
         assert!(carries(&mut kept), "its connections stay");
         assert!(carries(&mut connect(2000, &container)));

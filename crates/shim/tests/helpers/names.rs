@@ -1,26 +1,22 @@
 //! The name server as a process: it outlives its daemon, is found again, and is replaced.
-#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use resolver::client::{Client, Settings};
+use helper::Helper;
+use resolver::client::Client;
 use resolver::names::{Joined, Member, NetworkNames, SandboxNames, Upstreams};
-use resolver::protocol::{self, About, Reply, Request, SOCKET};
+use resolver::protocol::Resolver;
 
-const DEADLINE: Duration = Duration::from_secs(20);
-const PROGRAM: &str = env!("CARGO_BIN_EXE_corten-shim");
+use crate::*;
+
 const QUERY: &[u8] = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x03web\0\0\x01\0\x01";
 
 fn client(dir: &Path, program: &Path) -> Client {
-    Client::open(Settings {
-        dir: dir.to_owned(),
-        program: program.to_owned(),
-    })
-    .unwrap()
+    Client::open(settings(dir, program)).unwrap()
 }
 
 fn network(last: u8) -> NetworkNames {
@@ -80,48 +76,22 @@ fn ask(asker: &UdpSocket) -> u8 {
     }
 }
 
-fn about(dir: &Path) -> Option<About> {
-    let socket = sys::fdpass::connect(dir, SOCKET).ok()?;
-    protocol::send(socket.as_fd(), &Request::Hello { version: 1 }, &[]).ok()?;
-    sys::process::wait_readable(socket.as_fd()).ok()?;
-    match protocol::receive(socket.as_fd()).ok()?? {
-        (Reply::About(about), _) => Some(about),
-        _ => None,
-    }
-}
-
-fn kill(pid: i32) {
-    sys::process::signal(pid, 9).unwrap();
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
-}
-
-fn is_gone(pid: i32) -> bool {
-    !PathBuf::from(format!("/proc/{pid}")).exists()
-}
-
 #[test]
 fn it_is_started_for_the_first_sandbox_and_ends_with_the_client() {
     let dir = tempfile::tempdir().unwrap();
     let client = client(dir.path(), Path::new(PROGRAM));
     client.set_network(network(2));
-    assert_eq!(about(dir.path()), None, "nobody needs it yet");
+    assert_eq!(about::<Resolver>(dir.path()), None, "nobody needs it yet");
     let (netns, asker) = container();
     client.set_sandbox(sandbox("s"), netns.as_fd()).unwrap();
     assert_eq!(ask(&asker), 2);
     client.set_network(network(3));
     assert_eq!(ask(&asker), 3);
-    let pid = about(dir.path()).unwrap().pid;
+    let pid = about::<Resolver>(dir.path()).unwrap().pid;
     client.drop_sandbox("s");
     drop(client);
     wait_until("it does not end", || is_gone(pid));
-    assert!(!dir.path().join(SOCKET).exists());
+    assert!(!dir.path().join(Resolver::SOCKET).exists());
 }
 
 #[test]
@@ -132,7 +102,7 @@ fn it_outlives_its_daemon_and_is_found_by_the_next() {
     first.set_network(network(2));
     first.set_sandbox(sandbox("kept"), kept.as_fd()).unwrap();
     first.set_sandbox(sandbox("lost"), lost.as_fd()).unwrap();
-    let before = about(dir.path()).unwrap();
+    let before = about::<Resolver>(dir.path()).unwrap();
     drop(first);
     assert_eq!(ask(&asker), 2);
     let second = client(dir.path(), Path::new(PROGRAM));
@@ -141,8 +111,8 @@ fn it_outlives_its_daemon_and_is_found_by_the_next() {
     second.set_sandbox(sandbox("kept"), kept.as_fd()).unwrap();
     second.settle();
     assert_eq!(ask(&asker), 3);
-    let after = about(dir.path()).unwrap();
-    assert_eq!((after.pid, after.sandboxes), (before.pid, 1));
+    let after = about::<Resolver>(dir.path()).unwrap();
+    assert_eq!((after.pid, after.load.sandboxes), (before.pid, 1));
     second.drop_sandbox("kept");
 }
 
@@ -156,16 +126,17 @@ fn a_dead_one_is_replaced_and_told_everything() {
         let id = format!("s{number}");
         client.set_sandbox(sandbox(&id), netns.as_fd()).unwrap();
     }
-    let dead = about(dir.path()).unwrap().pid;
+    let dead = about::<Resolver>(dir.path()).unwrap().pid;
     kill(dead);
     for (_, asker) in &containers {
         assert_eq!(ask(asker), 2);
     }
     wait_until("there is no other", || {
-        about(dir.path()).is_some_and(|about| about.pid != dead && about.sandboxes == 5)
+        about::<Resolver>(dir.path())
+            .is_some_and(|about| about.pid != dead && about.load.sandboxes == 5)
     });
     // What is said at the moment of its death is not lost either.
-    kill(about(dir.path()).unwrap().pid);
+    kill(about::<Resolver>(dir.path()).unwrap().pid);
     client.set_network(network(3));
     let (netns, asker) = container();
     client.set_sandbox(sandbox("new"), netns.as_fd()).unwrap();
@@ -184,11 +155,9 @@ fn one_of_another_build_serves_until_the_new_one_does() {
     let (netns, asker) = container();
     first.set_network(network(2));
     first.set_sandbox(sandbox("s"), netns.as_fd()).unwrap();
-    let old = about(dir.path()).unwrap().pid;
+    let old = about::<Resolver>(dir.path()).unwrap().pid;
     drop(first);
-    // An upgrade: the same program in another file.
-    let upgraded = dir.path().join("corten-shim");
-    std::fs::copy(PROGRAM, &upgraded).unwrap();
+    let upgraded = upgraded(dir.path());
     let second = client(dir.path(), &upgraded);
     assert_eq!(ask(&asker), 2, "the old one goes on");
     second.set_network(network(3));
@@ -197,7 +166,7 @@ fn one_of_another_build_serves_until_the_new_one_does() {
     second.settle();
     wait_until("the old one does not end", || is_gone(old));
     assert_eq!(ask(&asker), 3);
-    assert_ne!(about(dir.path()).unwrap().pid, old);
+    assert_ne!(about::<Resolver>(dir.path()).unwrap().pid, old);
     second.drop_sandbox("s");
 }
 

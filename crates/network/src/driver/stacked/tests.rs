@@ -1,17 +1,18 @@
-//! Macvlan networks on the real kernel. Needs root.
+//! Macvlan and ipvlan networks on the real kernel. Needs root.
 
 use std::net::Ipv4Addr;
 
 use spec::error::{Classify as _, ErrorKind};
 
-use super::super::ipvlan::Ipvlan;
 use super::super::testing::{in_host, join, links, neighbour, network, settings, socket, wait_for};
 use super::*;
 
-const PARENT: &str = "parent";
+const NAME: &str = "macvlan";
+const MODE: &str = "macvlan_mode";
+const PARENT: &str = parent::PARENT;
 
-fn driver(dir: &std::path::Path) -> Macvlan {
-    Macvlan::open(&settings(dir))
+fn driver(dir: &std::path::Path) -> Stacking {
+    Stacking::macvlan(&settings(dir), &Users::default())
 }
 
 #[test]
@@ -38,6 +39,28 @@ fn containers_are_on_the_parent_s_network() {
         drop(two);
         driver.remove(&net).unwrap();
         assert_eq!(links(), ["up0"]);
+    });
+}
+
+#[test]
+fn a_link_that_could_not_be_renamed_goes_alone() {
+    in_host(|dir| {
+        let _lan = neighbour("up0", Ipv4Addr::new(10, 7, 0, 1));
+        let driver = driver(dir);
+        let net = network(7, NAME, &[(PARENT, "up0")]);
+        driver.create(&net).unwrap();
+        let mut one = join(&driver, &net, 2).unwrap();
+        let netns = std::os::fd::AsFd::as_fd(&one.netns);
+        // The container has a link of its own with the wanted name.
+        sys::netns::with(netns, || {
+            socket().execute_one(|m| m.add_endless("eth0", 0, sys::netlink::Endless::Ifb))
+        })
+        .unwrap();
+        "eth0".clone_into(&mut one.endpoint.interface);
+        driver.leave(&net, Some(netns), &one.endpoint).unwrap();
+        assert_eq!(one.links(), ["eth0"]);
+        driver.leave(&net, Some(netns), &one.endpoint).unwrap();
+        assert_eq!(one.links(), [""; 0]);
     });
 }
 
@@ -90,7 +113,10 @@ fn without_a_parent_they_have_only_each_other() {
 fn parents_that_are_not_ours_stay() {
     in_host(|dir| {
         let (mine, other) = (driver(dir), network(9, NAME, &[]));
-        let theirs = Macvlan::open(&crate::Settings::new("/s", "/r", "b", "another"));
+        let theirs = Stacking::macvlan(
+            &crate::Settings::new("/s", "/r", "b", "another"),
+            &Users::default(),
+        );
         theirs.create(&other).unwrap();
         mine.create(&other).unwrap();
         mine.remove(&other).unwrap();
@@ -182,7 +208,7 @@ fn what_the_kernel_lacks_is_named() {
                 assert!(text.contains("CONFIG_VLAN_8021Q"), "{text}");
             }
         }
-        let driver = Ipvlan::open(&settings(dir));
+        let driver = Stacking::ipvlan(&settings(dir), &Users::default());
         let net = network(8, "ipvlan", &[(PARENT, "up0")]);
         match driver.create(&net) {
             Ok(()) => {
@@ -202,4 +228,58 @@ fn what_the_kernel_lacks_is_named() {
             }
         }
     });
+}
+
+#[test]
+fn modes_and_flags_are_docker_s() {
+    let told = |option: &str, value: &str| {
+        let mut spec = NetworkSpec::new("n");
+        spec.options.insert(option.to_owned(), value.to_owned());
+        let settings = Settings::new("/s", "/r", "b", "t");
+        let checked = Stacking::ipvlan(&settings, &Users::default()).check(&mut spec);
+        checked.err().map(|error| error.to_string())
+    };
+    for good in ["", "l2", "l3", "l3s"] {
+        assert_eq!(told("ipvlan_mode", good), None);
+    }
+    for good in ["", "bridge", "private", "vepa"] {
+        assert_eq!(told("ipvlan_flag", good), None);
+    }
+    let bad = "requested ipvlan mode 'zz' is not valid, 'l2' mode is the ipvlan driver default";
+    assert_eq!(told("ipvlan_mode", "zz").as_deref(), Some(bad));
+    let bad = "requested ipvlan flag 'zz' is not valid, 'bridge' is the ipvlan driver default";
+    assert_eq!(told("ipvlan_flag", "zz").as_deref(), Some(bad));
+    let bad = "loopback interface is not a valid ipvlan parent link";
+    assert_eq!(told(PARENT, "lo").as_deref(), Some(bad));
+}
+
+#[test]
+fn routed_modes_have_no_gateway_but_a_route() {
+    let settings = Settings::new("/s", "/r", "b", "t");
+    let driver = Stacking::ipvlan(&settings, &Users::default());
+    let mut spec = NetworkSpec::new("n");
+    assert!(!driver.has_gateway(&spec));
+    spec.options.insert(PARENT.into(), "eth0".into());
+    assert!(driver.has_gateway(&spec));
+    spec.options.insert("ipvlan_mode".into(), "l3".into());
+    assert!(!driver.has_gateway(&spec) && leads_out(&spec));
+    assert!(is_routed(driver.link(&spec).unwrap()));
+    assert_eq!(driver.skips_gateways(&spec).unwrap(), (true, true));
+}
+
+#[test]
+fn every_subnet_has_its_gateway() {
+    let mut net = network(7, NAME, &[(PARENT, "eth0")]);
+    for (subnet, gateway) in [("10.9.0.0/24", Some("10.9.0.254")), ("fd09::/64", None)] {
+        net.spec.ipam.pools.push(crate::PoolSpec {
+            subnet: Some(subnet.parse().unwrap()),
+            gateway: gateway.map(|text| text.parse().unwrap()),
+            ..crate::PoolSpec::default()
+        });
+    }
+    let of = |address: &str| net.gateway_of(address.parse().unwrap());
+    assert_eq!(of("10.7.0.20"), Some("10.7.0.1".parse().unwrap()));
+    assert_eq!(of("10.9.0.20"), Some("10.9.0.254".parse().unwrap()));
+    assert_eq!(of("fd09::20"), None);
+    assert_eq!(of("10.8.0.20"), None);
 }
