@@ -242,7 +242,8 @@ impl Neighbour {
             (std::process::id() << 4).wrapping_add(COUNTER.fetch_add(1, Ordering::Relaxed));
         let base = 0x0a40_0000 | (number & 0xf_ffff) << 2;
         let (engine_address, address) = (Ipv4Addr::from(base + 1), Ipv4Addr::from(base + 2));
-        let six = |last| Ipv6Addr::from(0xfd99_0000_u128 << 96 | u128::from(base) << 32 | last);
+        // The base within the first 64 bits: each cable is a subnet of its own.
+        let six = |last| Ipv6Addr::from(0xfd99_u128 << 112 | u128::from(base) << 64 | last);
         let (engine_address6, address6) = (six(1), six(2));
         let link = format!("nb{base:08x}");
         let host = Host::new();

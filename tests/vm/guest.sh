@@ -33,6 +33,7 @@ state_is() { [ "$(ask "$1" '{{.State.Status}}')" = "$2" ]; }
 clean() { c rm -f "$@" >/dev/null 2>&1; }
 
 . /vm/lan.sh
+. /vm/nfs.sh
 
 machine() {
     busybox mkdir -p /proc /sys /dev /tmp /run /var /etc /root /usr
@@ -101,7 +102,8 @@ traces() {
     ip -o link | sed 's/^[0-9]*: //; s/[:@ ].*//; s/^cv.*/reserve/' | sort
     cut -d ' ' -f 2 /proc/mounts | sort
     grep -E '^nft_(masq|chain_nat) ' /proc/modules | cut -d ' ' -f 1,3
-    ps -o args | grep -c '[c]orten-shim\|[c]orten.*supervisor'
+    # The name server comes with the first network of a user's, and goes with the daemon.
+    ps -o args | grep -v 'corten-shim resolver' | grep -c '[c]orten-shim\|[c]orten.*supervisor'
 }
 
 section_info() {
@@ -356,7 +358,7 @@ main() {
     c run --rm busybox true
     before=$(traces)
     only=$(sed -n 's/.*only=\([a-z]*\).*/\1/p' /proc/cmdline)
-    for section in ${only:-info run life limits view devices stats network macvlan ipvlan crash many disks}; do
+    for section in ${only:-info run life limits view devices stats network macvlan ipvlan crash many disks nfs}; do
         echo "== $section (at $(cut -d . -f 1 /proc/uptime) s)"
         "section_$section"
     done

@@ -12,6 +12,7 @@ links() { ip -o link | sed 's/^[0-9]*: //; s/[:@ ].*//' | grep -v ^cv | sort; }
 # Plugs the cable in.
 lan() {
     links_before=$(links)
+    echo nameserver 127.0.0.53 >/etc/resolv.conf
     rm -f /tmp/far
     unshare -n -m sh -c 'mount -t sysfs sysfs /sys; : >/tmp/far; exec sleep 100000' &
     far_pid=$!
@@ -43,6 +44,7 @@ unlan() {
     ip link delete up0
     kill "$far_pid"
     wait "$far_pid" 2>/dev/null
+    rm /etc/resolv.conf
     is "$1: no link is left" "$links_before" "$(links)"
     is "$1: no network is left" "bridge host none" "$(echo $(c network ls --format '{{.Name}}' 2>&1 | sort))"
 }
@@ -69,16 +71,21 @@ box() {
     shift 2
     made=$(c run -d --name "$boxname" --network "$boxnet" "$@" busybox sleep 100000 2>&1) || fail "container $boxname" "$made"
 }
-# reach NAME CONTAINER ADDRESS
-reach() { has "$1" " 0% packet loss" "$(c exec "$2" ping -c 2 -W 5 "$3" 2>&1)"; }
+# reach NAME CONTAINER ADDRESS: the first packets may come before an address is known.
+reach() {
+    c exec "$2" ping -c 1 -W 2 "$3" >/dev/null 2>&1
+    has "$1" " 0% packet loss" "$(c exec "$2" ping -A -c 2 -W 5 "$3" 2>&1)"
+}
 # apart NAME CONTAINER ADDRESS
-apart() { has "$1" " 100% packet loss" "$(c exec "$2" ping -c 2 -W 1 "$3" 2>&1)"; }
+apart() { has "$1" " 100% packet loss" "$(c exec "$2" ping -c 1 -W 2 "$3" 2>&1)"; }
 # nowhere NAME CONTAINER ADDRESS
 nowhere() { has "$1" "Network is unreachable" "$(c exec "$2" ping -c 1 -W 1 "$3" 2>&1)"; }
 # address CONTAINER NETWORK
 address() { ask "$1" "{{(index .NetworkSettings.Networks \"$2\").IPAddress}}"; }
 there() { if [ -e "/sys/class/net/$1" ]; then echo there; else echo gone; fi; }
 defaults() { c exec "$1" ip "$2" route 2>&1 | grep ^default | tr -s ' ' | sed 's/ $//'; }
+# Questions to the host's name server, which does not answer.
+asked() { awk '/^Udp: [0-9]/ { print $3 }' /proc/net/snmp; }
 reflect() { far sh -c "echo $1 >/sys/class/net/$port/brport/hairpin_mode"; }
 
 section_macvlan() {
@@ -101,10 +108,13 @@ macvlan_flat() {
     box two flat -p 8080:80
     reach "macvlan: the other host" one 10.7.0.1
     reach "macvlan: the other host, IPv6" one fd07::1
-    has "macvlan: from the other host" " 0% packet loss" "$(far ping -c 2 -W 5 10.7.0.11 2>&1)"
+    has "macvlan: from the other host" " 0% packet loss" "$(far ping -A -c 2 -W 5 10.7.0.11 2>&1)"
     reach "macvlan: another container" one "$(address two flat)"
     reach "macvlan: another container by its name" two one
     reach "macvlan: through the gateway" one 10.99.0.1
+    before_name=$(asked)
+    c exec one nslookup -type=a example.test >/dev/null 2>&1
+    between "macvlan: names that are not known are asked for" $((before_name + 1)) $((before_name + 100)) "$(asked)"
     is "macvlan: default route" "default via 10.7.0.1 dev eth0" "$(defaults one -4)"
     has "macvlan: default route, IPv6" "default via fd07::1 dev eth0" "$(defaults one -6)"
     is "macvlan: its Ethernet address is what inspect says" "$(c exec one cat /sys/class/net/eth0/address 2>&1)" \
@@ -229,7 +239,7 @@ macvlan_crash() {
     pid=$(ask one '{{.State.Pid}}')
     murder "$daemon"
     has "daemon killed: the container reaches the other host" " 0% packet loss" \
-        "$(nsenter -t "$pid" -n ping -c 2 -W 5 10.8.0.1 2>&1)"
+        "$(nsenter -t "$pid" -n ping -A -c 2 -W 5 10.8.0.1 2>&1)"
     # As after a start of the machine.
     ip link delete "$(ip -o link | sed -n 's/^[0-9]*: \(dm-[0-9a-f]*\).*/\1/p')"
     start_daemon
@@ -260,29 +270,32 @@ internal() {
     for flag in "" --internal; do
         net hidden -d "$driver" $flag --subnet 10.6.0.0/24 "$@"
         parent=$prefix$(c network inspect --format '{{.Id}}' hidden | cut -c 1-12)
-        is "$driver $* $flag without a parent: a link is made" there "$(there "$parent")"
+        is "$driver${*:+ $*}${flag:+ $flag} without a parent: a link is made" there "$(there "$parent")"
         box one hidden
         box two hidden
-        is "$driver $* $flag without a parent: no address for a gateway" "10.6.0.1 10.6.0.2" "$(echo $(address one hidden) $(address two hidden))"
-        reach "$driver $* $flag without a parent: each other" one 10.6.0.2
-        reach "$driver $* $flag without a parent: each other by name" one two
-        nowhere "$driver $* $flag without a parent: no way out" one 10.7.0.1
-        is "$driver $* $flag without a parent: no gateway" "" "$(ask one '{{.NetworkSettings.Networks.hidden.Gateway}}')"
+        is "$driver${*:+ $*}${flag:+ $flag} without a parent: no address for a gateway" "10.6.0.1 10.6.0.2" "$(echo $(address one hidden) $(address two hidden))"
+        reach "$driver${*:+ $*}${flag:+ $flag} without a parent: each other" one 10.6.0.2
+        reach "$driver${*:+ $*}${flag:+ $flag} without a parent: each other by name" one two
+        nowhere "$driver${*:+ $*}${flag:+ $flag} without a parent: no way out" one 10.7.0.1
+        before_name=$(asked)
+        c exec one nslookup -type=a example.test >/dev/null 2>&1
+        is "$driver${*:+ $*}${flag:+ $flag} without a parent: nobody is asked for names" "$before_name" "$(asked)"
+        is "$driver${*:+ $*}${flag:+ $flag} without a parent: no gateway" "" "$(ask one '{{.NetworkSettings.Networks.hidden.Gateway}}')"
         clean one two
         no_net hidden
-        is "$driver $* $flag without a parent: the link is removed" gone "$(there "$parent")"
+        is "$driver${*:+ $*}${flag:+ $flag} without a parent: the link is removed" gone "$(there "$parent")"
     done
     net hidden -d "$driver" --internal --subnet 10.7.0.0/24 -o parent=up0 "$@"
     box one hidden --ip 10.7.0.11
-    nowhere "$driver $* --internal with a parent: no way out" one 10.99.0.1
-    is "$driver $* --internal with a parent: no gateway" "" "$(defaults one -4)"
+    nowhere "$driver${*:+ $*} --internal with a parent: no way out" one 10.99.0.1
+    is "$driver${*:+ $*} --internal with a parent: no gateway" "" "$(defaults one -4)"
     clean one
     no_net hidden
     # Two addresses for two containers: none is set aside.
     net pair -d "$driver" --subnet 10.6.0.0/31 "$@"
     box one pair
     box two pair
-    reach "$driver $*: a point-to-point network" one two
+    reach "$driver${*:+ $*}: a point-to-point network" one two
     clean one two
     no_net pair
 }
@@ -353,10 +366,13 @@ ipvlan_flat() {
     box two flat -p 8080:80
     reach "ipvlan: the other host" one 10.7.0.1
     reach "ipvlan: the other host, IPv6" one fd07::1
-    has "ipvlan: from the other host" " 0% packet loss" "$(far ping -c 2 -W 5 10.7.0.11 2>&1)"
+    has "ipvlan: from the other host" " 0% packet loss" "$(far ping -A -c 2 -W 5 10.7.0.11 2>&1)"
     reach "ipvlan: another container" one "$(address two flat)"
     reach "ipvlan: another container by its name" two one
     reach "ipvlan: through the gateway" one 10.99.0.1
+    before_name=$(asked)
+    c exec one nslookup -type=a example.test >/dev/null 2>&1
+    between "ipvlan: names that are not known are asked for" $((before_name + 1)) $((before_name + 100)) "$(asked)"
     is "ipvlan: default route" "default via 10.7.0.1 dev eth0" "$(defaults one -4)"
     has "ipvlan: default route, IPv6" "default via fd07::1 dev eth0" "$(defaults one -6)"
     is "ipvlan: the parent's Ethernet address" "$(cat /sys/class/net/up0/address)" "$(c exec one cat /sys/class/net/eth0/address 2>&1)"
@@ -417,7 +433,7 @@ ipvlan_routed() {
     reach "ipvlan $1: from one subnet to another" one 10.20.2.10
     reach "ipvlan $1: the other host" one 10.7.0.1
     reach "ipvlan $1: behind the other host" two 10.7.0.1
-    has "ipvlan $1: from the other host" " 0% packet loss" "$(far ping -c 2 -W 5 10.20.2.10 2>&1)"
+    has "ipvlan $1: from the other host" " 0% packet loss" "$(far ping -A -c 2 -W 5 10.20.2.10 2>&1)"
     is "ipvlan $1: no broadcasts" "NOARP" "$(c exec one ip -o link show eth0 2>&1 | grep -o NOARP)"
     clean one two three
     no_net routed

@@ -3,7 +3,7 @@
 //! ```text
 //! Debian's cloud kernel ──unpacked──► vmlinuz, modules ─┐
 //! our static binaries, busybox ─────────────────────────┼─► initrd ─► QEMU ─► serial line ─► verdict
-//! tests/vm/{init.sh, guest.sh, lan.sh, modules} ────────┘
+//! tests/vm/{*.sh, modules} ─────────────────────────────┘
 //! ```
 //!
 //! Nothing of the machine that it runs on is seen in there, and nothing has to be right about it: no
@@ -32,13 +32,13 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// What the guest runs, and what that reads.
-const SCRIPTS: &[&str] = &["guest.sh", "lan.sh"];
+const SCRIPTS: &[&str] = &["guest.sh", "lan.sh", "nfs.sh"];
 
 /// The package that names the newest kernel for virtual machines.
 const KERNEL: &str = "linux-image-cloud-amd64";
 
 /// The most that a run may take, on an emulated processor.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1500);
 
 /// Bytes of each disk; mkfs.xfs refuses less than 300 MB. They are sparse files.
 const DISK: u64 = 384 << 20;

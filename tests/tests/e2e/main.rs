@@ -43,6 +43,7 @@ mod power;
 mod ps;
 mod pull_faults;
 mod registry;
+mod removals;
 mod resources;
 mod resume;
 mod run;

@@ -293,7 +293,13 @@ impl Bridge {
             };
             match error.errno() {
                 Errno::EXIST if attempt < JOIN_ATTEMPTS => {}
-                Errno::INVAL | Errno::NODEV if attempt < JOIN_ATTEMPTS => self.again(made, &[])?,
+                // Nothing keeps a network from being removed while a spare is made for it: the bridge
+                // would come back without one, with a subnet that is somebody else's by then.
+                Errno::INVAL | Errno::NODEV
+                    if attempt < JOIN_ATTEMPTS && plan.container.is_some() =>
+                {
+                    self.again(made, &[])?;
+                }
                 Errno::XFULL => {
                     let bridge = made.link.name.clone();
                     return Err(Error::BridgeFull { bridge });
@@ -390,6 +396,8 @@ impl Driver for Bridge {
     ) -> Result<Joined> {
         let made = match self.made(&network.id) {
             Ok(made) => made,
+            // No more, or not yet; a spare is made for what is there.
+            Err(error) if plan.container.is_none() => return Err(error),
             // It could not be made when the daemon started: what was in the way may be gone.
             Err(_) => {
                 self.create(network)?;

@@ -147,3 +147,33 @@ fn a_network_of_a_users_gets_spares_once_it_is_used_and_goes_with_them() {
         wait_for("the end of the spares", || interfaces() == 1);
     });
 }
+
+#[test]
+fn a_network_that_is_removed_while_a_spare_is_made_for_it_does_not_come_back() {
+    in_host(|state| {
+        let network = Networks::open(Settings {
+            spares: 3,
+            ..settings(state)
+        })
+        .unwrap();
+        assert!(network.reconcile(Vec::new()).is_empty());
+        for round in 0..60 {
+            let web = create(&network, "web");
+            let first = attach_to(&network, 1, web);
+            network.close_sandbox(&super::container(1));
+            drop(first);
+            // At another moment of the making each time.
+            for _ in 0..round / 3 {
+                links();
+            }
+            network.remove(&web).expect("nobody is in it");
+        }
+        // Whatever was being made has been when the thread has ended.
+        drop(network);
+        let left: Vec<_> = links()
+            .into_iter()
+            .filter(|link| link.starts_with("br-"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    });
+}

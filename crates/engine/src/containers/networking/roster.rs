@@ -125,7 +125,14 @@ pub(crate) fn announce(
     }
     let outward = |e: &Endpoint| {
         let spec = shared.network.spec(&e.network_id);
-        spec.is_some_and(|spec| !spec.internal)
+        // Without a parent these lead nowhere, although nobody called them internal.
+        let leads_out = match e.driver.as_str() {
+            "macvlan" | "ipvlan" => {
+                e.gateway4.is_some() || e.gateway6.is_some() || e.default_on_link
+            }
+            _ => true,
+        };
+        leads_out && spec.is_some_and(|spec| !spec.internal)
     };
     shared.roster.names.set_sandbox(
         SandboxNames {

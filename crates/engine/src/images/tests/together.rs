@@ -107,7 +107,8 @@ async fn nothing_is_left_of_images_that_came_and_went_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_leave_in_the_middle_cost_the_others_nothing() {
-    let leaves = |number: usize| (!number.is_multiple_of(3)).then(|| Duration::from_millis(number as u64));
+    let leaves =
+        |number: usize| (!number.is_multiple_of(3)).then(|| Duration::from_millis(number as u64));
     let (fixture, names) = come_and_go(leaves).await;
     // What came of a layer is kept for the next client.
     assert_empty(&fixture, &names, "partial/").await;
