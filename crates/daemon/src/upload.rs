@@ -75,7 +75,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_rest_is_taken() {
-        let (taken, all) = (Arc::new(AtomicUsize::new(0)), tokio_util::sync::CancellationToken::new());
+        let (taken, all) = (
+            Arc::new(AtomicUsize::new(0)),
+            tokio_util::sync::CancellationToken::new(),
+        );
         let (count, end) = (Arc::clone(&taken), all.clone().drop_guard());
         let pieces = futures_util::stream::iter(0..1000).map(move |number| {
             let _kept = &end;

@@ -52,7 +52,9 @@ mod tests {
     use super::*;
 
     fn texts(pieces: impl Iterator<Item = io::Result<Bytes>>) -> Vec<Result<Bytes, String>> {
-        pieces.map(|piece| piece.map_err(|error| error.to_string())).collect()
+        pieces
+            .map(|piece| piece.map_err(|error| error.to_string()))
+            .collect()
     }
 
     #[tokio::test]

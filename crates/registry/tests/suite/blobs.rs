@@ -320,7 +320,11 @@ async fn forgetful(listener: tokio::net::TcpListener, body: Bytes) {
                     return;
                 }
             }
-            let body = if said.starts_with(b"GET /v2/ ") { Bytes::new() } else { body };
+            let body = if said.starts_with(b"GET /v2/ ") {
+                Bytes::new()
+            } else {
+                body
+            };
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
             socket.write_all(head.as_bytes()).await.unwrap();
             socket.write_all(&body).await.unwrap();

@@ -127,11 +127,7 @@ struct Target<'t> {
 }
 
 impl Target<'_> {
-    fn entry(
-        &mut self,
-        entry: Entry,
-        archive: &mut Entries<Pieces<'_>>,
-    ) -> Result<Next> {
+    fn entry(&mut self, entry: Entry, archive: &mut Entries<Pieces<'_>>) -> Result<Next> {
         self.count += 1;
         self.options.limits.check_entries(self.count)?;
         self.bytes = self.bytes.saturating_add(entry.size);
@@ -382,11 +378,7 @@ impl std::ops::Deref for Parent {
     }
 }
 
-fn write(
-    entry: &Entry,
-    file: &mut std::fs::File,
-    archive: &mut Entries<Pieces<'_>>,
-) -> Result<()> {
+fn write(entry: &Entry, file: &mut std::fs::File, archive: &mut Entries<Pieces<'_>>) -> Result<()> {
     let unwritten = |source| unwritten(entry, source);
     let whole = [(0, entry.size)];
     if entry.sparse.is_some() {
@@ -472,7 +464,9 @@ mod tests {
     fn into(dir: &Path, place: &str, bytes: &[u8], options: &Extract) -> Result<()> {
         let root = Root::open(dir).unwrap();
         let place = CopyPath::parse(place).unwrap();
-        let pieces = bytes.chunks(700).map(|piece| Ok(Bytes::copy_from_slice(piece)));
+        let pieces = bytes
+            .chunks(700)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)));
         extract(&root, &place, pieces, options)
     }
 
