@@ -115,6 +115,7 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
     if ports.len() > base.ports.max(SPARE_PORTS) {
         found.push(format!("links on the bridge: {} before, now {ports:?}", base.ports));
     }
+    found.extend(stray_bridges(daemon));
     let table = host::nft_table(&daemon.names().table);
     if base.table.is_some() && table != base.table {
         found.push(format!("firewall: before {:?}, now {table:?}", base.table));
@@ -165,8 +166,8 @@ pub fn of_ended_daemon(daemon: &Daemon) -> Vec<String> {
     for dir in host::cgroups_at(&daemon.names().cgroup) {
         found.push(format!("cgroup {}", dir.display()));
     }
-    if host::link_exists(&daemon.names().bridge) {
-        found.push(format!("bridge {}", daemon.names().bridge));
+    for (bridge, _) in host::bridges_of(&daemon.names().table) {
+        found.push(format!("bridge {bridge}"));
     }
     if host::link_exists(&daemon.names().gate) {
         found.push(format!("link {}", daemon.names().gate));
@@ -223,6 +224,17 @@ fn secrets(daemon: &Daemon) -> Vec<String> {
         }
     }
     found
+}
+
+/// Bridges of networks that the daemon does not know any more.
+fn stray_bridges(daemon: &Daemon) -> Vec<String> {
+    let Ok(answer) = http::request(&daemon.socket(), "GET", "/networks", None) else {
+        return Vec::new();
+    };
+    let known = answer.text();
+    let bridges = host::bridges_of(&daemon.names().table).into_iter();
+    let stray = bridges.filter(|(_, network)| !known.contains(network.as_str()));
+    stray.map(|(bridge, _)| format!("bridge {bridge} of a network that is gone")).collect()
 }
 
 /// The addresses that the default bridge believes to be in use.

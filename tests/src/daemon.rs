@@ -358,7 +358,8 @@ impl Daemon {
         for dir in host::cgroups_at(&self.names.cgroup) {
             host::remove_cgroup_tree(&dir);
         }
-        for link in [&self.names.bridge, &self.names.gate] {
+        let bridges = host::bridges_of(&self.names.table);
+        for link in bridges.iter().map(|(bridge, _)| bridge).chain([&self.names.gate]) {
             if host::link_exists(link) {
                 host::remove_link(link);
             }

@@ -105,6 +105,19 @@ pub fn link_exists(name: &str) -> bool {
     Path::new("/sys/class/net").join(name).exists()
 }
 
+/// The bridges that carry the mark of a daemon's networks, and the id of the network of each.
+pub fn bridges_of(table: &str) -> Vec<(String, String)> {
+    let mark = format!("corten {table} ");
+    let links = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    links
+        .filter_map(|link| {
+            let alias = fs::read_to_string(link.path().join("ifalias")).ok()?;
+            let id = alias.trim_end().strip_prefix(&mark)?;
+            Some((link.file_name().to_string_lossy().into_owned(), id.to_owned()))
+        })
+        .collect()
+}
+
 /// The rules of a firewall table without counters; nothing when there is no such table.
 pub fn nft_table(name: &str) -> Option<String> {
     let output = Command::new("nft")
