@@ -145,15 +145,17 @@ impl<S: Read + Write> Connection<S> {
     ) -> io::Result<Response> {
         let fields = "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n";
         self.send(head(method, path, fields).as_bytes())?;
-        let mut buffer = vec![0; 256 << 10];
+        // Size, bytes and end of a chunk go at once: an engine that is woken for the size alone would
+        // be measured for the client's sake.
+        const SIZE: usize = "00000000\r\n".len();
+        const MOST: usize = 256 << 10;
+        let mut buffer = vec![0; SIZE + MOST + 2];
         loop {
-            let count = body.read(&mut buffer)?;
+            let count = body.read(&mut buffer[SIZE..SIZE + MOST])?;
+            buffer[..SIZE].copy_from_slice(format!("{count:08x}\r\n").as_bytes());
+            buffer[SIZE + count..][..2].copy_from_slice(b"\r\n");
             // An engine that refuses the archive answers before it has read all of it.
-            let chunk = self
-                .send(format!("{count:x}\r\n").as_bytes())
-                .and_then(|()| self.send(&buffer[..count]))
-                .and_then(|()| self.send(b"\r\n"));
-            if count == 0 || chunk.is_err() {
+            if self.send(&buffer[..SIZE + count + 2]).is_err() || count == 0 {
                 break;
             }
         }

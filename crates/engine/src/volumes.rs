@@ -302,7 +302,7 @@ impl Volumes {
         };
         let (volume, is_new, hold) = self.make(request).await?;
         let shared = std::sync::Arc::clone(self.containers.shared());
-        let source = pieces::of_client(client, CancellationToken::new());
+        let (source, passing) = pieces::of_client(client, CancellationToken::new());
         let name = volume.name.clone();
         let job = move || {
             let filled = fill(&shared, &name, source);
@@ -319,8 +319,9 @@ impl Volumes {
             }
             filled
         };
-        self.containers.shared().blocking.client(job).await?;
-        Ok(volume)
+        let filling = self.containers.shared().blocking.client(job);
+        let ((), filled) = tokio::join!(passing, filling);
+        filled.map(|()| volume)
     }
 
     /// Protects a volume from removal and prune, or takes the protection away.

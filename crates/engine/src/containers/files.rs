@@ -170,7 +170,7 @@ impl Containers {
     {
         let (lent, path) = (self.lend(key).await?, parse(path)?);
         let (shared, key) = (Arc::clone(self.shared()), key.to_owned());
-        let source = pieces::of_client(client, lent.cancel.clone());
+        let (source, passing) = pieces::of_client(client, lent.cancel.clone());
         let job = move || {
             let done = with_root(&shared, &lent, |root| {
                 let extract = Extract {
@@ -186,7 +186,8 @@ impl Containers {
             done.map_err(|error| in_words(error, &key, &lent.record))
         };
         // As long as the client sends: none of the bounded threads.
-        match tokio::task::spawn_blocking(job).await {
+        let ((), done) = tokio::join!(passing, tokio::task::spawn_blocking(job));
+        match done {
             Ok(done) => done,
             Err(error) => Err(Error::internal(format!("the copy did not end: {error}"))),
         }

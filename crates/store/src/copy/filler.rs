@@ -23,8 +23,10 @@ use crate::{Error, Result};
 
 /// Largest file that is handed over; larger ones are written as they are read.
 pub(super) const MAX_SIZE: u64 = 128 * 1024;
-/// Files on the way: with [`MAX_SIZE`], at most 8 MiB, and what else is in their pieces.
-const IN_FLIGHT: usize = 64;
+/// Files handed over at once: waking the other thread for each would cost as much as a file.
+const BATCH: usize = 8;
+/// Batches on the way: with [`MAX_SIZE`], at most 4 MiB, and what else is in their pieces.
+const IN_FLIGHT: usize = 2;
 
 /// A file that was made and lacks its content.
 pub(super) struct Job {
@@ -36,7 +38,8 @@ pub(super) struct Job {
 
 /// The other thread.
 pub(super) struct Filler<'scope> {
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<Vec<Job>>,
+    batch: Vec<Job>,
     thread: ScopedJoinHandle<'scope, Result<()>>,
 }
 
@@ -51,16 +54,28 @@ impl<'scope> Filler<'scope> {
                 path: "files of an archive".into(),
                 source,
             })?;
-        Ok(Self { jobs, thread })
+        Ok(Self {
+            jobs,
+            batch: Vec::with_capacity(BATCH),
+            thread,
+        })
     }
 
     /// Hands a file over; `false` when the other thread has failed, which [`Filler::finish`] tells.
-    pub(super) fn fill(&self, job: Job) -> bool {
-        self.jobs.send(job).is_ok()
+    pub(super) fn fill(&mut self, job: Job) -> bool {
+        self.batch.push(job);
+        self.batch.len() < BATCH || self.hand_over()
+    }
+
+    fn hand_over(&mut self) -> bool {
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        self.jobs.send(batch).is_ok()
     }
 
     /// Waits until everything is written.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(super) fn finish(mut self) -> Result<()> {
+        // A thread that has failed says so below.
+        self.hand_over();
         drop(self.jobs);
         match self.thread.join() {
             Ok(done) => done,
@@ -69,8 +84,8 @@ impl<'scope> Filler<'scope> {
     }
 }
 
-fn fill_all(jobs: &Receiver<Job>) -> Result<()> {
-    jobs.iter().try_for_each(fill)
+fn fill_all(jobs: &Receiver<Vec<Job>>) -> Result<()> {
+    jobs.iter().flatten().try_for_each(fill)
 }
 
 fn fill(job: Job) -> Result<()> {
