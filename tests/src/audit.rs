@@ -133,8 +133,9 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
             ];
             !usual.contains(&path.as_str())
         });
-        // An image that was pushed has a manifest from then on.
-        let records = image_records(daemon);
+        // An image that was pushed has a manifest from then on, and its layers the compressed form
+        // that the manifest names, once they were pulled in it.
+        let records = records(daemon, "images") + &records(daemon, "layers");
         let more = more.filter(|path| {
             let hex = path.strip_prefix("data/store/blobs/sha256/");
             !hex.is_some_and(|hex| records.contains(hex))
@@ -144,11 +145,15 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
     found
 }
 
-/// The records of all images, one after the other.
-fn image_records(daemon: &Daemon) -> String {
-    let dir = daemon.data_root().join("store/images");
+/// All records of a kind in the store, one after the other.
+fn records(daemon: &Daemon, kind: &str) -> String {
+    let dir = daemon.data_root().join("store").join(kind);
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
+    let read = |path: &Path| match path.is_dir() {
+        true => std::fs::read_to_string(path.join("meta.json")),
+        false => std::fs::read_to_string(path),
+    };
+    entries.filter_map(|entry| read(&entry.path()).ok()).collect()
 }
 
 /// What a daemon that watches a helper holds of each kind: its connection, its end, its namespace.

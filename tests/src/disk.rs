@@ -88,8 +88,14 @@ impl Disk {
     }
 
     /// Checks the file system, which must have been unmounted in order.
+    ///
+    /// A mount namespace that is being made elsewhere has a copy of the mount for a moment, and the
+    /// file system is written back with the last one.
     pub fn check(&self) -> Result<()> {
-        run(Command::new("e2fsck").args(["-f", "-n"]).arg(self.image()))
+        let mut last = None;
+        let check = || run(Command::new("e2fsck").args(["-f", "-n"]).arg(self.image()));
+        poll(SETTLE, || check().map_err(|error| last = Some(error)).ok())
+            .ok_or_else(|| last.unwrap_or_else(|| anyhow::anyhow!("it was never tried")))
     }
 
     /// Bytes in use.

@@ -131,7 +131,8 @@ pub fn nft_table(name: &str) -> Option<String> {
         words.next() == Some("table") && words.nth(1) == Some(name)
     };
     let mut lines = text.lines().skip_while(|line| !head(line));
-    let first = lines.next()?.to_owned();
+    // Behind a `#` stands the program that owns the table, if it is found at that moment.
+    let first = lines.next()?.split(" #").next()?.to_owned();
     Some(lines.take_while(|line| *line != "}").fold(first, |all, line| all + "\n" + line))
 }
 

@@ -4,8 +4,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
+
+/// How long the lock is waited for: a daemon that was killed while it started a program leaves it to
+/// that child until the child runs the program.
+const PATIENCE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A root or pid file that belongs to somebody else.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +49,15 @@ pub struct RootLock {
 impl RootLock {
     /// Makes the root if need be and takes it.
     pub fn take(root: &Path) -> Result<Self, LockError> {
+        let deadline = Instant::now() + PATIENCE;
+        Self::take_while(root, || {
+            std::thread::sleep(PAUSE);
+            Instant::now() < deadline
+        })
+    }
+
+    /// Takes the lock, and tries it again while it is told to.
+    fn take_while(root: &Path, mut again: impl FnMut() -> bool) -> Result<Self, LockError> {
         let path = root.join("cortend.lock");
         let failed = |what| {
             let path = path.display().to_string();
@@ -60,12 +75,17 @@ impl RootLock {
             .mode(0o600)
             .open(&path)
             .map_err(failed("open"))?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Root {
-                path: root.display().to_string(),
-            }),
-            Err(error) => Err(failed("lock")(error.into())),
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(rustix::io::Errno::WOULDBLOCK) if again() => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(LockError::Root {
+                        path: root.display().to_string(),
+                    });
+                }
+                Err(error) => return Err(failed("lock")(error.into())),
+            }
         }
     }
 }
@@ -152,6 +172,14 @@ mod tests {
         assert!(matches!(RootLock::take(&root), Err(LockError::Root { .. })));
         drop(lock);
         assert!(RootLock::take(&root).is_ok());
+    }
+
+    #[test]
+    fn a_root_that_is_given_back_a_moment_later_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut held = Some(RootLock::take(dir.path()).unwrap());
+        let taken = RootLock::take_while(dir.path(), || held.take().is_some());
+        assert!(taken.is_ok());
     }
 
     #[test]
