@@ -125,10 +125,14 @@ impl Daemon {
         if ready != Some(true) {
             bail!("the daemon does not answer; its log:\n{}", self.log_tail());
         }
-        // One that ended without containers took its bridge along, and may find its subnet taken.
-        let path = "/containers/json?all=1";
-        let list = http::request(&self.socket(), "GET", path, None);
-        if self.baseline.table.is_some() && list.is_ok_and(|list| list.text().trim() == "[]") {
+        // One that ended with no container running took its bridge along, and may find its subnet
+        // taken.
+        let bridge = http::request(&self.socket(), "GET", "/networks/bridge", None)?.json();
+        let subnet = bridge["IPAM"]["Config"][0]["Subnet"].as_str().unwrap_or_default();
+        let moved = self.baseline.table.as_ref().is_some_and(|table| !table.contains(subnet));
+        let list = http::request(&self.socket(), "GET", "/containers/json?all=1", None);
+        let empty = list.is_ok_and(|list| list.text().trim() == "[]");
+        if self.baseline.table.is_some() && (moved || empty) {
             self.baseline.table = crate::host::nft_table(&self.names.table);
         }
         Ok(())
