@@ -59,7 +59,8 @@ fn iptables_shows_our_rules_and_a_flush_by_it_is_made_up_for() {
             .firewall
             .publish(&container(1), &[to_a(Protocol::Tcp)])
             .unwrap();
-        run("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -s 172.31.0.0/16 -j DROP");
+        // The policy last: with it ours come, and rules of later are behind them.
+        run("iptables-nft -A FORWARD -s 172.31.0.0/16 -j DROP; iptables-nft -P FORWARD DROP");
         let listed = || run("iptables-nft -S FORWARD");
         wait_for("our rules", || {
             listed().contains("--comment \"corten: to br1\" -j ACCEPT")
