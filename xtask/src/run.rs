@@ -1,7 +1,8 @@
 //! The tasks that build the workspace and run something of it.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -115,6 +116,57 @@ pub(crate) fn bench(args: &[&str]) -> Result<()> {
     harness("bench", true, Some(packages::registry()?), args)
 }
 
+/// More tests than this that fail are no matter of chance.
+const MOST_AGAIN: usize = 4;
+
+/// Runs tests and passes on what they print; tells which failed.
+fn failures(command: &mut Command, tell: &dyn Fn(&str)) -> Result<Vec<String>> {
+    let line = format!("{command:?}");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {line}"))?;
+    let mut failed = Vec::new();
+    let output = child.stdout.take().context("the output is a pipe")?;
+    for text in BufReader::new(output).split(b'\n') {
+        let text = String::from_utf8_lossy(&text?).into_owned();
+        tell(&format!("{text}\n"));
+        failed.extend(name_of_failed(&text).map(str::to_owned));
+    }
+    let status = child.wait()?;
+    if !status.success() && failed.is_empty() {
+        bail!("{line}: {status}");
+    }
+    Ok(failed)
+}
+
+/// The test of a line `test NAME ... FAILED`.
+fn name_of_failed(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+/// Runs all tests that a command runs. The few that fail are run once more, one at a time: on a machine
+/// with little time to give, a test may find something late that it looks for at once. Those that
+/// fail again fail the run; the others are named before it, because each is a defect, here or there.
+fn run_tests(command: impl Fn() -> Command, tell: &dyn Fn(&str)) -> Result<()> {
+    let failed = failures(&mut command(), tell)?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    if failed.len() > MOST_AGAIN {
+        bail!("{} tests failed: {}", failed.len(), failed.join(", "));
+    }
+    tell(&format!("\nonce more, alone: {}\n", failed.join(", ")));
+    let mut again = command();
+    again.args(["--", "--test-threads=1", "--exact"]);
+    again.args(&failed);
+    let failed_again = failures(&mut again, tell)?;
+    if !failed_again.is_empty() {
+        bail!("tests failed twice: {}", failed_again.join(", "));
+    }
+    Ok(())
+}
+
 /// Installs what the tests need and runs all of them.
 pub(crate) fn test(args: &[&str]) -> Result<()> {
     packages::install(packages::TESTS)?;
@@ -130,12 +182,16 @@ pub(crate) fn test(args: &[&str]) -> Result<()> {
         "--tests",
         "--no-fail-fast",
     ];
-    let mut command = cargo(&kinds);
-    command.args(args);
-    command.env("CORTEN_E2E_DOCKER", docker);
-    command.env("CORTEN_E2E_REGISTRY", registry);
-    command.env("CORTEN_E2E_SERVERS", packages::servers()?);
-    must(&mut command)
+    let servers = packages::servers()?;
+    let command = || {
+        let mut command = cargo(&kinds);
+        command.args(args);
+        command.env("CORTEN_E2E_DOCKER", &docker);
+        command.env("CORTEN_E2E_REGISTRY", &registry);
+        command.env("CORTEN_E2E_SERVERS", &servers);
+        command
+    };
+    run_tests(command, &say)
 }
 
 /// Runs the end-to-end tests alone, on our daemon or on a given dockerd.
@@ -181,4 +237,30 @@ pub(crate) fn fuzz() -> Result<()> {
         must(Command::new("cargo").args(args))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_run_once_more_and_fails_then() {
+        assert_eq!(name_of_failed("test a::b ... FAILED"), Some("a::b"));
+        assert_eq!(name_of_failed("test a::b ... ok"), None);
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script, "sh"]);
+            command
+        };
+        let fails = "echo 'test a ... FAILED'; exit 1";
+        assert!(run_tests(|| shell(fails), &|_| {}).is_err());
+        let once = "test \"$*\" = '-- --test-threads=1 --exact a' || { echo 'test a ... FAILED'; exit 1; }";
+        assert!(run_tests(|| shell(once), &|_| {}).is_ok());
+        assert!(
+            run_tests(|| shell("exit 1"), &|_| {}).is_err(),
+            "not a test"
+        );
+        let many = "for i in 1 2 3 4 5; do echo \"test $i ... FAILED\"; done; exit 1";
+        assert!(run_tests(|| shell(many), &|_| {}).is_err());
+    }
 }

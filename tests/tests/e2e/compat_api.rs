@@ -56,12 +56,20 @@ api! {
     // together with the head is lost to it.
     fn the_head_of_a_stream_comes_alone(case) {
         let container = case.sleeper(&case.name("a"));
-        for _ in 0..5 {
+        let mut alone = 0;
+        // A reader that gets no processor for that long finds both: on a busy machine some do.
+        for _ in 0..20 {
             let (head, rest) = start(case, &exec(case, &container, false), false);
             assert!(head.starts_with("HTTP/1.1 101 UPGRADED\r\n"), "{head}");
-            assert!(head.ends_with("\r\n\r\n"), "{head:?}");
-            assert_eq!(rest, b"\x01\0\0\0\0\0\0\x05word\n");
+            let (head, early) = head.split_once("\r\n\r\n").expect("the end of the head");
+            let stream = [early.as_bytes(), &rest].concat();
+            assert_eq!(stream, b"\x01\0\0\0\0\0\0\x05word\n", "{head}");
+            alone += usize::from(early.is_empty());
+            if alone == 5 {
+                return;
+            }
         }
+        panic!("of 20 heads only {alone} came alone");
     }
 
     fn the_start_of_an_exec_decides_on_frames(case) {
