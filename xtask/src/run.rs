@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -126,12 +128,24 @@ fn failures(command: &mut Command, tell: &dyn Fn(&str)) -> Result<Vec<String>> {
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start {line}"))?;
-    let mut failed = Vec::new();
     let output = child.stdout.take().context("the output is a pipe")?;
-    for text in BufReader::new(output).split(b'\n') {
-        let text = String::from_utf8_lossy(&text?).into_owned();
-        tell(&format!("{text}\n"));
-        failed.extend(name_of_failed(&text).map(str::to_owned));
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(output).split(b'\n').map_while(Result::ok);
+        // Nobody listens when something of the tests lives on and holds the pipe.
+        lines.all(|line| sender.send(line).is_ok())
+    });
+    let (mut failed, mut ended) = (Vec::new(), false);
+    loop {
+        match lines.recv_timeout(Duration::from_secs(1)) {
+            Ok(line) => {
+                let text = String::from_utf8_lossy(&line);
+                tell(&format!("{text}\n"));
+                failed.extend(name_of_failed(&text).map(str::to_owned));
+            }
+            Err(RecvTimeoutError::Timeout) if !ended => ended = child.try_wait()?.is_some(),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
     }
     let status = child.wait()?;
     if !status.success() && failed.is_empty() {
