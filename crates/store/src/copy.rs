@@ -6,6 +6,7 @@
 
 mod extract;
 mod filler;
+mod places;
 
 use std::ffi::OsStr;
 use std::io::Write;

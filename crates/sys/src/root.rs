@@ -109,6 +109,19 @@ impl GuestPath {
         OsStr::from_bytes(&self.0)
     }
 
+    fn or_dot(&self) -> &OsStr {
+        match self.is_root() {
+            true => OsStr::new("."),
+            false => self.relative(),
+        }
+    }
+
+    /// The last name; `.` for the root.
+    pub fn name(&self) -> &OsStr {
+        self.split_bytes()
+            .map_or(OsStr::new("."), |(_, name)| OsStr::from_bytes(name))
+    }
+
     /// The directory and the last name; `None` for the root.
     pub fn split(&self) -> Option<(Self, &OsStr)> {
         let (parent, name) = self.split_bytes()?;
@@ -194,12 +207,20 @@ impl Root {
     ///
     /// As openat2; `ELOOP` for a last link under `O_NOFOLLOW` and for links of /proc.
     pub fn open_at(&self, path: &GuestPath, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
-        let relative: &OsStr = if path.is_root() {
-            OsStr::new(".")
-        } else {
-            path.relative()
-        };
-        self.open_raw(relative, flags, mode)
+        self.open_raw(path.or_dot(), flags, mode)
+            .map_err(|errno| Error::new(format!("openat2(`{path}`)"), errno))
+    }
+
+    /// Opens a directory that is at exactly this path: no link and no other mount leads to it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, `ENOTDIR`, `ELOOP` for a link, `EXDEV` for a mount.
+    pub fn open_exact(&self, path: &GuestPath) -> Result<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let exact = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        self.open_resolved(path.or_dot(), flags, Mode::empty(), exact)
+            .map(Dir::from_fd)
             .map_err(|errno| Error::new(format!("openat2(`{path}`)"), errno))
     }
 
@@ -209,6 +230,17 @@ impl Root {
         flags: OFlags,
         mode: Mode,
     ) -> std::result::Result<OwnedFd, Errno> {
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        self.open_resolved(relative, flags, mode, inside)
+    }
+
+    fn open_resolved(
+        &self,
+        relative: &OsStr,
+        flags: OFlags,
+        mode: Mode,
+        resolve: ResolveFlags,
+    ) -> std::result::Result<OwnedFd, Errno> {
         // openat2 refuses everything but a few flags beside O_PATH, which opens no terminal anyway.
         let no_tty = if flags.contains(OFlags::PATH) {
             OFlags::empty()
@@ -216,7 +248,6 @@ impl Root {
             OFlags::NOCTTY
         };
         let flags = flags | OFlags::CLOEXEC | no_tty;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let mut races = 0;
         loop {
             match rustix::fs::openat2(&self.fd, relative, flags, mode, resolve) {

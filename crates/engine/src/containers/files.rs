@@ -6,7 +6,7 @@
 //! has lent its files: a start waits for the copy, a removal ends it.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl Containers {
         let (shared, key) = (Arc::clone(self.shared()), key.to_owned());
         let asks_plugins = mounting::has_plugged(&lent.record);
         let job = move || {
-            let done = with_root(&shared, &lent, |root| Ok(copy::stat(root, &path)?));
+            let done = with_files(&shared, &lent, |files| Ok(copy::stat(&files.root, &path)?));
             done.map_err(|error| in_words(error, &key, &lent.record))
         };
         self.shared()
@@ -131,12 +131,12 @@ impl Containers {
         let (tell, told) = oneshot::channel();
         let stream = produce_until(lent.cancel.clone(), move |out| {
             let mut tell = Some(tell);
-            let done = with_root(&shared, &lent, |root| {
-                let found = copy::stat(root, &path)?;
+            let done = with_files(&shared, &lent, |files| {
+                let found = copy::stat(&files.root, &path)?;
                 if let Some(tell) = tell.take() {
                     let _gone = tell.send(Ok(found));
                 }
-                Ok(copy::pack(root, &path, out)?)
+                Ok(copy::pack(&files.root, &path, out)?)
             });
             match (done, tell) {
                 (Err(error), Some(tell)) => {
@@ -172,16 +172,17 @@ impl Containers {
         let (shared, key) = (Arc::clone(self.shared()), key.to_owned());
         let (source, passing) = pieces::of_client(client, lent.cancel.clone());
         let job = move || {
-            let done = with_root(&shared, &lent, |root| {
+            let done = with_files(&shared, &lent, |files| {
                 let extract = Extract {
+                    upper: files.upper.as_ref(),
                     keep_kinds: options.keep_kinds,
                     owner: match options.own {
-                        true => owner(root, &lent.record.config.user)?,
+                        true => owner(&files.root, &lent.record.config.user)?,
                         false => None,
                     },
                     ..Extract::default()
                 };
-                Ok(copy::extract(root, &path, source, &extract)?)
+                Ok(copy::extract(&files.root, &path, source, &extract)?)
             });
             done.map_err(|error| in_words(error, &key, &lent.record))
         };
@@ -229,20 +230,29 @@ fn is_mounted(record: &Record, path: &str) -> bool {
     record.points().iter().any(|point| at(&point.target))
 }
 
+/// The files of a container, put together.
+struct Files {
+    root: Root,
+    /// What keeps the mounts of a container that does not run.
+    _mount: Option<OwnedFd>,
+    /// Upper directory of an overlay that is mounted for a copy alone.
+    upper: Option<Root>,
+}
+
 /// Runs a job on a container's files.
-fn with_root<T: Send>(
+fn with_files<T: Send>(
     shared: &Shared,
     lent: &Lent,
-    job: impl FnOnce(&Root) -> Result<T> + Send,
+    job: impl FnOnce(&Files) -> Result<T> + Send,
 ) -> Result<T> {
     match lent.pid {
-        Some(pid) => job(&root_of(pid, &lent.record)?),
+        Some(pid) => job(&files_of(pid, &lent.record)?),
         None => at_rest(shared, &lent.record, job),
     }
 }
 
-/// The root directory of a running container as its first process sees it.
-fn root_of(pid: i32, record: &Record) -> Result<Root> {
+/// The files of a running container as its first process sees them.
+fn files_of(pid: i32, record: &Record) -> Result<Files> {
     let gone = |errno| {
         Error::refused(
             ErrorKind::Conflict,
@@ -267,7 +277,11 @@ fn root_of(pid: i32, record: &Record) -> Result<Root> {
     if !text.contains(&record.id.to_string()) {
         return Err(gone(rustix::io::Errno::SRCH));
     }
-    Ok(Root::from_fd(root))
+    Ok(Files {
+        root: Root::from_fd(root),
+        _mount: None,
+        upper: None,
+    })
 }
 
 /// A failure on a thread with a namespace of its own.
@@ -303,7 +317,7 @@ impl From<Error> for Failure {
 fn at_rest<T: Send>(
     shared: &Shared,
     record: &Record,
-    job: impl FnOnce(&Root) -> Result<T> + Send,
+    job: impl FnOnce(&Files) -> Result<T> + Send,
 ) -> Result<T> {
     let user = format!("copy of {}", record.id);
     let rootfs = shared.store.snapshot(&record.id.to_string())?.rootfs;
@@ -315,32 +329,33 @@ fn at_rest<T: Send>(
         ("/etc/hosts", files.hosts),
     ];
     let done = sys::mntns::private(|| -> std::result::Result<T, Failure> {
-        let root = mount_root(&rootfs)?;
+        let files = mount_root(&rootfs)?;
         for (target, source) in etc.iter().filter(|(_, source)| source.exists()) {
-            attach(&root, target, sys::mount::copy_path(source, Reach::Single)?)?;
+            attach(
+                &files.root,
+                target,
+                sys::mount::copy_path(source, Reach::Single)?,
+            )?;
         }
         for seen in &seen {
-            show(&root, seen)?;
+            show(&files.root, seen)?;
         }
         if record.host.readonly_rootfs {
             let read_only = Change::set(Attributes::MOUNT_ATTR_RDONLY);
-            sys::mount::change(root.1.as_fd(), read_only, Reach::Single)?;
+            sys::mount::change(files.root.as_fd(), read_only, Reach::Single)?;
         }
-        Ok(job(&root.0)?)
+        Ok(job(&files)?)
     });
     mounting::release_for(shared, record, &user);
     done.map_err(|failure| failure.into_error("failed to put the container's files together"))
 }
 
-/// A root directory and the mount that it is the root of.
-type Mounted = (Root, std::os::fd::OwnedFd);
-
-fn mount_root(rootfs: &Rootfs) -> sys::Result<Mounted> {
-    let mount = match rootfs {
+fn mount_root(rootfs: &Rootfs) -> sys::Result<Files> {
+    let (mount, upper) = match rootfs {
         Rootfs::Directory { path } => {
             let mount = sys::mount::copy_path(path, Reach::Single)?;
             sys::mount::attach(mount.as_fd(), sys::mount::open_path(path)?.as_fd())?;
-            mount
+            (mount, None)
         }
         Rootfs::Overlay {
             lowers,
@@ -352,22 +367,29 @@ fn mount_root(rootfs: &Rootfs) -> sys::Result<Mounted> {
             for image in images {
                 sys::mount::cover_with_erofs(&image.file, &image.place)?;
             }
-            sys::mount::overlay(&sys::mount::Overlay {
+            // Before the overlay is attached in its place.
+            let below = Root::open(upper)?;
+            let mount = sys::mount::overlay(&sys::mount::Overlay {
                 lowers,
                 upper,
                 work,
                 volatile: *volatile,
-            })?
+            })?;
+            (mount, Some(below))
         }
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(&mount, ".", flags, Mode::empty())
         .map_err(|errno| sys::Error::new("openat(`.`)", errno))?;
-    Ok((Root::from_fd(root), mount))
+    Ok(Files {
+        root: Root::from_fd(root),
+        _mount: Some(mount),
+        upper,
+    })
 }
 
 /// Attaches what a mount point shows.
-fn show(root: &Mounted, seen: &Seen) -> sys::Result<()> {
+fn show(root: &Root, seen: &Seen) -> sys::Result<()> {
     let point = &seen.point;
     let reach = match point.non_recursive {
         true => Reach::Single,
@@ -410,10 +432,10 @@ fn guest(path: &str) -> sys::Result<GuestPath> {
 }
 
 /// Attaches a mount inside the root; the place is made as a start would make it.
-fn attach(root: &Mounted, target: &str, source: std::os::fd::OwnedFd) -> sys::Result<()> {
+fn attach(root: &Root, target: &str, source: OwnedFd) -> sys::Result<()> {
     let path = guest(target)?;
     let is_dir = sys::root::metadata(source.as_fd())?.kind == sys::root::Kind::Directory;
-    let place = match root.0.resolve(&path) {
+    let place = match root.resolve(&path) {
         Ok(place) => place,
         Err(error) if error.errno() == rustix::io::Errno::NOENT => {
             let (parent, name) = match path.split() {
@@ -421,13 +443,13 @@ fn attach(root: &Mounted, target: &str, source: std::os::fd::OwnedFd) -> sys::Re
                 None => return Err(error),
             };
             let mode = Mode::from_raw_mode(0o755);
-            let parent = root.0.mkdir_all(&parent, mode)?;
+            let parent = root.mkdir_all(&parent, mode)?;
             if is_dir {
                 parent.ensure_dir(name, mode)?;
             } else {
                 drop(parent.create_file(name, mode)?);
             }
-            root.0.resolve(&path)?
+            root.resolve(&path)?
         }
         Err(error) => return Err(error),
     };
@@ -450,8 +472,8 @@ pub(super) fn user(shared: &Shared, record: &Record) -> Result<(u32, u32)> {
     }
     let rootfs = shared.store.snapshot(&record.id.to_string())?.rootfs;
     let found = sys::mntns::private(|| -> std::result::Result<_, Failure> {
-        let root = mount_root(&rootfs)?;
-        Ok(owner(&root.0, text)?)
+        let files = mount_root(&rootfs)?;
+        Ok(owner(&files.root, text)?)
     });
     found
         .map(Option::unwrap_or_default)

@@ -1,6 +1,6 @@
 //! Unpacking an archive into a directory of a tree that is in use.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -9,22 +9,22 @@ use std::path::Path;
 use bytes::Bytes;
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use sys::root::{Dir, GuestPath, Kind, Metadata, Root, Times};
+use sys::root::{Dir, GuestPath, Kind, Metadata, Root};
 
 use super::CopyPath;
 use super::filler::{self, Filler, Job};
+use super::places::{Place, Places};
 use crate::stream::Pieces;
 use crate::tar::{Entries, Entry, EntryKind};
 use crate::unpack::Limits;
 use crate::unpack::attributes::{self, Attributes};
 use crate::{Error, Result};
 
-/// Mode of directories that an archive takes for granted.
-const IMPLIED: Mode = Mode::from_raw_mode(0o755);
-
 /// How an archive is unpacked.
 #[derive(Debug, Clone, Default)]
-pub struct Extract {
+pub struct Extract<'t> {
+    /// Upper directory of a tree that is an overlay which nobody else uses meanwhile.
+    pub upper: Option<&'t Root>,
     /// Refuse to put a directory in place of something else, or something else in place of one.
     pub keep_kinds: bool,
     /// Whom everything belongs to, whatever the archive says.
@@ -47,7 +47,7 @@ pub fn extract(
     root: &Root,
     place: &CopyPath,
     source: impl Iterator<Item = io::Result<Bytes>> + Send,
-    options: &Extract,
+    options: &Extract<'_>,
 ) -> Result<()> {
     let at = root
         .resolve(&place.path)
@@ -61,12 +61,10 @@ pub fn extract(
     let mut entries = Entries::new(Pieces::new(source).decoded()?);
     std::thread::scope(|scope| {
         let mut target = Target {
-            root,
             place: &place.path,
             options,
             filler: Filler::start(scope)?,
-            parent: None,
-            pending: Vec::new(),
+            places: Places::new(root, options.upper),
             count: 0,
             bytes: 0,
         };
@@ -83,7 +81,7 @@ pub fn extract(
         let filled = target.filler.finish();
         filled
             .and(made)
-            .and_then(|()| finish(root, target.pending))
+            .and_then(|()| target.places.finish())
             .map_err(|error| below(place, error))
     })
 }
@@ -114,14 +112,10 @@ fn bad_tar(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
 }
 
 struct Target<'t> {
-    root: &'t Root,
     place: &'t GuestPath,
-    options: &'t Extract,
+    options: &'t Extract<'t>,
     filler: Filler<'t>,
-    /// The directory of the last entry: the next one is mostly in it too.
-    parent: Option<(GuestPath, Dir)>,
-    /// Times of directories, set when everything is in them.
-    pending: Vec<(GuestPath, u64, Times)>,
+    places: Places<'t>,
     count: u64,
     bytes: u64,
 }
@@ -145,43 +139,47 @@ impl Target<'_> {
             self.place_itself(&entry, &wanted)?;
             return Ok(Next::Entry);
         };
-        let parent = self.parent(&entry, parent_path)?;
-        let next = match entry.kind {
-            EntryKind::File => self.file(entry, &parent, name, wanted, archive)?,
-            _ => {
-                let there = parent.find(name).map_err(failed(&entry))?;
-                if !self.make_way(&entry, &parent, name, there.as_ref())? {
-                    parent.mkdir(name, Mode::RWXU).map_err(failed(&entry))?;
-                }
-                match &entry.kind {
-                    EntryKind::Directory => {
-                        self.directory(&entry, &parent, name, &wanted, &path)?;
-                    }
-                    EntryKind::HardLink(target) => self.hard_link(&entry, &parent, name, target)?,
-                    _ => special(&entry, &parent, name, &wanted)?,
-                }
-                Next::Entry
+        let linked = match &entry.kind {
+            EntryKind::HardLink(target) => Some(self.link_target(&entry, target, &parent_path)?),
+            // An overlay refuses it, as it would mean something else in the upper directory.
+            EntryKind::CharDevice { major: 0, minor: 0 } => {
+                self.places.merge();
+                None
             }
+            _ => None,
         };
-        self.keep(parent);
-        Ok(next)
+        let parent = self.places.find(parent_path).map_err(failed(&entry))?;
+        if entry.kind == EntryKind::File {
+            return self.file(entry, &parent, &path, wanted, archive);
+        }
+        let there = parent.find(name).map_err(failed(&entry))?;
+        let is_there = self.make_way(&entry, &parent, &path, there.as_ref())?;
+        match linked {
+            _ if entry.kind == EntryKind::Directory => {
+                self.directory(&entry, &parent, &path, is_there, &wanted)?;
+            }
+            Some((from, old)) => parent.link(&from, &old, name).map_err(failed(&entry))?,
+            None => special(&entry, &parent, name, &wanted)?,
+        }
+        Ok(Next::Entry)
     }
 
     fn file(
         &mut self,
         entry: Entry,
         parent: &Dir,
-        name: &OsStr,
+        path: &GuestPath,
         wanted: Attributes,
         archive: &mut Entries<Pieces<'_>>,
     ) -> Result<Next> {
+        let name = path.name();
         // Special bits come last, when the owner is the right one.
         let mode = wanted.mode & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
         let fd = match parent.create_file(name, mode) {
             // Mostly there is nothing of this name: asking first would cost each file a call.
             Err(error) if error.errno() == Errno::EXIST => {
                 let there = parent.find(name).map_err(failed(&entry))?;
-                self.make_way(&entry, parent, name, there.as_ref())?;
+                self.make_way(&entry, parent, path, there.as_ref())?;
                 parent.create_file(name, mode).map_err(failed(&entry))?
             }
             done => done.map_err(failed(&entry))?,
@@ -217,34 +215,38 @@ impl Target<'_> {
     fn directory(
         &mut self,
         entry: &Entry,
-        parent: &Dir,
-        name: &OsStr,
-        wanted: &Attributes,
+        parent: &Place,
         path: &GuestPath,
+        is_there: bool,
+        wanted: &Attributes,
     ) -> Result<()> {
-        let dir = parent.open_dir(name).map_err(failed(entry))?;
-        dir.set_own(wanted.uid, wanted.gid, wanted.mode, None)
+        let place = match is_there {
+            true => self.places.open(parent, path.name()),
+            false => self.places.make(parent, path),
+        }
+        .map_err(failed(entry))?;
+        place
+            .set_own(wanted.uid, wanted.gid, wanted.mode, None)
             .map_err(failed(entry))?;
         set_xattrs(entry, |name, value| {
-            sys::xattr::set(dir.as_fd(), name, value)
+            sys::xattr::set(place.as_fd(), name, value)
         })?;
-        let inode = dir.metadata().map_err(failed(entry))?.inode;
-        self.pending.push((path.clone(), inode, wanted.times));
-        Ok(())
+        self.places
+            .set_later(&place, path.clone(), wanted.times)
+            .map_err(failed(entry))
     }
 
-    /// Removes what is in the way; tells whether a directory that is wanted is there already, or
-    /// nothing has to be made before the entry is.
+    /// Removes what is in the way; tells whether a directory that is wanted is there already.
     fn make_way(
-        &self,
+        &mut self,
         entry: &Entry,
         parent: &Dir,
-        name: &OsStr,
+        path: &GuestPath,
         there: Option<&Metadata>,
     ) -> Result<bool> {
-        let wants_dir = entry.kind == EntryKind::Directory;
+        let (name, wants_dir) = (path.name(), entry.kind == EntryKind::Directory);
         let Some(there) = there else {
-            return Ok(!wants_dir);
+            return Ok(false);
         };
         let is_dir = there.kind == Kind::Directory;
         if is_dir && wants_dir {
@@ -270,24 +272,34 @@ impl Target<'_> {
                 source: None,
             });
         }
+        if is_dir {
+            self.places.removed();
+        }
         parent.remove_all(name).map_err(failed(entry))?;
-        Ok(!wants_dir)
+        Ok(false)
     }
 
-    fn hard_link(&self, entry: &Entry, parent: &Dir, name: &OsStr, target: &[u8]) -> Result<()> {
+    /// The directory and name that a hard link is made to; the link will lie in `beside`.
+    fn link_target(
+        &mut self,
+        entry: &Entry,
+        target: &[u8],
+        beside: &GuestPath,
+    ) -> Result<(Place, OsString)> {
         let target = GuestPath::confined(target)
             .map_err(|error| refused(entry, &format!("its target: {error}")))?;
         let target = self
             .place
             .join(target.relative())
             .map_err(|error| refused(entry, &error.to_string()))?;
-        let (dir, old) = self.root.parent(&target).map_err(failed(entry))?;
-        dir.stat(old).map_err(failed(entry)).and_then(|there| {
-            if there.kind == Kind::Directory {
-                return Err(refused(entry, "a directory cannot be linked"));
-            }
-            parent.link(&dir, old, name).map_err(failed(entry))
-        })
+        let Some((above, name)) = target.split() else {
+            return Err(refused(entry, "a directory cannot be linked"));
+        };
+        let from = self.places.of_link(&above, beside).map_err(failed(entry))?;
+        if from.stat(name).map_err(failed(entry))?.kind == Kind::Directory {
+            return Err(refused(entry, "a directory cannot be linked"));
+        }
+        Ok((from, name.to_owned()))
     }
 
     /// The entry for the place itself: its attributes alone.
@@ -295,45 +307,17 @@ impl Target<'_> {
         if entry.kind != EntryKind::Directory {
             return Err(refused(entry, "the place itself can only be a directory"));
         }
-        let dir = self.root.open_dir(self.place).map_err(failed(entry))?;
-        dir.set_own(wanted.uid, wanted.gid, wanted.mode, None)
+        let place = self
+            .places
+            .find(self.place.clone())
             .map_err(failed(entry))?;
-        let inode = dir.metadata().map_err(failed(entry))?.inode;
-        self.pending.push((self.place.clone(), inode, wanted.times));
-        Ok(())
+        place
+            .set_own(wanted.uid, wanted.gid, wanted.mode, None)
+            .map_err(failed(entry))?;
+        self.places
+            .set_later(&place, self.place.clone(), wanted.times)
+            .map_err(failed(entry))
     }
-
-    /// The directory that an entry lies in, made if it is missing.
-    fn parent(&mut self, entry: &Entry, path: GuestPath) -> Result<Parent> {
-        if let Some((known, dir)) = self.parent.take()
-            && known == path
-        {
-            return Ok(Parent { path, dir });
-        }
-        let dir = self.root.mkdir_all(&path, IMPLIED).map_err(failed(entry))?;
-        Ok(Parent { path, dir })
-    }
-
-    fn keep(&mut self, parent: Parent) {
-        self.parent = Some((parent.path, parent.dir));
-    }
-}
-
-/// Sets the times of directories, now that everything is in them.
-fn finish(root: &Root, pending: Vec<(GuestPath, u64, Times)>) -> Result<()> {
-    for (path, inode, times) in pending.into_iter().rev() {
-        // Whoever uses the tree may have put something else there.
-        let Ok(dir) = root.open_dir(&path) else {
-            continue;
-        };
-        if dir.metadata().is_ok_and(|metadata| metadata.inode == inode) {
-            sys::root::set_open_times(dir.as_fd(), times).map_err(|source| Error::Sys {
-                action: format!("set the times of `{path}`"),
-                source,
-            })?;
-        }
-    }
-    Ok(())
 }
 
 /// Links, pipes and devices.
@@ -363,19 +347,6 @@ fn special(entry: &Entry, parent: &Dir, name: &OsStr, wanted: &Attributes) -> Re
         sys::xattr::set_at(parent, name, key, value)
     })?;
     parent.set_times(name, wanted.times).map_err(failed(entry))
-}
-
-struct Parent {
-    path: GuestPath,
-    dir: Dir,
-}
-
-impl std::ops::Deref for Parent {
-    type Target = Dir;
-
-    fn deref(&self) -> &Dir {
-        &self.dir
-    }
 }
 
 fn write(entry: &Entry, file: &mut std::fs::File, archive: &mut Entries<Pieces<'_>>) -> Result<()> {
@@ -461,7 +432,7 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
-    fn into(dir: &Path, place: &str, bytes: &[u8], options: &Extract) -> Result<()> {
+    fn into(dir: &Path, place: &str, bytes: &[u8], options: &Extract<'_>) -> Result<()> {
         let root = Root::open(dir).unwrap();
         let place = CopyPath::parse(place).unwrap();
         let pieces = bytes

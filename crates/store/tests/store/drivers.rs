@@ -4,6 +4,8 @@
 mod choice;
 #[path = "drivers/content.rs"]
 mod content;
+#[path = "drivers/copied.rs"]
+mod copied;
 #[path = "drivers/ground.rs"]
 mod ground;
 #[path = "drivers/remains.rs"]
