@@ -5,6 +5,7 @@
 //! well. The kernel cleans up in the background, so [`settled`] looks again for some seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -134,27 +135,40 @@ pub fn of_idle_daemon(daemon: &Daemon) -> Vec<String> {
             !usual.contains(&path.as_str())
         });
         // An image that was pushed has a manifest from then on, and its layers the compressed form
-        // that the manifest names, once they were pulled in it.
-        let records = records(daemon, "images") + &records(daemon, "layers");
+        // that the manifest names, if they had been pulled in it.
+        let wanted = documents(daemon);
         let more = more.filter(|path| {
             let hex = path.strip_prefix("data/store/blobs/sha256/");
-            !hex.is_some_and(|hex| records.contains(hex))
+            !hex.is_some_and(|hex| wanted.contains(hex))
         });
         found.extend(more.map(|path| format!("file {path}")));
     }
     found
 }
 
-/// All records of a kind in the store, one after the other.
-fn records(daemon: &Daemon, kind: &str) -> String {
-    let dir = daemon.data_root().join("store").join(kind);
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let read = |path: &Path| match path.is_dir() {
-        true => std::fs::read_to_string(path.join("meta.json")),
-        false => std::fs::read_to_string(path),
+/// The records of all images in the store and the documents that they name, one after the other.
+fn documents(daemon: &Daemon) -> String {
+    let store = daemon.data_root().join("store");
+    let all_in = |dir: &str| {
+        let entries = std::fs::read_dir(store.join(dir)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path())
     };
-    entries.filter_map(|entry| read(&entry.path()).ok()).collect()
+    let records: Vec<String> =
+        all_in("images").filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+    let mut all = records.concat();
+    for path in all_in("blobs/sha256") {
+        let is_document = path.metadata().is_ok_and(|found| found.len() <= MAX_DOCUMENT);
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if is_document && records.iter().any(|record| record.contains(name)) {
+            // A compressed layer is no text.
+            all += &std::fs::read_to_string(&path).unwrap_or_default();
+        }
+    }
+    all
 }
+
+/// Largest manifest that is read; what is larger is content of images.
+const MAX_DOCUMENT: u64 = 1 << 20;
 
 /// What a daemon that watches a helper holds of each kind: its connection, its end, its namespace.
 const HELPER_DESCRIPTORS: usize = 3;

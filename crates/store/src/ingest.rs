@@ -20,8 +20,9 @@ use sha2::{Digest as _, Sha256};
 use spec::{Classify, DiffId, Digest, Reference, WireError};
 
 use crate::forms::FormRecord;
+use crate::growing::Follower;
 use crate::load::{layer_record, unpack_into};
-use crate::partial::{self, Claim, Follower, PartialWriter};
+use crate::partial::{self, Claim, PartialWriter};
 use crate::publish::{Staged, StagedBlob, StagedLayer};
 use crate::record::LayerRecord;
 use crate::store::io as io_failed;

@@ -22,6 +22,7 @@ mod forms;
 mod fsck;
 mod gc;
 mod graph;
+mod growing;
 mod images;
 mod import;
 mod ingest;

@@ -14,7 +14,7 @@ use spec::image::ImageConfig;
 use spec::{Classify, DiffId, Digest, ErrorKind, ImageId, Platform, Reference, WireError};
 
 pub(crate) use archive::{Reporting, unpack_into};
-pub(crate) use spool::{Keeping, SpoolReader, SpoolWriter, spool};
+pub(crate) use spool::{Keeping, spool};
 
 use crate::forms::FormRecord;
 use crate::layout::VERSION;

@@ -5,39 +5,17 @@
 //! when it is followed from its beginning.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use spec::{Classify, Digest, ErrorKind};
 
+use crate::growing::{Follower, Growing, grow};
 use crate::store::{Inner, io as io_failed};
 use crate::{Error, Result};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Growing,
-    Complete,
-    Aborted,
-}
-
-#[derive(Debug)]
-struct Shared {
-    file: File,
-    state: Mutex<(u64, Stage)>,
-    changed: Condvar,
-    /// Bytes that were followed.
-    followed: Arc<AtomicU64>,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, (u64, Stage)> {
-        // Two plain values: a panic elsewhere leaves them true.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The right to a partial file; nobody else receives the same blob, and none collects it.
 ///
@@ -107,16 +85,8 @@ pub(crate) fn remove(path: &Path) {
 /// The end that writes; dropped before [`PartialWriter::complete`], it ends its follower.
 #[derive(Debug)]
 pub(crate) struct PartialWriter {
-    shared: Arc<Shared>,
+    growing: Growing,
     path: PathBuf,
-    len: u64,
-}
-
-/// The end that follows; waits for bytes that are not there yet.
-#[derive(Debug)]
-pub(crate) struct Follower {
-    shared: Arc<Shared>,
-    at: u64,
 }
 
 /// Opens the file of a claim, or makes it; a file that is longer than `most` is begun anew.
@@ -143,79 +113,29 @@ pub(crate) fn open(claim: &Claim, most: u64) -> Result<(PartialWriter, Follower)
         Ok((file, len))
     };
     let (file, len) = open().map_err(io_failed("open", &path))?;
-    let shared = Arc::new(Shared {
-        file,
-        state: Mutex::new((len, Stage::Growing)),
-        changed: Condvar::new(),
-        followed: Arc::default(),
-    });
-    let follower = Follower {
-        shared: Arc::clone(&shared),
-        at: 0,
-    };
-    Ok((PartialWriter { shared, path, len }, follower))
+    let (growing, follower) = grow(file, len);
+    Ok((PartialWriter { growing, path }, follower))
 }
 
 impl PartialWriter {
     /// Bytes in the file.
     pub(crate) fn len(&self) -> u64 {
-        self.len
+        self.growing.len()
     }
 
     /// Counts the bytes that were followed, for whoever wants to watch.
     pub(crate) fn followed(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.shared.followed)
+        self.growing.followed()
     }
 
     /// Adds bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        (&self.shared.file)
-            .write_all(bytes)
-            .map_err(io_failed("write", &self.path))?;
-        self.len += bytes.len() as u64;
-        self.shared.lock().0 = self.len;
-        self.shared.changed.notify_all();
-        Ok(())
+        let written = self.growing.write(bytes);
+        written.map_err(io_failed("write", &self.path))
     }
 
     /// Says that all bytes are there.
     pub(crate) fn complete(self) {
-        self.shared.lock().1 = Stage::Complete;
-    }
-}
-
-impl Drop for PartialWriter {
-    fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        if state.1 == Stage::Growing {
-            state.1 = Stage::Aborted;
-        }
-        drop(state);
-        self.shared.changed.notify_all();
-    }
-}
-
-impl Read for Follower {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.shared.lock();
-        let available = loop {
-            match *state {
-                (_, Stage::Aborted) => return Err(io::Error::other("the download was given up")),
-                (len, _) if len > self.at => break len - self.at,
-                (_, Stage::Complete) => return Ok(0),
-                (_, Stage::Growing) => {
-                    let waited = self.shared.changed.wait(state);
-                    state = waited.unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-        };
-        drop(state);
-        let len = usize::try_from(available)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let len = self.shared.file.read_at(&mut buffer[..len], self.at)?;
-        self.at += len as u64;
-        self.shared.followed.store(self.at, Ordering::Relaxed);
-        Ok(len)
+        self.growing.complete();
     }
 }

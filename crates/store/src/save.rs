@@ -26,7 +26,7 @@ use std::io::{self, Read, Write};
 
 use spec::{DiffId, Digest, ImageId, Platform};
 
-use crate::load::SpoolReader;
+use crate::growing::Follower;
 use crate::stream::CHUNK;
 use crate::tarwrite::{Flag, Header, TarWriter};
 use crate::trash::Scratch;
@@ -176,7 +176,7 @@ fn file<W: Write>(tar: &mut TarWriter<W>, path: &str, bytes: &[u8]) -> Result<()
 /// What was encoded ahead is taken as far as it goes; the rest is read from the layer itself.
 fn copy<W: Write, R: Read>(
     tar: &mut TarWriter<W>,
-    spooled: Option<SpoolReader>,
+    spooled: Option<Follower>,
     form: impl FnOnce() -> Result<R>,
     buffer: &mut [u8],
     digest: Digest,

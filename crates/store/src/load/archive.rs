@@ -348,7 +348,7 @@ impl<R: std::io::BufRead> Reader<'_, R> {
             self.entries.consume(len);
         }
         if let Some(writer) = sink {
-            writer.finish();
+            writer.complete();
         }
         let blob = Digest::from_sha256(hasher.finalize().into());
         if known.is_some() && named != Some(blob) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
 
-use super::spool::SpoolReader;
+use crate::growing::Follower;
 use crate::stream::Hashing;
 
 /// A layer to be unpacked.
@@ -11,7 +11,7 @@ pub(super) struct Job {
     pub(super) path: String,
     pub(super) size: u64,
     pub(super) hashing: Hashing,
-    pub(super) reader: SpoolReader,
+    pub(super) reader: Follower,
 }
 
 /// Jobs for the workers; closed when the archive is read.

@@ -11,7 +11,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use spec::{DiffId, Digest};
 
 use crate::forms::How;
-use crate::load::{Keeping, SpoolReader, SpoolWriter, spool};
+use crate::growing::{Follower, Growing};
+use crate::load::{Keeping, spool};
 use crate::stream::CHUNK;
 use crate::trash::Scratch;
 use crate::{Result, Store};
@@ -38,7 +39,7 @@ pub(super) struct Ahead {
 #[derive(Debug, Default)]
 struct State {
     todo: VecDeque<Job>,
-    ready: HashMap<Digest, Option<SpoolReader>>,
+    ready: HashMap<Digest, Option<Follower>>,
     /// Begun and not yet copied into the archive.
     under_way: usize,
     stopped: bool,
@@ -106,7 +107,7 @@ impl Ahead {
         }
     }
 
-    fn encode(&self, store: &Store, job: Job, mut writer: SpoolWriter) -> io::Result<()> {
+    fn encode(&self, store: &Store, job: Job, mut writer: Growing) -> io::Result<()> {
         let mut form = store
             .form(job.diff, job.digest)
             .map_err(|error| io::Error::other(spec::error::chain(&error)))?;
@@ -117,7 +118,7 @@ impl Ahead {
             }
             match form.read(&mut buffer)? {
                 0 => {
-                    writer.finish();
+                    writer.complete();
                     return Ok(());
                 }
                 len => writer.write(&buffer[..len])?,
@@ -126,7 +127,7 @@ impl Ahead {
     }
 
     /// Waits for a layer's turn; `None` where it has to be read directly.
-    pub(super) fn take(&self, digest: Digest) -> Option<SpoolReader> {
+    pub(super) fn take(&self, digest: Digest) -> Option<Follower> {
         let mut state = self.lock();
         loop {
             if let Some(ready) = state.ready.remove(&digest) {
