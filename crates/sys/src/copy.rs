@@ -1,6 +1,11 @@
-//! Copying the bytes of a file: shared where the file system can, else copied in the kernel.
+//! Copying files: bytes shared where the file system can, else copied in the kernel; and whole objects
+//! with their owners, modes, attributes and times.
 //!
 //! See `FICLONE` in ioctl_ficlone(2), copy_file_range(2), and `SEEK_DATA` in lseek(2).
+
+mod object;
+
+pub use object::{dress, special};
 
 use std::os::fd::BorrowedFd;
 

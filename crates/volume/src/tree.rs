@@ -7,11 +7,10 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use sys::root::{Dir, GuestPath, Kind, Metadata, Root, Times};
+use sys::root::{Dir, GuestPath, Kind, Metadata, Root};
 
 use crate::Result;
 use crate::error::failed;
@@ -176,31 +175,18 @@ impl Copier {
                 let target = at.target.open_dir(name).map_err(in_copy(at, name))?;
                 return level(source, target, path).map(Some);
             }
-            Kind::File => self.file(at, name, &metadata).map_err(in_copy(at, name))?,
-            _ => special(at, name, &metadata).map_err(in_copy(at, name))?,
+            Kind::File => {
+                let copied = self.bytes.file(&at.source, &at.target, name, &metadata);
+                copied.map_err(in_copy(at, name))?;
+                self.done.bytes += metadata.size;
+            }
+            _ => sys::copy::special(&at.source, &at.target, name, &metadata)
+                .map_err(in_copy(at, name))?,
         }
         if several {
             self.links.insert(key, path);
         }
         Ok(None)
-    }
-
-    fn file(&mut self, at: &Level, name: &OsStr, metadata: &Metadata) -> sys::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let source = at.source.open(name, flags, Mode::empty())?;
-        // Special bits come with the owner.
-        let target = at
-            .target
-            .create_file(name, Mode::from_raw_mode(metadata.mode & 0o777))?;
-        let (size, allocated) = (metadata.size, metadata.allocated);
-        self.bytes
-            .data(source.as_fd(), target.as_fd(), size, allocated)?;
-        self.done.bytes += metadata.size;
-        let mode = Mode::from_raw_mode(metadata.mode);
-        // Attributes come after the owner, whose change takes capabilities away.
-        sys::root::set_open(target.as_fd(), metadata.uid, metadata.gid, mode, None)?;
-        attributes(source.as_fd(), target.as_fd())?;
-        sys::root::set_open_times(target.as_fd(), times(metadata))
     }
 }
 
@@ -230,75 +216,11 @@ fn level(source: Dir, target: Dir, path: GuestPath) -> Result<Level> {
 
 fn finish(level: &Level) -> Result<()> {
     let metadata = &level.metadata;
-    let mode = Mode::from_raw_mode(metadata.mode);
-    let all = || {
-        level
-            .target
-            .set_own(metadata.uid, metadata.gid, mode, None)?;
-        attributes(level.source.as_fd(), level.target.as_fd())?;
-        sys::root::set_open_times(level.target.as_fd(), times(metadata))
-    };
-    all().map_err(failed(format!(
+    let done = sys::copy::dress(level.source.as_fd(), level.target.as_fd(), metadata);
+    done.map_err(failed(format!(
         "set the attributes of directory `{}`",
         level.path.relative().display()
     )))
-}
-
-/// Links, pipes and devices.
-fn special(at: &Level, name: &OsStr, metadata: &Metadata) -> sys::Result<()> {
-    match metadata.kind {
-        Kind::Symlink => at.target.symlink(&at.source.readlink(name)?, name)?,
-        kind => at.target.mknod(
-            name,
-            kind,
-            Mode::from_raw_mode(metadata.mode),
-            metadata.rdev,
-        )?,
-    }
-    at.target.chown(name, metadata.uid, metadata.gid)?;
-    if metadata.kind != Kind::Symlink {
-        at.target.chmod(name, Mode::from_raw_mode(metadata.mode))?;
-    }
-    for attribute in sys::xattr::list_at(&at.source, name)? {
-        if carried(&attribute)
-            && let Some(value) = sys::xattr::get_at(&at.source, name, &attribute)?
-        {
-            sys::xattr::set_at(&at.target, name, &attribute, &value)?;
-        }
-    }
-    at.target.set_times(name, times(metadata))
-}
-
-fn times(metadata: &Metadata) -> Times {
-    let modified = (metadata.mtime, metadata.mtime_nanos);
-    Times {
-        accessed: modified,
-        modified,
-    }
-}
-
-fn attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> sys::Result<()> {
-    for attribute in sys::xattr::list(source)? {
-        if !carried(&attribute) {
-            continue;
-        }
-        if let Some(value) = sys::xattr::get(source, &attribute)? {
-            match sys::xattr::set(target, &attribute, &value) {
-                // The target's file system has no such attributes; tmpfs has no user ones on old kernels.
-                Err(error) if error.errno() == Errno::NOTSUP => {}
-                done => done?,
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Overlayfs's own marks mean something else elsewhere; labels of SELinux belong to the place.
-fn carried(attribute: &OsStr) -> bool {
-    let name = attribute.as_bytes();
-    !name.starts_with(b"trusted.overlay.")
-        && !name.starts_with(b"user.overlay.")
-        && name != b"security.selinux"
 }
 
 #[cfg(test)]

@@ -6,12 +6,10 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use sys::root::{Dir, GuestPath, Kind, Metadata, Root, Times};
+use rustix::fs::Mode;
+use sys::root::{Dir, GuestPath, Kind, Root};
 
 use crate::merged::{Found, MergedDir, Object};
 use crate::{Error, Result};
@@ -102,8 +100,8 @@ impl Copier {
         match metadata.kind {
             // An archive cannot hold a socket; a directory is not an object.
             Kind::Socket | Kind::Directory => return Ok(()),
-            Kind::File => file(&mut self.bytes, at, object)?,
-            _ => special(at, object)?,
+            Kind::File => self.bytes.file(&object.dir, &at.target, name, metadata)?,
+            _ => sys::copy::special(&object.dir, &at.target, name, metadata)?,
         }
         if several {
             self.links.insert(key, path.clone());
@@ -134,82 +132,7 @@ fn finish(level: &Level) -> Result<()> {
     };
     let all = || {
         let metadata = source.metadata()?;
-        let mode = Mode::from_raw_mode(metadata.mode);
-        let target = &level.target;
-        target.set_own(metadata.uid, metadata.gid, mode, None)?;
-        attributes(source.as_fd(), target.as_fd())?;
-        sys::root::set_open_times(target.as_fd(), times(&metadata))
+        sys::copy::dress(source.as_fd(), level.target.as_fd(), &metadata)
     };
     all().map_err(failed(&level.path))
-}
-
-fn file(bytes: &mut sys::copy::Copier, at: &Level, object: &Object) -> sys::Result<()> {
-    let metadata = &object.metadata;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    let source = object.dir.open(&object.name, flags, Mode::empty())?;
-    let target = at
-        .target
-        .create_file(&object.name, Mode::from_raw_mode(0o600))?;
-    let (size, allocated) = (metadata.size, metadata.allocated);
-    bytes.data(source.as_fd(), target.as_fd(), size, allocated)?;
-    let mode = Mode::from_raw_mode(metadata.mode);
-    // Attributes come after the owner, whose change takes capabilities away.
-    sys::root::set_open(target.as_fd(), metadata.uid, metadata.gid, mode, None)?;
-    attributes(source.as_fd(), target.as_fd())?;
-    sys::root::set_open_times(target.as_fd(), times(metadata))
-}
-
-/// Links, pipes and devices.
-fn special(at: &Level, object: &Object) -> sys::Result<()> {
-    let (metadata, name) = (&object.metadata, &object.name);
-    let mode = Mode::from_raw_mode(metadata.mode);
-    match metadata.kind {
-        Kind::Symlink => at.target.symlink(&object.dir.readlink(name)?, name)?,
-        kind => at.target.mknod(name, kind, mode, metadata.rdev)?,
-    }
-    at.target.chown(name, metadata.uid, metadata.gid)?;
-    if metadata.kind != Kind::Symlink {
-        at.target.chmod(name, mode)?;
-    }
-    for attribute in sys::xattr::list_at(&object.dir, name)? {
-        if carried(&attribute)
-            && let Some(value) = sys::xattr::get_at(&object.dir, name, &attribute)?
-        {
-            sys::xattr::set_at(&at.target, name, &attribute, &value)?;
-        }
-    }
-    at.target.set_times(name, times(metadata))
-}
-
-fn times(metadata: &Metadata) -> Times {
-    let modified = (metadata.mtime, metadata.mtime_nanos);
-    Times {
-        accessed: modified,
-        modified,
-    }
-}
-
-fn attributes(
-    source: std::os::fd::BorrowedFd<'_>,
-    target: std::os::fd::BorrowedFd<'_>,
-) -> sys::Result<()> {
-    for attribute in sys::xattr::list(source)? {
-        if !carried(&attribute) {
-            continue;
-        }
-        if let Some(value) = sys::xattr::get(source, &attribute)? {
-            match sys::xattr::set(target, &attribute, &value) {
-                // The target's file system has no such attributes.
-                Err(error) if error.errno() == Errno::NOTSUP => {}
-                done => done?,
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Overlayfs's own marks mean nothing in a whole tree; labels of SELinux belong to the place.
-fn carried(attribute: &OsStr) -> bool {
-    let name = attribute.as_bytes();
-    !name.starts_with(b"trusted.overlay.") && name != b"security.selinux"
 }

@@ -133,7 +133,7 @@ fn child_that_is_killed() {
         .parse()
         .unwrap();
     let place = Place {
-        store: Store::open(&dir.join("store")).unwrap(),
+        store: open_free(&dir.join("store")).unwrap(),
         dir: tempfile::tempdir().unwrap(),
     };
     for round in first.. {

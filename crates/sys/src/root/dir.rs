@@ -123,6 +123,15 @@ impl Metadata {
         }
     }
 
+    /// Its modification time as both of its times: when it was read last is nobody's to copy.
+    pub fn times(&self) -> Times {
+        let modified = (self.mtime, self.mtime_nanos);
+        Times {
+            accessed: modified,
+            modified,
+        }
+    }
+
     /// Tells whether this is how overlayfs marks a deleted name: a character device 0:0.
     pub fn is_whiteout(&self) -> bool {
         self.kind == Kind::CharDevice && self.rdev == 0
