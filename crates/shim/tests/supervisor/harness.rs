@@ -143,6 +143,16 @@ impl Drop for Daemon {
     }
 }
 
+/// How often a process was put on a processor; `None` while it is on one, or wants to be.
+fn switches(pid: i32) -> Option<Vec<String>> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let with = |name: &'static str| status.lines().filter(move |line| line.contains(name));
+    if with("State:").any(|line| line.contains("R (running)")) {
+        return None;
+    }
+    Some(with("ctxt_switches").map(str::to_owned).collect())
+}
+
 fn make_rootfs(root: &Path) {
     for dir in ["bin", "dev", "proc", "sys", "etc", "tmp"] {
         std::fs::create_dir_all(root.join(dir)).unwrap();
@@ -454,6 +464,18 @@ impl Container {
 
     pub fn wait_supervisor_gone(&self) {
         wait_until(|| !Path::new(&format!("/proc/{}", self.supervisor)).exists());
+    }
+
+    /// Waits until neither the supervisor nor the container's process runs, and neither has run
+    /// between two looks: nothing moves any more.
+    pub fn wait_until_still(&self) {
+        let mut before = None;
+        wait_until(|| {
+            let now = switches(self.supervisor).zip(switches(self.init));
+            let still = now.is_some() && now == before;
+            before = now;
+            still
+        });
     }
 
     pub fn kill_supervisor(&self) {
