@@ -67,10 +67,17 @@ pub struct Request {
 
 impl Request {
     /// Makes a request without a body.
+    ///
+    /// Names may have a slash in front, as inspect shows those of containers: it is left out, or the
+    /// daemon would answer with a redirect to the path without it.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
+        let mut path = path.into();
+        while path.contains("/%2F") {
+            path = path.replace("/%2F", "/");
+        }
         Self {
             method,
-            path: path.into(),
+            path,
             body: empty_body(),
             headers: HeaderMap::new(),
             versioned: true,
@@ -293,6 +300,18 @@ fn older<'a>(a: &'a str, b: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slash_in_front_of_a_name_is_left_out() {
+        for (name, path) in [
+            ("web", "/containers/web/json"),
+            ("/web", "/containers/web/json"),
+            ("//web/db", "/containers/web%2Fdb/json"),
+        ] {
+            let request = Request::get(format!("/containers/{}/json", escape(name)));
+            assert_eq!(request.path, path);
+        }
+    }
 
     #[test]
     fn the_older_version_wins() {

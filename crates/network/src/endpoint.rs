@@ -43,12 +43,18 @@ impl FromStr for MacAddress {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self, Error> {
         let mut out = [0; 6];
-        let mut parts = text.split([':', '-']);
+        // Six groups of two digits, or Cisco's three of four.
+        let (separators, bytes): (&[char], usize) = match text.contains('.') {
+            true => (&['.'], 2),
+            false => (&[':', '-'], 1),
+        };
+        let mut parts = text.split(separators);
         let mut parse = || {
-            for byte in &mut out {
+            for group in out.chunks_mut(bytes) {
                 let part = parts.next()?;
-                let plain = part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit());
-                *byte = u8::from_str_radix(part, 16).ok().filter(|_| plain)?;
+                let plain = part.len() == 2 * bytes && part.bytes().all(|c| c.is_ascii_hexdigit());
+                let number = u16::from_str_radix(part, 16).ok().filter(|_| plain)?;
+                group.copy_from_slice(&number.to_be_bytes()[2 - bytes..]);
             }
             parts.next().is_none().then_some(())
         };
@@ -173,13 +179,19 @@ mod tests {
     fn mac_is_derived_and_parsed() {
         let mac = MacAddress::of(Ipv4Addr::new(172, 17, 0, 2));
         assert_eq!(mac.to_string(), "02:42:ac:11:00:02");
-        assert_eq!("02:42:ac:11:00:02".parse::<MacAddress>().unwrap(), mac);
+        for text in ["02:42:ac:11:00:02", "02-42-AC-11-00-02", "0242.ac11.0002"] {
+            assert_eq!(text.parse::<MacAddress>().unwrap(), mac, "{text}");
+        }
         for bad in [
             "",
             "02:42:ac:11:00",
             "02:42:ac:11:00:02:03",
             "0:1:2:3:4:5",
             "+2:42:ac:11:00:02",
+            "0242.ac11",
+            "0242.ac11.0002.0003",
+            "0242.ac11.+002",
+            "02.42.ac.11.00.02",
         ] {
             assert!(bad.parse::<MacAddress>().is_err(), "{bad}");
         }

@@ -225,6 +225,15 @@ impl Firewall {
         Ok(())
     }
 
+    /// Takes back what links of one container to another opened.
+    pub(crate) fn unlink(&self, from: &ContainerId, to: &ContainerId) -> Result<()> {
+        let mut state = self.lock();
+        let before = self.container_elements(&state, from);
+        let of = |link: &Link| link.from.0 == *from && link.to.0 == *to;
+        state.links.retain(|link| !of(link));
+        self.change_elements(&mut state, from, &before)
+    }
+
     /// Puts back what is missing; costs little if nothing is.
     pub(crate) fn restore(&self) -> Result<()> {
         let mut state = self.lock();
@@ -411,9 +420,9 @@ impl Firewall {
             return self.write_all(state);
         }
         let mut batch = Batch::new();
-        for family in wanted {
-            let table = Table::new(family, self.name.clone());
-            let frame = self.frame(state, family);
+        for family in &wanted {
+            let table = Table::new(*family, self.name.clone());
+            let frame = self.frame(state, *family);
             if let Some(rules) = before {
                 for (set, elements) in by_set(frame.network_elements(rules).iter()) {
                     batch.delete_elements(&table, set, &elements);
@@ -435,7 +444,20 @@ impl Firewall {
                 }
             }
         }
-        self.commit(state, batch)
+        self.commit(state, batch)?;
+        Self::keep_tables(state, &self.name, &wanted)
+    }
+
+    /// Removes the tables of other families: the last network of theirs has gone.
+    fn keep_tables(state: &mut State, name: &str, wanted: &[Family]) -> Result<()> {
+        let others: Vec<Family> = state.written.iter().copied().collect();
+        for family in others.into_iter().filter(|family| !wanted.contains(family)) {
+            let table = Table::new(family, name.to_owned());
+            let step = Error::kernel("remove the firewall table");
+            state.connection()?.delete_table(&table).map_err(step)?;
+            state.written.remove(&family);
+        }
+        Ok(())
     }
 
     /// Makes a change; if the kernel has something else than thought, everything is made anew.
@@ -466,13 +488,8 @@ impl Firewall {
         }
         let step = Error::kernel("write the firewall table");
         state.connection()?.commit(batch).map_err(step)?;
-        let written = std::mem::replace(&mut state.written, wanted.iter().copied().collect());
-        for family in written.difference(&state.written.clone()) {
-            let table = Table::new(*family, self.name.clone());
-            let step = Error::kernel("remove the firewall table");
-            state.connection()?.delete_table(&table).map_err(step)?;
-        }
-        Ok(())
+        state.written.extend(&wanted);
+        Self::keep_tables(state, &self.name, &wanted)
     }
 
     /// Finds out what the kernel's nf_tables can do.

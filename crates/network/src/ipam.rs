@@ -92,6 +92,7 @@ pub(crate) fn set_aside(pool: &mut PoolSpec, gateway: bool) -> Result<Addresses>
     let mut addresses = Addresses::new(subnet, pool.range)?;
     let refused = |what: &str, refusal| {
         let reason = match refusal {
+            Refusal::Exhausted if subnet.is_ipv6() => "no available addresses on this pool",
             Refusal::Exhausted => "No available addresses on this pool",
             Refusal::InUse => "Address already in use",
             Refusal::Outside => "Requested address is out of range",

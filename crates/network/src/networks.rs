@@ -271,6 +271,11 @@ impl Networks {
         self.inner.allow_link(from, to, ports)
     }
 
+    /// Takes back what [`allow_link`](Self::allow_link) allowed one container at another.
+    pub fn forbid_link(&self, from: &ContainerId, to: &ContainerId) -> Result<()> {
+        self.inner.firewall.unlink(from, to)
+    }
+
     /// What an operator should know, one text each; for the warnings of `docker info`.
     pub fn warnings(&self) -> Vec<String> {
         self.inner.firewall.warnings()

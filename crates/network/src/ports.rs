@@ -3,7 +3,8 @@
 //! A published port is held by a bound socket for as long as it is published. It does not listen and
 //! no packet reaches it: translation comes first. It is there so that a conflict shows before the
 //! container starts, and so that no other program takes the port later. Where there is no translation,
-//! from IPv6 to a container with IPv4 alone, the relay gets the socket and listens.
+//! from IPv6 to a container with IPv4 alone and at `::1` to any container, the relay gets the socket
+//! and listens.
 
 mod holder;
 mod socket;

@@ -85,6 +85,8 @@ pub struct LiveSandbox {
     pub endpoints: Vec<Endpoint>,
     /// Its published ports.
     pub ports: Vec<PublishedPort>,
+    /// What is to be published once a network leads out, where none did.
+    pub requests: Vec<PortRequest>,
 }
 
 /// Something of a living container that could not be taken over.

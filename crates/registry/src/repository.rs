@@ -160,6 +160,12 @@ impl Repository {
         bad.insert(endpoint.0);
     }
 
+    /// Tells whether any of its endpoints has ever answered.
+    pub fn is_reached(&self) -> bool {
+        let sessions = self.inner.sessions.get();
+        sessions.is_some_and(|all| all.iter().any(|session| session.is_reached()))
+    }
+
     async fn sessions(&self) -> Result<&[Arc<Session>]> {
         let inner = &*self.inner;
         let make = || async {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use hyper::{StatusCode, upgrade};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -111,6 +111,11 @@ impl Response {
     /// Turns an answer of 400 and above into an error.
     pub(super) async fn checked(self) -> Result<Self, ClientError> {
         let status = self.status();
+        if status.is_redirection() && self.headers().contains_key(LOCATION) {
+            // Nothing was done; followed, a POST would become a GET.
+            let message = "unexpected redirect in response".to_owned();
+            return Err(ClientError::Status { status, message });
+        }
         if status.as_u16() < 400 {
             return Ok(self);
         }

@@ -17,6 +17,7 @@ pub(crate) use link::{check_name, is_marked, route_socket};
 pub(crate) use options::Options;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,7 +31,7 @@ use sys::netlink::{Messages, NewVeth, SetLink, Socket};
 use super::bandwidth::{self, Limits};
 use super::{Addressing, Driver, DriverNetwork, EndpointPlan, Ethernet, Joined, Traits};
 use crate::firewall::{Firewall, NetworkRules};
-use crate::{Endpoint, Error, IpNet, NetworkSpec, Result, Settings};
+use crate::{Endpoint, Error, IpNet, Ipv6Net, NetworkSpec, PoolSpec, Result, Settings};
 use link::{BridgeLink, bridge_mac, mark, marked};
 
 /// A name that is taken and a bridge that is gone can each cost one attempt.
@@ -311,6 +312,21 @@ impl Bridge {
     }
 }
 
+/// Refuses subnets that no bridge can have.
+fn check_ipv6(pool: &PoolSpec, subnet: Ipv6Net) -> Result<()> {
+    let text = if subnet.prefix() == 0 {
+        "ipv6 pool is empty".to_owned()
+    } else if subnet.address().is_multicast() {
+        let first = IpAddr::V6((u128::from(subnet.first()) + 1).into());
+        let gateway = pool.gateway.unwrap_or(first);
+        let prefix = subnet.prefix();
+        format!("multicast subnet '{gateway}/{prefix}' is not allowed")
+    } else {
+        return Ok(());
+    };
+    Err(Error::refused(ErrorKind::InvalidArgument, text))
+}
+
 impl Driver for Bridge {
     fn traits(&self, _network: &NetworkSpec) -> Traits {
         Traits {
@@ -334,7 +350,11 @@ impl Driver for Bridge {
                 return Err(Error::refused(ErrorKind::Forbidden, text));
             }
         }
-        Ok(())
+        let six = spec.ipam.pools.iter().find_map(|pool| {
+            let subnet = pool.subnet?.v6().filter(|_| spec.enable_ipv6)?;
+            Some((pool, subnet))
+        });
+        six.map_or(Ok(()), |(pool, subnet)| check_ipv6(pool, subnet))
     }
 
     fn create(&self, network: &DriverNetwork) -> Result<()> {

@@ -30,7 +30,7 @@
 //! then on connection tracking translates, as with any DNAT: see docs/adr/0010-firewall-gate.md.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use sys::nft::expression::{address_bytes, load_key};
@@ -191,7 +191,7 @@ impl Frame<'_> {
             chains.push(raw());
         }
         chains.push(self.prerouting());
-        chains.push(output());
+        chains.push(output(self.family));
         chains.push(forward());
         chains.push(self.postrouting());
         chains
@@ -528,13 +528,20 @@ fn raw() -> Chain {
     base("raw", (Kind::Filter, Point::Prerouting, RAW), rules)
 }
 
-fn output() -> Chain {
+fn output(family: Family) -> Chain {
+    let mut rules = Vec::new();
+    if family == Family::Ip6 {
+        // No packet leaves the host with `::1` in it, translated or not: the relay answers there.
+        let loopback = Match::Destination6(Ipv6Addr::LOCALHOST);
+        let stay = verdict(Verdict::Return);
+        rules.push(Rule::new("to the relay", &[loopback], stay));
+    }
     let publish = verdict(Verdict::Goto("publish".to_owned()));
-    let rules = vec![Rule::new(
+    rules.push(Rule::new(
         "from the host to itself",
         &[Match::ToHost],
         publish,
-    )];
+    ));
     base("output", (Kind::Nat, Point::Output, DESTINATION_NAT), rules)
 }
 

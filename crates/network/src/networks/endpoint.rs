@@ -54,6 +54,14 @@ impl Inner {
         wish: &EndpointRequest,
     ) -> Result<Endpoint> {
         let (place, member, prefix) = self.reserve(container, wish)?;
+        let local = |address: &&IpAddr| match address {
+            IpAddr::V4(four) => four.is_link_local(),
+            IpAddr::V6(six) => six.is_unicast_link_local(),
+        };
+        if let Some(other) = wish.link_local.iter().find(|address| !local(address)) {
+            let text = format!("invalid link local IP address: {other}");
+            return Err(Error::refused(ErrorKind::InvalidArgument, text));
+        }
         if place.about.spec.driver == "null" {
             let endpoint = bare(&place, container, wish);
             self.note(container, endpoint.clone());

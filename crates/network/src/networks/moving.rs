@@ -7,7 +7,7 @@ use spec::id::{ContainerId, NetworkId};
 
 use super::Inner;
 use super::endpoint::Place;
-use super::relaying::Relaying;
+use super::relaying::{Relaying, Target};
 use super::state::{Held, State};
 use crate::driver::bridge::Options;
 use crate::firewall::{GatewayMode, Link, Mapping};
@@ -319,8 +319,10 @@ pub(super) struct Plan {
     endpoint: Option<Endpoint>,
     four: Option<(NetworkId, IpAddr)>,
     six: Option<(NetworkId, IpAddr)>,
-    /// The host's interface that leads to the IPv4 address.
-    interface: String,
+    /// The host's interfaces that lead to the IPv4 and to the IPv6 address.
+    interfaces: [String; 2],
+    /// The relay is there for new ports.
+    relays: bool,
     /// `None` where nothing can be published.
     binding: Option<Binding>,
 }
@@ -345,7 +347,8 @@ impl Plan {
         let options = main
             .and_then(|endpoint| state.net(&endpoint.network_id).ok())
             .and_then(|net| Options::parse(&net.about.spec).ok());
-        let interface = four.map_or_else(String::new, |four| four.host_interface.clone());
+        let interfaces =
+            [four, six].map(|end| end.map_or_else(String::new, |end| end.host_interface.clone()));
         let at = |endpoint: Option<&Endpoint>, address: Option<IpAddr>| {
             Some((endpoint?.network_id, address?))
         };
@@ -381,15 +384,25 @@ impl Plan {
             endpoint: main.or(held.endpoints.first()).cloned(),
             four,
             six,
-            interface,
+            interfaces,
+            relays: relaying.enabled(),
             binding,
         }
     }
 
     /// Where ports at the host's IPv6 addresses lead that nothing translates.
-    fn relayed(&self) -> Option<(IpAddr, &str)> {
-        let (_, address) = self.four.filter(|_| self.six.is_none())?;
-        Some((address, &self.interface))
+    fn relayed(&self) -> Option<Target<'_>> {
+        let [interface4, interface6] = &self.interfaces;
+        let target = |(_, address), interface, loopback_only| Target {
+            address,
+            interface,
+            loopback_only,
+        };
+        match (self.four, self.six) {
+            (_, Some(six)) => self.relays.then(|| target(six, interface6, true)),
+            (Some(four), None) => Some(target(four, interface4, false)),
+            (None, None) => None,
+        }
     }
 
     /// A failure in Docker's words: at which endpoint.

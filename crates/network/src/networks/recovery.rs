@@ -74,7 +74,7 @@ impl Inner {
             });
             let held = Held {
                 name: sandbox.name.clone(),
-                requests: requests.collect(),
+                requests: requests.chain(sandbox.requests).collect(),
                 ports: sandbox.ports.clone(),
                 ..Held::default()
             };

@@ -1,4 +1,5 @@
-//! Ports of the host's IPv6 addresses for containers with IPv4 alone: what the relay is told.
+//! Ports of the host's IPv6 addresses for containers with IPv4 alone, and those at `::1`, from where
+//! nothing can be translated, for all containers: what the relay is told.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -10,6 +11,23 @@ use spec::id::ContainerId;
 
 use crate::ports::{Ports, Side};
 use crate::{Error, Protocol, PublishedPort, Result, Settings};
+
+/// Where relayed ports of a container lead.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// Address of the container.
+    pub(super) address: IpAddr,
+    /// The host's interface that leads there.
+    pub(super) interface: &'a str,
+    /// Only ports that can be asked for at `::1`: everything else is translated.
+    pub(super) loopback_only: bool,
+}
+
+impl Target<'_> {
+    fn takes(&self, port: &PublishedPort) -> bool {
+        !self.loopback_only || port.host_ip.is_loopback() || port.host_ip.is_unspecified()
+    }
+}
 
 /// The relay, if there can be one.
 #[derive(Debug)]
@@ -36,8 +54,13 @@ impl Relaying {
 
     /// A container's IPv4 side as it is offered at the host's IPv6 addresses.
     pub(super) fn offers(&self, ipv4: Option<Side>, routed: bool) -> Option<Side> {
-        let offered = ipv4.filter(|_| self.enabled && self.client.is_some());
+        let offered = ipv4.filter(|_| self.enabled());
         offered.map(|side| Side { routed, ..side })
+    }
+
+    /// Whether new ports are published by it.
+    pub(super) fn enabled(&self) -> bool {
+        self.enabled && self.client.is_some()
     }
 
     /// Whether the host can be reached by IPv6, in dockerd's way of finding out.
@@ -57,18 +80,18 @@ impl Relaying {
         &self,
         container: &ContainerId,
         ports: &[PublishedPort],
-        target: Option<(IpAddr, &str)>,
+        target: Option<Target<'_>>,
         held: &Ports,
     ) -> Result<()> {
         let Some(client) = &self.client else {
             return Ok(());
         };
         let forward = |port: &PublishedPort| -> Option<(Forward, Arc<OwnedFd>)> {
-            let (address, interface) = target?;
+            let target = target.filter(|target| target.takes(port))?;
             let forward = Forward {
                 place: place(port)?,
-                target: SocketAddr::new(address, port.container_port),
-                interface: interface.to_owned(),
+                target: SocketAddr::new(target.address, port.container_port),
+                interface: target.interface.to_owned(),
             };
             Some((forward, held.socket(container, port)?))
         };

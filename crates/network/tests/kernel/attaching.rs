@@ -91,6 +91,29 @@ fn addresses_are_exhausted_with_dockers_text_and_come_back() {
 }
 
 #[test]
+fn further_addresses_are_of_the_link_alone() {
+    in_host(|state| {
+        let network = open(settings(state));
+        let wish = |address: &str| EndpointRequest {
+            link_local: vec![address.parse().unwrap()],
+            ..EndpointRequest::new(bridge(&network))
+        };
+        for address in ["10.1.1.1", "fd00::1"] {
+            let error = try_open(&network, 1, wish(address)).unwrap_err();
+            let text = format!("invalid link local IP address: {address}");
+            assert_eq!(
+                (error.kind(), error.to_string()),
+                (ErrorKind::InvalidArgument, text)
+            );
+        }
+        // Nothing stays of it.
+        let about = network.describe(&bridge(&network)).unwrap();
+        assert!(about.endpoints.is_empty());
+        try_open(&network, 1, wish("169.254.1.1")).unwrap();
+    });
+}
+
+#[test]
 fn certain_addresses_can_be_asked_for() {
     in_host(|state| {
         let network = open(settings(state));

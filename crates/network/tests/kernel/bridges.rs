@@ -428,3 +428,25 @@ fn host_and_none_take_members_without_interfaces() {
         assert_eq!(links(), before);
     });
 }
+
+#[test]
+fn a_bridge_that_cannot_be_completed_does_not_stay() {
+    in_host(|state| {
+        let networks = open(settings(state));
+        let before = links();
+        let mut narrow = NetworkSpec::new("narrow");
+        narrow.enable_ipv6 = true;
+        // The kernel has no IPv6 below 1280.
+        let mtu = ("com.docker.network.driver.mtu", "1000");
+        narrow.options = [(mtu.0.to_owned(), mtu.1.to_owned())].into();
+        let (kind, _) = refusal(&networks, narrow.clone());
+        assert_eq!(kind, ErrorKind::Internal);
+        assert_eq!(links(), before);
+        assert!(networks.strays().unwrap().is_empty());
+        // Nor does its subnet stay taken.
+        narrow.options.clear();
+        let id = networks.create(narrow).unwrap().id;
+        let subnet = networks.describe(&id).unwrap().spec.ipam.pools[0].subnet;
+        assert_eq!(subnet, Some("172.18.0.0/16".parse().unwrap()));
+    });
+}

@@ -148,6 +148,7 @@ fn live(number: u8, endpoints: Vec<Endpoint>) -> LiveSandbox {
         netns: None,
         endpoints,
         ports: Vec::new(),
+        requests: Vec::new(),
     }
 }
 

@@ -236,6 +236,8 @@ pub enum Match {
     Source(Ipv4Addr, u8),
     /// `ip daddr net/prefix`
     Destination(Ipv4Addr, u8),
+    /// `ip6 daddr address`
+    Destination6(Ipv6Addr),
     /// `meta l4proto n`
     Protocol(u8),
     /// `th dport n`
@@ -264,6 +266,9 @@ impl Match {
             Self::NotOutput(name) => interface(MetaKey::OutputName, Compare::Unequal, name),
             Self::Source(net, prefix) => subnet(Load::source(Family::Ip), *net, *prefix),
             Self::Destination(net, prefix) => subnet(Load::destination(Family::Ip), *net, *prefix),
+            Self::Destination6(address) => {
+                equal(Load::destination(Family::Ip6), address.octets().to_vec())
+            }
             Self::Protocol(number) => equal(Load::PROTOCOL, vec![*number]),
             Self::DestinationPort(port) => {
                 equal(Load::DESTINATION_PORT, port.to_be_bytes().to_vec())

@@ -62,23 +62,47 @@ pub(crate) fn route_socket() -> Result<Socket> {
 }
 
 impl BridgeLink {
-    /// Makes or completes the bridge and returns its index.
+    /// Makes or completes the bridge and returns its index; one that was made and cannot be
+    /// completed does not stay.
     pub(crate) fn ensure(&self) -> Result<u32> {
         let step = || Error::kernel(format!("set up bridge {}", self.name));
         let mut socket = route_socket()?;
-        if self.find(&mut socket)?.is_none() {
-            let mut requests = Messages::new();
-            requests.add_bridge_down(&self.name, self.mtu, self.mac);
-            requests.set_alias(&self.name, &self.mark);
-            socket.execute(requests).map_err(step())?;
+        if self.find(&mut socket)?.is_some() {
+            return self.complete(&mut socket);
         }
-        let link = self.find(&mut socket)?.ok_or_else(|| Error::NotABridge {
+        let mut requests = Messages::new();
+        requests.add_bridge_down(&self.name, self.mtu, self.mac);
+        requests.set_alias(&self.name, &self.mark);
+        socket.execute(requests).map_err(step())?;
+        let done = self.complete(&mut socket);
+        if done.is_err()
+            && let Err(error) = self.discard(&mut socket)
+        {
+            let error = spec::error::chain(&error);
+            tracing::warn!(bridge = self.name, error, "an unfinished bridge stays");
+        }
+        done
+    }
+
+    fn discard(&self, socket: &mut Socket) -> Result<()> {
+        let Some(link) = self.find(socket)? else {
+            return Ok(());
+        };
+        let step = Error::kernel(format!("remove bridge {}", self.name));
+        socket
+            .execute_one(|m| m.delete_link(link.index))
+            .map_err(step)
+    }
+
+    fn complete(&self, socket: &mut Socket) -> Result<u32> {
+        let step = || Error::kernel(format!("set up bridge {}", self.name));
+        let link = self.find(socket)?.ok_or_else(|| Error::NotABridge {
             name: self.name.clone(),
         })?;
         if !link.up {
             self.write_sysctls()?;
         }
-        let present = ipam::link_nets(&mut socket, link.index)?;
+        let present = ipam::link_nets(socket, link.index)?;
         let mut changes = Messages::new();
         if is_marked(&link) && link.alias != self.mark {
             changes.set_alias(&self.name, &self.mark);

@@ -113,6 +113,22 @@ fn without_icc_only_links_lead_from_container_to_container() {
             ip("10.99.0.1"),
             "the world is open"
         );
+        let (a, b) = (container(1), container(2));
+        world.firewall.unlink(&a, &b).unwrap();
+        assert_eq!(
+            seen(&world.b, "172.30.0.2:80"),
+            ip("172.30.0.3"),
+            "the other way round"
+        );
+        world.firewall.unlink(&b, &a).unwrap();
+        assert!(is_cut_off(&world.b, "172.30.0.2:80"));
+        assert_eq!(
+            seen(&world.b, "10.99.0.1:8080"),
+            ip("172.30.0.1"),
+            "published still"
+        );
+        world.firewall.link(&[link]).unwrap();
+        assert_eq!(seen(&world.b, "172.30.0.2:80"), ip("172.30.0.3"));
         world.firewall.withdraw(&container(1)).unwrap();
         assert!(is_cut_off(&world.b, "172.30.0.2:80"));
     });

@@ -142,6 +142,20 @@ fn networks_come_and_go() {
             assert_eq!(table(), before);
             assert_eq!(run("nft list table ip6 corten"), ip6);
         }
+        // With the last network of a family its table goes: nothing of it may wait for the next.
+        for round in 0..2 {
+            for number in [0, 1] {
+                world.firewall.remove_network(&network(number)).unwrap();
+            }
+            assert!(
+                !run("nft list tables").contains("table ip6 corten"),
+                "{round}"
+            );
+            for number in [0, 1] {
+                world.firewall.add_network(rules(number)).unwrap();
+            }
+            assert_eq!(run("nft list table ip6 corten"), ip6, "{round}");
+        }
         // Neighbouring subnets in either order.
         for (number, subnet) in [
             (4, "172.29.0.0/16"),
