@@ -21,6 +21,9 @@ pub enum InvalidChange {
         /// The word as it was written.
         instruction: String,
     },
+    /// There are changes, and nothing is in them.
+    #[error("file with no instructions")]
+    Nothing,
     /// What follows the instruction is wrong.
     #[error("{instruction}: {what}")]
     Arguments {
@@ -42,10 +45,18 @@ const MAX_PORTS: usize = 65_536;
 ///
 /// [`InvalidChange`].
 pub fn apply(config: &mut RunConfig, changes: &[String]) -> Result<(), InvalidChange> {
+    let lines: Vec<String> = changes.iter().flat_map(|change| lines(change)).collect();
+    if lines.is_empty() && !changes.is_empty() {
+        return Err(InvalidChange::Nothing);
+    }
     let mut changed = config.clone();
-    for change in changes {
-        for line in lines(change) {
-            apply_line(&mut changed, &line)?;
+    let mut has_command = false;
+    for line in &lines {
+        match apply_line(&mut changed, line)? {
+            Field::Command => has_command = true,
+            // The arguments were those of another program.
+            Field::Entrypoint if !has_command => changed.cmd = None,
+            Field::Entrypoint | Field::Other => {}
         }
     }
     *config = changed;
@@ -75,7 +86,15 @@ fn lines(text: &str) -> Vec<String> {
     lines
 }
 
-fn apply_line(config: &mut RunConfig, line: &str) -> Result<(), InvalidChange> {
+/// What an instruction has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Command,
+    Entrypoint,
+    Other,
+}
+
+fn apply_line(config: &mut RunConfig, line: &str) -> Result<Field, InvalidChange> {
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     let instruction = word.to_uppercase();
@@ -109,9 +128,15 @@ fn apply_line(config: &mut RunConfig, line: &str) -> Result<(), InvalidChange> {
         return Err(wrong("requires at least one argument"));
     }
     match instruction.as_str() {
-        "CMD" => config.cmd = Some(command(config, rest)),
+        "CMD" => {
+            config.cmd = Some(command(config, rest));
+            return Ok(Field::Command);
+        }
         "ENTRYPOINT" => {
-            config.entrypoint = Some(command(config, rest));
+            // Nothing is none at all, not the shell.
+            let entrypoint = Some(command(config, rest)).filter(|_| !rest.is_empty());
+            config.entrypoint = entrypoint.filter(|words| !words.is_empty());
+            return Ok(Field::Entrypoint);
         }
         "ENV" => {
             for (name, value) in pairs(rest, &config.env).map_err(wrong)? {
@@ -159,7 +184,7 @@ fn apply_line(config: &mut RunConfig, line: &str) -> Result<(), InvalidChange> {
             config.working_dir = join(&config.working_dir, &path);
         }
     }
-    Ok(())
+    Ok(Field::Other)
 }
 
 fn shell(config: &RunConfig) -> Vec<String> {
@@ -170,12 +195,9 @@ fn shell(config: &RunConfig) -> Vec<String> {
 }
 
 fn command(config: &RunConfig, text: &str) -> Vec<String> {
-    if text.is_empty() {
-        return Vec::new();
-    }
     list(text).unwrap_or_else(|| {
         let mut command = shell(config);
-        command.push(text.to_owned());
+        command.extend(Some(text.to_owned()).filter(|text| !text.is_empty()));
         command
     })
 }
@@ -303,6 +325,34 @@ mod tests {
     }
 
     #[test]
+    fn an_entrypoint_does_not_get_the_arguments_of_another() {
+        let of = |changes: &[&str]| {
+            let mut config = RunConfig {
+                cmd: Some(vec!["sh".to_owned()]),
+                entrypoint: Some(vec!["/old".to_owned()]),
+                ..RunConfig::default()
+            };
+            let changes: Vec<String> = changes.iter().map(|text| (*text).to_owned()).collect();
+            apply(&mut config, &changes).unwrap();
+            let text = |words: Option<Vec<String>>| words.map(|words| words.join(" "));
+            (text(config.entrypoint), text(config.cmd))
+        };
+        let both = |entrypoint: Option<&str>, cmd: Option<&str>| {
+            (entrypoint.map(str::to_owned), cmd.map(str::to_owned))
+        };
+        let new = r#"ENTRYPOINT ["/new"]"#;
+        assert_eq!(of(&[new]), both(Some("/new"), None));
+        let cmd = r#"CMD ["a"]"#;
+        assert_eq!(of(&[cmd, new]), both(Some("/new"), Some("a")));
+        assert_eq!(of(&[new, cmd]), both(Some("/new"), Some("a")));
+        assert_eq!(of(&["ENTRYPOINT []"]), both(None, None));
+        assert_eq!(of(&["ENTRYPOINT"]), both(None, None));
+        assert_eq!(of(&["CMD"]), both(Some("/old"), Some("/bin/sh -c")));
+        assert_eq!(of(&["CMD []"]), both(Some("/old"), Some("")));
+        assert_eq!(of(&["USER x"]), both(Some("/old"), Some("sh")));
+    }
+
+    #[test]
     fn wrong_changes_are_refused_and_change_nothing() {
         for bad in [
             "RUN rm -rf /",
@@ -327,6 +377,8 @@ mod tests {
             assert!(apply(&mut config, &changes).is_err(), "{bad}");
             assert_eq!(config, RunConfig::default(), "{bad}");
         }
+        let nothing = apply(&mut RunConfig::default(), &["# x\n".to_owned()]);
+        assert_eq!(nothing, Err(InvalidChange::Nothing));
         let error = apply(&mut RunConfig::default(), &["RUN x".to_owned()]).unwrap_err();
         assert_eq!(error.to_string(), "RUN is not a valid change command");
     }

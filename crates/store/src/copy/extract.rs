@@ -27,6 +27,8 @@ pub struct Extract<'t> {
     pub upper: Option<&'t Root>,
     /// Refuse to put a directory in place of something else, or something else in place of one.
     pub keep_kinds: bool,
+    /// Leave the place itself as it is, whatever the archive says of it.
+    pub keep_place: bool,
     /// Whom everything belongs to, whatever the archive says.
     pub owner: Option<(u32, u32)>,
     /// Bounds against hostile archives.
@@ -136,7 +138,9 @@ impl Target<'_> {
         let mut wanted = attributes::attributes(&entry)?;
         (wanted.uid, wanted.gid) = self.options.owner.unwrap_or((wanted.uid, wanted.gid));
         let Some((parent_path, name)) = path.split().filter(|_| !below.is_root()) else {
-            self.place_itself(&entry, &wanted)?;
+            if !self.options.keep_place {
+                self.place_itself(&entry, &wanted)?;
+            }
             return Ok(Next::Entry);
         };
         let linked = match &entry.kind {
@@ -406,132 +410,4 @@ pub(super) fn failed(entry: &Entry) -> impl FnOnce(sys::Error) -> Error + '_ {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
-    fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (name, kind, content) in entries {
-            let mut header = tar::Header::new_ustar();
-            header.set_entry_type(*kind);
-            header.set_mode(0o640);
-            header.set_uid(7);
-            header.set_gid(8);
-            header.set_mtime(1_000_000_000);
-            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-            let is_link = matches!(kind, tar::EntryType::Symlink | tar::EntryType::Link);
-            let data: &[u8] = if is_link { b"" } else { content.as_bytes() };
-            if is_link {
-                header.set_link_name_literal(content).unwrap();
-            }
-            header.set_size(data.len() as u64);
-            header.set_cksum();
-            builder.append(&header, data).unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn into(dir: &Path, place: &str, bytes: &[u8], options: &Extract<'_>) -> Result<()> {
-        let root = Root::open(dir).unwrap();
-        let place = CopyPath::parse(place).unwrap();
-        let pieces = bytes
-            .chunks(700)
-            .map(|piece| Ok(Bytes::copy_from_slice(piece)));
-        extract(&root, &place, pieces, options)
-    }
-
-    const FILE: tar::EntryType = tar::EntryType::Regular;
-    const DIR: tar::EntryType = tar::EntryType::Directory;
-    const LINK: tar::EntryType = tar::EntryType::Symlink;
-    const HARD: tar::EntryType = tar::EntryType::Link;
-
-    #[test]
-    fn files_arrive_and_directories_merge() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("d/old")).unwrap();
-        std::fs::write(dir.path().join("d/old/kept"), b"1").unwrap();
-        let bytes = archive(&[
-            ("old", DIR, ""),
-            ("old/new", FILE, "two"),
-            ("again", HARD, "old/new"),
-            ("deep/er/x", FILE, "3"),
-        ]);
-        into(dir.path(), "/d", &bytes, &Extract::default()).unwrap();
-        let at = |path: &str| std::fs::metadata(dir.path().join(path)).unwrap();
-        assert_eq!(std::fs::read(dir.path().join("d/old/kept")).unwrap(), b"1");
-        let new = at("d/old/new");
-        assert_eq!((new.uid(), new.gid(), new.mode() & 0o7777), (7, 8, 0o640));
-        assert_eq!((new.mtime(), new.nlink()), (1_000_000_000, 2));
-        assert_eq!(at("d/old").mtime(), 1_000_000_000);
-        assert_eq!(
-            (
-                at("d/deep").uid(),
-                at("d/deep").permissions().mode() & 0o777
-            ),
-            (0, 0o755)
-        );
-        let owner = Extract {
-            owner: Some((1, 2)),
-            ..Extract::default()
-        };
-        into(dir.path(), "/d/", &bytes, &owner).unwrap();
-        assert_eq!((at("d/again").uid(), at("d/again").gid()), (1, 2));
-    }
-
-    #[test]
-    fn nothing_leads_out_of_the_tree() {
-        let canary = tempfile::tempdir().unwrap();
-        let out = canary.path().to_str().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("d")).unwrap();
-        let bytes = archive(&[("l", LINK, out), ("l/x", FILE, "1")]);
-        into(dir.path(), "/d", &bytes, &Extract::default()).unwrap_or_default();
-        assert!(std::fs::read_dir(canary.path()).unwrap().next().is_none());
-        for bytes in [
-            archive(&[("../../x", FILE, "1")]),
-            archive(&[("a", HARD, "../../etc/passwd")]),
-            archive(&[("a", HARD, "nope")]),
-            archive(&[(".", LINK, "/etc")]),
-        ] {
-            assert!(into(dir.path(), "/d", &bytes, &Extract::default()).is_err());
-        }
-        assert!(!dir.path().join("x").exists());
-    }
-
-    #[test]
-    fn kinds_are_kept_where_that_is_asked_for() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("x/y")).unwrap();
-        std::fs::write(dir.path().join("f"), b"1").unwrap();
-        let keep = Extract {
-            keep_kinds: true,
-            ..Extract::default()
-        };
-        let error = into(dir.path(), "/", &archive(&[("x", FILE, "1")]), &keep).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "cannot overwrite directory \"x\" with non-directory \"/\""
-        );
-        let error = into(dir.path(), "/", &archive(&[("f/", DIR, "")]), &keep).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("cannot overwrite non-directory")
-        );
-        into(
-            dir.path(),
-            "/",
-            &archive(&[("x", FILE, "1")]),
-            &Extract::default(),
-        )
-        .unwrap();
-        assert!(dir.path().join("x").is_file());
-        let file = into(dir.path(), "/f", &archive(&[]), &keep).unwrap_err();
-        assert_eq!(file.to_string(), "extraction point is not a directory");
-        assert!(matches!(
-            into(dir.path(), "/nope", &archive(&[]), &keep).unwrap_err(),
-            Error::NoSuchPath { .. }
-        ));
-    }
-}
+mod tests;

@@ -209,7 +209,8 @@ impl<'t> Places<'t> {
 
     /// Sets the times of directories, now that everything is in them.
     pub(super) fn finish(self) -> Result<()> {
-        for pending in self.pending.into_iter().rev() {
+        // In their order: a directory that the archive names twice gets the later times.
+        for pending in self.pending {
             let path = &pending.path;
             let dir = match (pending.way, self.upper) {
                 (Way::Upper, Some(upper)) => upper.open_exact(path),
