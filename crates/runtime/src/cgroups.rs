@@ -56,6 +56,8 @@ pub fn limits_of(resources: &Resources) -> Limits {
         limits.cpu_shares = cpu.shares.filter(|v| *v != 0);
         limits.cpu_quota = cpu.quota.filter(|v| *v != 0);
         limits.cpu_period = cpu.period.filter(|v| *v != 0);
+        limits.realtime_runtime = cpu.realtime_runtime.filter(|v| *v != 0);
+        limits.realtime_period = cpu.realtime_period.filter(|v| *v != 0);
         limits.cpu_burst = cpu.burst.filter(|v| *v != 0);
         limits.cpuset_cpus = Some(cpu.cpus.clone()).filter(|c| !c.is_empty());
         limits.cpuset_mems = Some(cpu.mems.clone()).filter(|c| !c.is_empty());

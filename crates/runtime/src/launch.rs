@@ -104,7 +104,7 @@ fn failure(name: &str, what: &str, code: i32) -> WireError {
     };
     WireError {
         exit_code: Some(code),
-        ..WireError::new(kind, format!("exec: \"{name}\": {what}"))
+        ..WireError::new(kind, format!("exec: {name:?}: {what}"))
     }
 }
 

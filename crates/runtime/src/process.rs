@@ -80,6 +80,7 @@ pub(crate) fn prepare(
         .iter()
         .any(|v| v.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()))
     {
+        env.retain(|v| v != "HOME=");
         env.push(format!("HOME={}", who.home));
     }
     let strings = |list: &[String], what: &str| -> Step<Vec<CString>> {

@@ -245,6 +245,10 @@ fn map_ids(copy: &OwnedFd, ids: &OwnedFd, reach: Reach) -> Step<()> {
     })
 }
 
+/// Docker's words, which users and programs know.
+const NOT_ALIKE: &str = "not a directory: Are you trying to mount a directory onto a file (or \
+    vice-versa)? Check if the specified host path exists and is the expected type";
+
 fn mount_bind(
     root: &Root,
     mount: &Mount,
@@ -271,11 +275,16 @@ fn mount_bind(
     }
     let stat = rustix::fs::fstat(&copy).stage(|| "failed to look at the source")?;
     let path = guest(&mount.destination)?;
-    let target = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+    let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let target = if is_dir {
         ensure_dir(root, &path)?
     } else {
         ensure_file(root, &path)?
     };
+    let there = rustix::fs::fstat(&target).stage(|| "failed to look at the mount point")?;
+    if is_dir != (FileType::from_raw_mode(there.st_mode) == FileType::Directory) {
+        return Err(invalid(NOT_ALIKE));
+    }
     check_proc(root, &path, &target, &copy, proc)?;
     sys::mount::attach(copy.as_fd(), target.as_fd()).stage(|| "failed to attach it")
 }

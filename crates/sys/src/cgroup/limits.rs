@@ -26,6 +26,10 @@ pub struct Limits {
     pub cpu_period: Option<u64>,
     /// Microseconds that may be saved up.
     pub cpu_burst: Option<u64>,
+    /// Microseconds of real-time scheduling per period; v1 only.
+    pub realtime_runtime: Option<i64>,
+    /// Period of real-time scheduling in microseconds; v1 only.
+    pub realtime_period: Option<u64>,
     /// Processors, as `0-2,4`.
     pub cpuset_cpus: Option<String>,
     /// Memory nodes, likewise.
@@ -165,6 +169,12 @@ impl Cgroup {
         if let Some(burst) = limits.cpu_burst {
             write(self.need("cpu")?, "cpu.cfs_burst_us", &burst.to_string())?;
         }
+        if let Some(period) = limits.realtime_period {
+            write(self.need("cpu")?, "cpu.rt_period_us", &period.to_string())?;
+        }
+        if let Some(runtime) = limits.realtime_runtime {
+            write(self.need("cpu")?, "cpu.rt_runtime_us", &runtime.to_string())?;
+        }
         if let Some(cpus) = &limits.cpuset_cpus {
             write(self.need("cpuset")?, "cpuset.cpus", cpus)?;
         }
@@ -194,6 +204,12 @@ fn max_or(value: u64, unlimited: bool) -> String {
 }
 
 fn v2(dir: &Path, limits: &Limits) -> Result<()> {
+    if limits.realtime_runtime.is_some() || limits.realtime_period.is_some() {
+        return Err(Error::new(
+            "limit real-time scheduling on cgroup v2",
+            Errno::NOTSUP,
+        ));
+    }
     for (file, value) in v2_files(limits) {
         let written = write(dir, &file, &value);
         match (file.as_str(), written) {
