@@ -3,6 +3,7 @@
 //! Each reads one text into what the API wants, with Docker's errors. Pure, but for files of
 //! variables and the environment.
 
+mod capabilities;
 pub mod create;
 pub mod devices;
 pub mod flags;

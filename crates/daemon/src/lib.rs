@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod error;
 pub mod flags;
 pub mod hijack;
+pub mod lenient;
 pub mod listen;
 pub mod lock;
 pub mod logging;

@@ -44,31 +44,31 @@ routes! {
     GET "/containers/json" Done => containers::list;
     POST "/containers/create" Partial("see the settings below") => containers::create;
     POST "/containers/prune" Done => containers::prune;
-    GET "/containers/{id}/json" Partial("no storage driver data") => containers::inspect;
-    GET "/containers/{id}/top" Done => containers::top;
-    GET "/containers/{id}/logs" Partial("driver json-file") => streams::logs;
-    GET "/containers/{id}/stats" Done => streams::stats;
-    GET "/containers/{id}/attach/ws" Done => streams::attach_websocket;
-    POST "/containers/{id}/attach" Done => streams::attach;
-    POST "/containers/{id}/start" Partial("no checkpoints") => containers::start;
-    POST "/containers/{id}/stop" Done => containers::stop;
-    POST "/containers/{id}/restart" Done => containers::restart;
-    POST "/containers/{id}/kill" Done => containers::kill;
-    POST "/containers/{id}/pause" Done => containers::pause;
-    POST "/containers/{id}/unpause" Done => containers::unpause;
-    POST "/containers/{id}/wait" Done => containers::wait;
-    POST "/containers/{id}/resize" Done => containers::resize;
-    POST "/containers/{id}/rename" Done => containers::rename;
-    POST "/containers/{id}/update" Partial("limits of memory, CPU and processes, restart policy") => containers::update;
-    POST "/containers/{id}/exec" Done => exec::create;
+    GET "/containers/{id...}/json" Partial("no storage driver data") => containers::inspect;
+    GET "/containers/{id...}/top" Done => containers::top;
+    GET "/containers/{id...}/logs" Partial("driver json-file") => streams::logs;
+    GET "/containers/{id...}/stats" Done => streams::stats;
+    GET "/containers/{id...}/attach/ws" Done => streams::attach_websocket;
+    POST "/containers/{id...}/attach" Done => streams::attach;
+    POST "/containers/{id...}/start" Partial("no checkpoints") => containers::start;
+    POST "/containers/{id...}/stop" Done => containers::stop;
+    POST "/containers/{id...}/restart" Done => containers::restart;
+    POST "/containers/{id...}/kill" Done => containers::kill;
+    POST "/containers/{id...}/pause" Done => containers::pause;
+    POST "/containers/{id...}/unpause" Done => containers::unpause;
+    POST "/containers/{id...}/wait" Done => containers::wait;
+    POST "/containers/{id...}/resize" Done => containers::resize;
+    POST "/containers/{id...}/rename" Done => containers::rename;
+    POST "/containers/{id...}/update" Partial("limits of memory, CPU and processes, restart policy") => containers::update;
+    POST "/containers/{id...}/exec" Done => exec::create;
     POST "/exec/{id}/start" Done => exec::start;
     POST "/exec/{id}/resize" Done => exec::resize;
     GET "/exec/{id}/json" Done => exec::inspect;
-    GET "/containers/{id}/changes" Done => files::changes;
-    GET "/containers/{id}/export" Done => files::export;
-    GET "/containers/{id}/archive" Done => files::get;
-    HEAD "/containers/{id}/archive" Done => files::stat;
-    PUT "/containers/{id}/archive" Done => files::put;
+    GET "/containers/{id...}/changes" Done => files::changes;
+    GET "/containers/{id...}/export" Done => files::export;
+    GET "/containers/{id...}/archive" Done => files::get;
+    HEAD "/containers/{id...}/archive" Done => files::stat;
+    PUT "/containers/{id...}/archive" Done => files::put;
     GET "/containers/{id}/checkpoints" Refused => refused::container;
     POST "/containers/{id}/checkpoints" Refused => refused::container;
     DELETE "/containers/{id}/checkpoints/{checkpoint}" Refused => refused::container;
@@ -95,6 +95,7 @@ routes! {
     POST "/grpc" Refused => refused::route;
 
     GET "/networks" Done => networks::list;
+    GET "/networks/" Done => networks::list;
     GET "/networks/{id...}" Done => networks::inspect;
     POST "/networks/prune" Done => networks::prune;
     POST "/networks/create" Done => networks::create;
@@ -198,7 +199,7 @@ mod tests {
         );
         assert_eq!(
             pattern(Method::GET, "/containers/x/attach/ws").unwrap().0,
-            "/containers/{id}/attach/ws"
+            "/containers/{id...}/attach/ws"
         );
         assert!(pattern(Method::PUT, "/_ping").is_err());
         assert!(pattern(Method::GET, "/containers").is_err());

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::call::Context;
 use crate::hijack::Seizer;
+use crate::lenient::Lenient;
 use crate::service::{Access, serve};
 use crate::slices::Slices;
 
@@ -124,7 +125,7 @@ impl Server {
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
             .title_case_headers(true)
-            .serve_connection(TokioIo::new(Slices::new(stream)), service)
+            .serve_connection(TokioIo::new(Slices::new(Lenient::new(stream))), service)
             .with_upgrades();
         let seized = tokio::select! {
             ended = &mut connection => Err(ended),
@@ -137,9 +138,12 @@ impl Server {
         let ended = match seized {
             Ok(seizure) => {
                 if let (Some(seizure), Some(parts)) = (seizure, connection.into_parts()) {
-                    seizure
-                        .run(parts.io.into_inner().into_inner(), parts.read_buf)
-                        .await;
+                    let (stream, rest) = parts.io.into_inner().into_inner().into_parts();
+                    let early = match rest.is_empty() {
+                        true => parts.read_buf,
+                        false => [&parts.read_buf[..], &rest].concat().into(),
+                    };
+                    seizure.run(stream, early).await;
                 }
                 Ok(())
             }

@@ -6,6 +6,7 @@
 //!     └─ table.rs: ids and names
 //! ```
 
+mod block_rates;
 mod command;
 mod create;
 mod devices;
@@ -128,7 +129,9 @@ impl Containers {
 
     /// Stops it; returns once it has ended. `NotModified` when it does not run.
     pub async fn stop(&self, key: &str, options: StopOptions) -> Result<()> {
-        let stop = stop::read(&options)?;
+        self.find(key)?;
+        let stop = stop::read(&options)
+            .map_err(|e| Error::invalid(format!("cannot stop container: {key}: {e}")))?;
         self.ask(key, |reply| Command::Stop(stop, reply)).await
     }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use owners::{IdMap, Owners};
 pub(crate) use plan::{Sources, parse_volumes_from, plan};
-pub(crate) use propagation::{check as check_propagation, needs_check};
+pub(crate) use propagation::{check as check_propagation, follow_data, follows_data, needs_check};
 
 use crate::{Error, Result};
 

@@ -9,13 +9,14 @@ mod devices;
 mod limits;
 mod mounts;
 mod process;
+mod profile;
 mod security;
 mod tmpfs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use spec::runtime::{Linux, Namespace, NamespaceKind, Root, Spec};
+use spec::runtime::{BlockIo, Linux, LinuxSeccomp, Namespace, NamespaceKind, Root, Spec};
 
 use crate::container::{Config, Files, HostConfig, Ulimit};
 use crate::mounts::{IdMap, Point};
@@ -25,6 +26,7 @@ pub(crate) use caps::{all as all_capabilities, select as select_capabilities};
 pub(crate) use devices::{HostDevice, parse_rule as parse_device_rule};
 pub(crate) use mounts::{check_tmpfs, tmpfs_of};
 pub(crate) use process::{exec_process, first_process};
+pub(crate) use profile::version as kernel_version;
 pub(crate) use security::{SeccompChoice, Security};
 
 /// Paths that Docker hides from containers that are not privileged.
@@ -124,6 +126,10 @@ pub(crate) struct Facts {
     pub(crate) capabilities: Vec<String>,
     /// Device nodes asked for by `--device`, or all of them for a privileged container.
     pub(crate) devices: Vec<HostDevice>,
+    /// Rates of block devices.
+    pub(crate) rates: BlockIo,
+    /// Version and patch level of the kernel.
+    pub(crate) kernel: (u32, u32),
 }
 
 /// What the daemon does where a container says nothing.
@@ -149,6 +155,13 @@ pub(crate) struct Defaults {
 pub(crate) fn generate(input: &Input<'_>) -> Result<Spec> {
     let security = Security::parse(&input.host.security_opt)?;
     let process = process::first(input, &security)?;
+    let capabilities = process.capabilities.as_ref();
+    let seccomp = security.profile.as_ref().map(|profile| {
+        profile.resolve(profile::Surroundings {
+            capabilities: capabilities.map_or(&[], |sets| sets.bounding.as_slice()),
+            kernel: input.facts.kernel,
+        })
+    });
     Ok(Spec {
         oci_version: spec::runtime::VERSION.to_owned(),
         // The path is not used: the root file system is handed over beside the specification.
@@ -159,10 +172,10 @@ pub(crate) fn generate(input: &Input<'_>) -> Result<Spec> {
         process: Some(process),
         hostname: hostname(input),
         domainname: domainname(input),
-        mounts: mounts::all(input)?,
+        mounts: mounts::all(input, &security)?,
         hooks: None,
         annotations: input.host.annotations.clone(),
-        linux: Some(linux(input, &security)?),
+        linux: Some(linux(input, seccomp)?),
     })
 }
 
@@ -186,7 +199,7 @@ fn domainname(input: &Input<'_>) -> String {
     }
 }
 
-fn linux(input: &Input<'_>, security: &Security) -> Result<Linux> {
+fn linux(input: &Input<'_>, seccomp: Option<LinuxSeccomp>) -> Result<Linux> {
     let privileged = input.host.privileged;
     let paths = |given: &Option<Vec<String>>, default: &[&str]| -> Vec<String> {
         match given {
@@ -202,7 +215,7 @@ fn linux(input: &Input<'_>, security: &Security) -> Result<Linux> {
         resources: Some(limits::resources(input)?),
         // Binds asked for with shared or slave propagation need a parent that lets them.
         rootfs_propagation: mounts::root_propagation(input),
-        seccomp: security.profile.clone(),
+        seccomp,
         sysctl: sysctls(input)?,
         masked_paths: paths(&input.host.masked_paths, &MASKED_PATHS),
         readonly_paths: paths(&input.host.readonly_paths, &READONLY_PATHS),

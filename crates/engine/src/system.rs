@@ -365,7 +365,8 @@ fn os_release(text: &str, key: &str) -> Option<String> {
         .map(|value| value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
-fn kernel_release() -> String {
+/// Version of the kernel, as `uname -r` tells it.
+pub(crate) fn kernel_release() -> String {
     rustix::system::uname()
         .release()
         .to_string_lossy()

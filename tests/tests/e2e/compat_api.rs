@@ -52,6 +52,25 @@ fn filter(key: &str, value: &str) -> String {
 }
 
 api! {
+    // `curl -g` sends the line as it was typed.
+    fn a_query_may_hold_json_as_it_is(case) {
+        let name = case.name("a");
+        case.sleeper(&name);
+        for list in ["[\"NAME\"]", "{\"NAME\":true}"] {
+            let path = format!("/containers/json?filters={{\"name\":{}}}", list.replace("NAME", &name));
+            let answer = case.api("GET", &path, None);
+            assert_eq!(answer.status, 200, "{path}");
+            assert_eq!(answer.json().as_array().map(Vec::len), Some(1), "{path}");
+        }
+    }
+
+    fn networks_are_listed_with_a_slash_behind_as_well(case) {
+        let answer = case.api("GET", "/networks/", None);
+        assert_eq!(answer.status, 200);
+        let all = answer.json();
+        assert!(all.as_array().is_some_and(|all| all.iter().any(|one| one["Name"] == "bridge")), "{all}");
+    }
+
     // docker-py reads the head with a buffer of its own and the stream without it: what comes
     // together with the head is lost to it.
     fn the_head_of_a_stream_comes_alone(case) {

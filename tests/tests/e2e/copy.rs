@@ -115,6 +115,23 @@ clients! {
         case.cmd(&["exec", &name, "stat", "-c", "%a", "/tmp/in", "/tmp/in/f"]).ok().prints("700\n640");
     }
 
+    fn the_directory_that_is_copied_into_stays_as_it_is(case) {
+        files(case);
+        let dir = case.dir().join("d");
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o711)).expect("ours");
+        std::os::unix::fs::chown(&dir, Some(1234), Some(4321)).expect("root");
+        let (made, running) = (case.name("c"), case.name("r"));
+        case.cmd(&["create", "--name", &made, IMAGE, "stat", "-c", "%a %u:%g", "/tmp"]).ok();
+        case.sleeper(&running);
+        for name in [&made, &running] {
+            case.cmd(&["cp", "d/.", &format!("{name}:/tmp")]).ok();
+        }
+        let archive = Tarball::default().dir("./", 0o700).file("./f", 0o640, b"x").finish();
+        case.cmd_with_input(&["cp", "-", &format!("{made}:/tmp")], &archive).ok();
+        case.cmd(&["start", "-a", &made]).ok().prints("1777 0:0");
+        case.cmd(&["exec", &running, "stat", "-c", "%a %u:%g", "/tmp"]).ok().prints("1777 0:0");
+    }
+
     fn copies_reach_what_is_mounted(case) {
         files(case);
         let (name, volume) = (case.name("c"), case.name("v"));
@@ -230,6 +247,89 @@ impl Canary {
 }
 
 api! {
+    fn copies_into_a_container_at_rest_at_the_same_time(case) {
+        const COPIES: usize = 16;
+        let container = &case.create(serde_json::json!({ "Image": IMAGE, "Cmd": ["true"] }));
+        let archive = |number| {
+            let (dir, file) = (format!("one/d{number}"), format!("one/d{number}/f"));
+            let archive = Tarball::default().dir("one", 0o755).dir(&dir, 0o755);
+            archive.file(&file, 0o644, b"deep").finish()
+        };
+        std::thread::scope(|scope| {
+            for number in 0..COPIES {
+                let archive = archive(number);
+                scope.spawn(move || {
+                    let done = put(case, container, "/etc", &archive);
+                    assert_eq!(done.status, 200, "{}", done.text());
+                });
+            }
+        });
+        let path = format!("/containers/{container}/archive?path=/etc/one");
+        let seen = case.api("GET", &path, None).text();
+        for number in 0..COPIES {
+            assert!(seen.contains(&format!("one/d{number}/f")), "{number}");
+        }
+    }
+
+    fn a_container_that_ends_meanwhile_is_copied_whole(case) {
+        // A dockerd lets the end wait for the copy.
+        if case.is_reference() {
+            return;
+        }
+        let volume = format!("{}:/d/z", case.name("v"));
+        let script = "mkdir /d/a; head -c 8388608 /dev/zero >/d/a/large; echo x >/d/z/f; touch /ready; sleep 1000";
+        let name = case.create(serde_json::json!({
+            "Image": IMAGE, "Cmd": ["sh", "-c", script], "HostConfig": { "Binds": [volume] },
+        }));
+        case.api("POST", &format!("/containers/{name}/start"), None);
+        let ready = format!("/containers/{name}/archive?path=/ready");
+        tests::wait_for("it is ready", std::time::Duration::from_secs(20), || {
+            case.api("GET", &ready, None).status == 200
+        });
+        let mut reading = Connection::open(case.target().socket()).expect("it listens");
+        let request = format!("GET /containers/{name}/archive?path=/d HTTP/1.1\r\nHost: x\r\n\r\n");
+        reading.send(request.as_bytes()).expect("sent");
+        let (status, _) = reading.read_head().expect("an answer");
+        assert_eq!(status, 200);
+        case.api("POST", &format!("/containers/{name}/kill"), None);
+        case.wait_for_status(&name, "exited");
+        let mut body = Vec::new();
+        while reading.read_chunk(&mut body).expect("more") {}
+        assert!(String::from_utf8_lossy(&body).contains("d/z/f"), "{} bytes", body.len());
+    }
+
+    fn a_container_that_has_just_ended_is_copied(case) {
+        let name = case.create(serde_json::json!({ "Image": IMAGE, "Cmd": ["true"] }));
+        for _ in 0..ROUNDS / 4 {
+            let started = case.api("POST", &format!("/containers/{name}/start"), None);
+            assert!(started.status < 400, "{}", started.text());
+            for _ in 0..8 {
+                let done = case.api("GET", &format!("/containers/{name}/archive?path=/etc/passwd"), None);
+                assert_eq!(done.status, 200, "{}", done.text());
+            }
+        }
+    }
+
+    fn a_copy_out_of_a_container_at_rest_feeds_a_copy_into_it(case) {
+        // A dockerd makes the second wait for the first.
+        if case.is_reference() {
+            return;
+        }
+        let name = case.create(serde_json::json!({ "Image": IMAGE, "Cmd": ["true"] }));
+        let large = Tarball::default().file("large", 0o644, &vec![7; 8 << 20]).finish();
+        assert_eq!(put(case, &name, "/tmp", &large).status, 200);
+        let mut reading = Connection::open(case.target().socket()).expect("it listens");
+        let request = format!("GET /containers/{name}/archive?path=/tmp/large HTTP/1.1\r\nHost: x\r\n\r\n");
+        reading.send(request.as_bytes()).expect("sent");
+        let (status, _) = reading.read_head().expect("an answer");
+        assert_eq!(status, 200);
+        let small = Tarball::default().dir("new", 0o755).file("new/f", 0o644, b"x").finish();
+        assert_eq!(put(case, &name, "/etc", &small).status, 200);
+        let mut body = Vec::new();
+        while reading.read_chunk(&mut body).expect("more") {}
+        assert!(body.len() > 8 << 20, "{} bytes", body.len());
+    }
+
     // TAR-12: what an archive must not do, at rest and while the container runs.
     fn hostile_archives_stay_inside(case) {
         let canary = Canary::new(case);

@@ -2,6 +2,12 @@
 
 use tests::{IMAGE, clients};
 
+/// The second after this one, as `--until` takes it.
+fn now() -> String {
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    (time.expect("after 1970").as_secs() + 1).to_string()
+}
+
 clients! {
     fn events_of_a_life_in_order(case) {
         let name = case.name("a");
@@ -32,10 +38,6 @@ clients! {
     fn events_of_the_past(case) {
         let name = case.name("a");
         case.cmd(&["run", "--name", &name, IMAGE, "sh", "-c", "exit 9"]).exits(9);
-        let now = || {
-            let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            (time.expect("after 1970").as_secs() + 1).to_string()
-        };
         let filter = format!("container={name}");
         let args = ["events", "--since", "5m", "--until", &now(), "--filter", &filter];
         let output = case.cmd(&args).ok();
@@ -55,5 +57,22 @@ clients! {
         assert_eq!(event["Type"], "container");
         assert_eq!(event["Actor"]["Attributes"]["exitCode"], "9");
         assert_eq!(event["scope"], "local");
+    }
+
+    fn copies_and_execs_are_told_of(case) {
+        let name = case.name("a");
+        case.sleeper(&name);
+        case.cmd(&["exec", &name, "true"]).ok();
+        let into = case.dir().join("copied");
+        let into = into.to_str().expect("a path");
+        case.cmd(&["cp", &format!("{name}:/etc/passwd"), into]).ok();
+        case.cmd(&["cp", into, &format!("{name}:/tmp")]).ok();
+        let filter = format!("container={name}");
+        let format = "{{.Action}}|";
+        let args = [
+            "events", "--since", "5m", "--until", &now(), "--filter", &filter, "--format", format,
+        ];
+        let output = case.cmd(&args).ok().shows("exec_create: true |").shows("exec_start: true |");
+        output.shows("archive-path|").shows("extract-to-dir|");
     }
 }

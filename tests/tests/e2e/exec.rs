@@ -65,6 +65,15 @@ clients! {
         });
     }
 
+    fn an_empty_home_is_filled_in_once(case) {
+        let name = case.name("a");
+        case.sleeper(&name);
+        let output = case.cmd(&["exec", "-e", "HOME=", &name, "env"]).ok();
+        let homes: Vec<&str> =
+            output.lines().into_iter().filter(|line| line.starts_with("HOME=")).collect();
+        assert_eq!(homes, ["HOME=/root"]);
+    }
+
     fn exec_of_a_missing_program_is_127(case) {
         let name = case.name("a");
         case.sleeper(&name);

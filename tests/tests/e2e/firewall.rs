@@ -269,6 +269,12 @@ clients! {
         assert_eq!(scene.fetch("friend", &other), "", "only what is exposed is opened");
         scene.own.cmd(&["restart", "-t", "0", "web"]).ok();
         wait_for("the link follows", Duration::from_secs(10), || scene.fetch("friend", "db") == "served\n");
+        // What it opened goes with it.
+        let address = scene.inspect("web")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].clone();
+        let address = address.as_str().expect("an address");
+        assert_eq!(scene.fetch("friend", address), "served\n");
+        scene.own.cmd(&["rm", "--link", "friend/db"]).ok();
+        assert_eq!(scene.fetch("friend", address), "");
         scene.retire();
     }
 

@@ -234,6 +234,11 @@ clients! {
         );
     }
 
+    fn a_pattern_that_is_none_is_refused(case) {
+        let output = case.cmd(&["images", "--filter", "reference=a["]).exits(1);
+        output.complains("syntax error in pattern");
+    }
+
     fn rmi_of_an_unknown_image(case) {
         let output = case.cmd(&["rmi", "no-such-image"]).exits(1);
         output.complains("No such image: no-such-image");

@@ -36,6 +36,51 @@ clients! {
         case.cmd(&args).ok().shows("0");
     }
 
+    fn seccomp_profiles_have_dockers_conditions(case) {
+        let profile = case.dir().join("profile.json");
+        let text = r#"{"defaultAction":"SCMP_ACT_ALLOW",
+            "archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86"]}],
+            "syscalls":[
+                {"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":13,
+                 "excludes":{"caps":["CAP_SYS_ADMIN"]}},
+                {"names":["link","linkat"],"action":"SCMP_ACT_ERRNO","errnoRet":13,
+                 "includes":{"minKernel":"4.8"}},
+                {"names":["rename","renameat","renameat2"],"action":"SCMP_ACT_ERRNO",
+                 "includes":{"arches":["s390x"]}}]}"#;
+        fs::write(&profile, text).expect("a file");
+        let option = format!("seccomp={}", profile.display());
+        let script = "echo >a; mkdir d && echo made; ln a b && echo linked; mv a c && echo moved";
+        let tries = [IMAGE, "sh", "-c", script];
+        let run = ["run", "--rm", "--security-opt", &option];
+        let output = case.cmd(&[&run[..], &tries].concat()).ok();
+        output.prints("moved").complains("Permission denied");
+        for more in [&["--cap-add", "SYS_ADMIN"][..], &["--privileged"]] {
+            case.cmd(&[&run[..], more, &tries].concat()).ok().prints("made\nmoved");
+        }
+    }
+
+    fn an_empty_seccomp_profile_filters_nothing(case) {
+        let profile = case.dir().join("profile.json");
+        fs::write(&profile, "{}").expect("a file");
+        let option = format!("seccomp={}", profile.display());
+        let args = [
+            "run", "--rm", "--security-opt", &option, IMAGE, "grep", "^Seccomp:",
+            "/proc/self/status",
+        ];
+        case.cmd(&args).ok().shows("0");
+    }
+
+    fn control_groups_are_writable_on_request(case) {
+        let count = "grep -c '/sys/fs/cgroup.* rw' /proc/mounts; true";
+        let run = |option: &str| {
+            case.cmd(&["run", "--rm", "--security-opt", option, IMAGE, "sh", "-c", count]).ok()
+        };
+        assert_ne!(run("writable-cgroups=true").text(), "0");
+        case.cmd(&["run", "--rm", "--security-opt", "writable-cgroups=x", IMAGE, "true"])
+            .exits(125)
+            .complains("invalid --security-opt 2: \"writable-cgroups=x\"");
+    }
+
     fn mounting_is_forbidden(case) {
         let args = ["run", "--rm", IMAGE, "mount", "-t", "tmpfs", "none", "/tmp"];
         let output = case.cmd(&args);

@@ -70,6 +70,15 @@ clients! {
         assert_eq!(case.inspect(&name)["State"]["ExitCode"], 4);
     }
 
+    fn a_signal_that_is_none_stops_nothing(case) {
+        let name = case.name("a");
+        case.sleeper(&name);
+        case.cmd(&["stop", "-s", "FOO", &name])
+            .exits(1)
+            .complains(&format!("cannot stop container: {name}: invalid signal: FOO"));
+        case.cmd(&["stop", "-s", "FOO", "no-such"]).exits(1).complains("No such container");
+    }
+
     fn kill_ends_it(case) {
         let name = case.name("a");
         case.sleeper(&name);

@@ -40,6 +40,25 @@ clients! {
         assert_eq!(case.inspect(&name)["HostConfig"]["NanoCpus"], 500_000_000);
     }
 
+    fn limits_that_contradict_earlier_ones_are_refused(case) {
+        let name = case.name("a");
+        let id = case.sleeper(&name);
+        case.cmd(&["update", "--cpus", "1", &name]).ok();
+        let output = case.cmd(&["update", "--cpu-period", "50000", &name]).exits(1);
+        output.complains(&format!(
+            "Cannot update container {id}: Conflicting options: CPU Period cannot be updated as \
+             NanoCPUs has already been set"
+        ));
+    }
+
+    fn what_a_limit_needs_is_said(case) {
+        let name = case.name("a");
+        let args = ["create", "--name", &name, "--oom-kill-disable", IMAGE];
+        let output = case.cmd(&args).ok();
+        let discarded = output.stderr.contains("OomKillDisable discarded");
+        assert!(discarded || output.stderr.contains("no memory limit is set"), "{output:?}");
+    }
+
     fn cpu_shares_are_set(case) {
         let script = control("cpu/cpu.shares", "cpu.weight");
         let output = case.cmd(&["run", "--rm", "-c", "512", IMAGE, "sh", "-c", &script]).ok();

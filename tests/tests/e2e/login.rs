@@ -52,7 +52,8 @@ clients! {
         let host = registry.address();
         let reference = registry.reference("e2e/secret:one");
         case.cmd(&["tag", IMAGE, &reference]).ok();
-        case.cmd(&["push", &reference]).exits(1).complains("no basic auth credentials");
+        let output = case.cmd(&["push", &reference]).exits(1);
+        assert_eq!(output.stderr.trim(), "no basic auth credentials");
         case.cmd(&["pull", &reference]).exits(1).complains("no basic auth credentials");
         login(case, &host, "wrong").exits(1).complains("401 Unauthorized");
         assert_eq!(config(case)["auths"].as_object().map_or(0, serde_json::Map::len), 0);

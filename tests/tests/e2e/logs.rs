@@ -137,6 +137,14 @@ clients! {
         assert!(numbers.is_sorted_by(|a, b| a < b), "a line was repeated");
     }
 
+    fn a_tag_is_filled_in(case) {
+        let name = case.name("a");
+        let args =
+            ["run", "--log-opt", "tag=of-{{.Name}}", "--name", &name, IMAGE, "echo", "x"];
+        case.cmd(&args).ok();
+        case.cmd(&["logs", "--details", &name]).ok().prints(&format!("tag=of-{name} x"));
+    }
+
     fn log_driver_none_keeps_nothing(case) {
         let name = case.name("a");
         let args = ["run", "--log-driver", "none", "--name", &name, IMAGE, "echo", "seen"];

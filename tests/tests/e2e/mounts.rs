@@ -211,6 +211,27 @@ clients! {
         run(",bind-recursive=readonly", "true").exits(125).complains("requires 'readonly' to be specified in conjunction");
     }
 
+    fn binds_of_what_holds_the_data_root_follow_the_host(case) {
+        let container = case.name("c");
+        let shown = "{{range .Mounts}}{{.Propagation}}{{end}}";
+        case.cmd(&["create", "--name", &container, "-v", "/:/host:ro", IMAGE, "ls", "/host/proc/self"]).ok();
+        case.cmd(&["inspect", "-f", shown, &container]).ok().prints("rslave");
+        // Also where the host does not share it.
+        case.cmd(&["start", "-a", &container]).ok();
+        case.cmd(&["run", "--rm", "-v", "/:/host:private", IMAGE, "true"])
+            .exits(125)
+            .complains("must use either propagation mode \"rslave\" or \"rshared\" when mount source is within the daemon root");
+    }
+
+    fn a_bind_of_another_kind_than_its_place_is_told(case) {
+        let dir = host_dir(case, "dir");
+        for bind in ["/etc/passwd:/tmp".to_owned(), format!("{dir}:/etc/passwd")] {
+            case.cmd(&["run", "--rm", "-v", &bind, IMAGE, "true"])
+                .exits(125)
+                .complains("Are you trying to mount a directory onto a file (or vice-versa)?");
+        }
+    }
+
     fn mounts_of_the_host_reach_a_slave(case) {
         if case.is_reference() {
             return;
@@ -424,6 +445,37 @@ clients! {
 }
 
 api! {
+    fn a_tmpfs_takes_its_options_from_the_long_form(case) {
+        let create = |kind: &str, option: serde_json::Value| {
+            let mount = json!({ "Type": kind, "Target": "/x", "TmpfsOptions": { "Options": [option] } });
+            let label = case.label();
+            let (key, value) = label.split_once('=').expect("key=value");
+            let body = json!({
+                "Image": IMAGE, "Cmd": ["sh", "-c", "cp /bin/busybox /x/ls && /x/ls /x"],
+                "Labels": { key: value }, "HostConfig": { "Mounts": [mount] },
+            });
+            case.api("POST", "/containers/create", Some(&body))
+        };
+        for (option, code) in [("exec", 0), ("noexec", 126)] {
+            let made = create("tmpfs", json!([option]));
+            assert_eq!(made.status, 201, "{}", made.text());
+            let id = made.json()["Id"].as_str().expect("an id").to_owned();
+            let shown = &case.inspect(&id)["HostConfig"]["Mounts"][0]["TmpfsOptions"];
+            assert_eq!(shown["Options"], json!([[option]]));
+            case.api("POST", &format!("/containers/{id}/start"), None);
+            let ended = case.api("POST", &format!("/containers/{id}/wait"), None).json();
+            assert_eq!(ended["StatusCode"], code, "{option}");
+        }
+        for (kind, option, why) in [
+            ("tmpfs", json!(["uid", "5"]), "invalid mount config for type \"tmpfs\": invalid option: uid"),
+            ("tmpfs", json!([]), "invalid mount config for type \"tmpfs\": invalid option array length"),
+            ("volume", json!(["exec"]), "TmpfsOptions must not be specified on mount type \"volume\""),
+        ] {
+            let refused = create(kind, option);
+            assert_eq!((refused.status, refused.message()), (400, why.to_owned()));
+        }
+    }
+
     // RUN-05: a place for a mount inside a volume that turns into a link while containers start.
     fn places_that_become_links_stay_inside(case) {
         // The runtime of older engines makes the directory outside.

@@ -352,6 +352,11 @@ clients! {
         );
         run_refuses(
             case,
+            &["--network", &shared, "--ip", "10.1.2.3"],
+            "user specified IP address is supported on user defined networks only",
+        );
+        run_refuses(
+            case,
             &["--network", "container:nobody"],
             "joining network namespace of container: No such container: nobody",
         );

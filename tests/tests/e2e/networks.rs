@@ -145,6 +145,20 @@ clients! {
         case.cmd(&["network", "rm", &second]).exits(1).complains("has active endpoints");
     }
 
+    fn a_start_without_its_network_fails_and_keeps_the_exit_code(case) {
+        let (net, ran, fresh) = (case.name("net"), case.name("ran"), case.name("fresh"));
+        case.cmd(&["network", "create", &net]).ok();
+        case.cmd(&["run", "--name", &ran, "--network", &net, IMAGE, "sh", "-c", "exit 3"]).exits(3);
+        case.cmd(&["create", "--name", &fresh, "--network", &net, IMAGE, "true"]).ok();
+        case.cmd(&["network", "rm", &net]).ok();
+        for (name, code) in [(&ran, 3), (&fresh, 128)] {
+            case.cmd(&["start", name]).exits(1).complains("not found");
+            let state = case.inspect(name)["State"].clone();
+            assert_eq!(state["ExitCode"], code, "{state}");
+            assert!(state["Error"].as_str().is_some_and(|text| text.contains("not found")), "{state}");
+        }
+    }
+
     fn a_stopped_container_enters_networks_for_its_next_start(case) {
         let (net, name) = (case.name("net"), case.name("later"));
         case.cmd(&["network", "create", &net]).ok();
@@ -298,6 +312,30 @@ clients! {
             .prints(&format!("[/{server}:/{client}/db]"));
         let gone = ["run", "--rm", "--link", &format!("{}:x", case.name("nobody")), IMAGE, "true"];
         case.cmd(&gone).exits(125).complains("could not get container for");
+    }
+
+    fn a_container_answers_to_what_its_callers_call_it(case) {
+        let (server, client) = (case.name("server"), case.name("client"));
+        case.sleeper(&server);
+        let link = format!("{server}:db");
+        case.cmd(&["run", "-d", "--name", &client, "--link", &link, IMAGE, "sleep", "1000"]).ok();
+        let (path, slash) = (format!("{client}/db"), format!("/{client}/db"));
+        for path in [&path, &slash] {
+            case.cmd(&["inspect", "-f", "{{.Name}}", path]).ok().prints(&format!("/{server}"));
+        }
+        case.cmd(&["inspect", &format!("{client}/nobody")]).exits(1);
+        case.cmd(&["exec", &path, "hostname"]).ok();
+        case.cmd(&["logs", &path]).ok();
+        case.cmd(&["top", &path]).ok().shows("sleep 1000");
+        case.cmd(&["stop", "-t", "0", &path]).ok();
+        case.cmd(&["start", &path]).ok().prints(&path);
+        assert_eq!(case.inspect(&server)["State"]["Running"], true);
+        // Names as inspect shows them, with a slash in front.
+        let shown = format!("/{server}");
+        assert_eq!(case.cmd(&["exec", &shown, "echo", "inside"]).ok().stdout, "inside\n");
+        case.cmd(&["logs", &shown]).ok();
+        case.cmd(&["stop", "-t", "0", &shown]).ok();
+        assert_eq!(case.inspect(&server)["State"]["Running"], false);
     }
 
     fn a_link_in_a_user_network_is_an_alias(case) {

@@ -246,6 +246,42 @@ clients! {
         assert_eq!(neighbour.fetches(cable, port), "served\n");
     }
 
+    fn a_network_of_both_versions_is_reached_by_the_host_s_own_address(case) {
+        let neighbour = Neighbour::of(case);
+        let (port, six) = (free_ports(case, 1), free_ports(case, 1));
+        let (net, name) = (case.name("both"), case.name("server"));
+        case.cmd(&["network", "create", "--ipv6", &net]).ok();
+        serve(case, &name, &["--network", &net, "-p", &format!("{port}:80"), "-p", &format!("[::1]:{six}:80")]);
+        let engine = neighbour.engine();
+        assert_eq!(engine.fetches(Ipv6Addr::LOCALHOST, port), "served\n");
+        assert_eq!(engine.fetches(Ipv6Addr::LOCALHOST, six), "served\n");
+        assert_eq!(engine.fetches(Ipv4Addr::LOCALHOST, port), "served\n");
+        let cable = neighbour.engine_address6;
+        assert_eq!(engine.fetches(cable, port), "served\n");
+        assert!(neighbour.is_shut_out(cable, six));
+        case.cmd(&["stop", "-t", "0", &name]).ok();
+        assert!(engine.is_shut_out(Ipv6Addr::LOCALHOST, port));
+        assert!(engine.is_shut_out(Ipv6Addr::LOCALHOST, six));
+    }
+
+    fn ports_wait_for_a_way_out_through_a_restart_of_the_daemon(case) {
+        let host = Host::new();
+        let Some(mut own) = host.run(|| Own::start(case.client(), &[])) else {
+            return;
+        };
+        own.warm_up();
+        own.cmd(&["network", "create", "--internal", "inner"]).ok();
+        own.cmd(&["run", "-d", "--name", "web", "--network", "inner", "-p", "8080:80", IMAGE, "sleep", "1000"]).ok();
+        assert_eq!(own.cmd(&["port", "web"]).ok().stdout, "");
+        host.run(|| own.daemon_mut().crash()).expect("it comes again");
+        assert_eq!(own.cmd(&["port", "web"]).ok().stdout, "");
+        own.cmd(&["network", "connect", "bridge", "web"]).ok();
+        own.cmd(&["port", "web", "80"]).ok().shows("0.0.0.0:8080\n");
+        own.cmd(&["rm", "-f", "web"]).ok();
+        own.cmd(&["network", "rm", "inner"]).ok();
+        host.run(|| own.retire());
+    }
+
     fn datagrams_go_from_version_6_to_4(case) {
         let neighbour = Neighbour::of(case);
         let name = case.name("echo");

@@ -77,6 +77,17 @@ clients! {
         case.cmd(&["rmi", &exact]).ok().shows(&format!("Untagged: {exact}"));
     }
 
+    fn a_push_to_nobody_fails_at_once(case) {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("it has one").to_string();
+        drop(free);
+        case.owns_images(&address);
+        let reference = format!("{address}/e2e/nobody:one");
+        case.cmd(&["tag", IMAGE, &reference]).ok();
+        let output = case.cmd(&["push", &reference]).exits(1).hides("Retrying");
+        output.complains("connection refused");
+    }
+
     fn push_says_what_is_there_already(case) {
         let registry = case.registry();
         let (_, digest) = pushed(case, &registry, "e2e/one:a", "first");

@@ -83,6 +83,24 @@ clients! {
         assert_eq!(case.inspect(&name)["State"]["OOMKilled"], false);
     }
 
+    fn block_devices_are_rationed(case) {
+        let Ok(metadata) = std::fs::metadata("/dev/loop0") else {
+            eprintln!("no loop device: nothing to ration");
+            return;
+        };
+        let number = std::os::unix::fs::MetadataExt::rdev(&metadata);
+        let device = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
+        let flags = ["--device-read-bps", "/dev/loop0:1mb", "--device-write-iops", "/dev/loop0:7"];
+        let script = "cd /sys/fs/cgroup; if [ -d blkio ]; then cd blkio; \
+            cat blkio.throttle.read_bps_device blkio.throttle.write_iops_device; else cat io.max; fi";
+        let args = [&["run", "--rm"], &flags[..], &[IMAGE, "sh", "-c", script]].concat();
+        let output = case.cmd(&args).ok().shows(&device);
+        output.shows("1048576").shows("7");
+        case.cmd(&["run", "--rm", "--device-read-bps", "/dev/no-such:1mb", IMAGE, "true"])
+            .exits(127)
+            .complains("stat /dev/no-such: no such file or directory");
+    }
+
     fn children_of_nobody_are_collected(case) {
         let name = case.name("a");
         case.cmd(&["run", "-d", "--name", &name, IMAGE, "sleep", "1000"]).ok();

@@ -49,6 +49,8 @@ clients! {
         case.sleeper(&name);
         let output = case.cmd(&["top", &name, "-o", "pid,comm"]).ok().shows("PID").shows("sleep");
         output.hides("UID");
+        let output = case.cmd(&["top", &name, "-eo", "pid,comm"]).ok().shows("COMMAND");
+        output.hides("TTY");
     }
 
     fn top_of_a_stopped_container_is_refused(case) {

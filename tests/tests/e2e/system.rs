@@ -20,6 +20,11 @@ clients! {
         case.cmd(&["info"]).ok().shows("Server:").shows("Containers:").shows("Storage Driver:");
     }
 
+    fn info_knows_fields_that_are_not_there(case) {
+        let format = "{{json .DefaultAddressPools}} {{.OSType}}";
+        case.cmd(&["info", "--format", format]).ok().prints("null linux");
+    }
+
     fn system_df_has_its_rows(case) {
         case.sleeper(&case.name("a"));
         let output = case.cmd(&["system", "df"]).ok().shows("TYPE").shows("RECLAIMABLE");

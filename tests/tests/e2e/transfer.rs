@@ -248,6 +248,9 @@ clients! {
         case.cmd(&["commit", "no-such-container", &reference]).exits(1);
         case.cmd(&["commit", &name, "Not A Name"]).exits(1).complains("invalid reference format");
         case.cmd(&["commit", "-c", "RUN true", &name, &reference]).exits(1);
+        // The command was that of another program.
+        case.cmd(&["commit", "-c", "ENTRYPOINT [\"echo\", \"all\"]", &name, &reference]).ok();
+        case.cmd(&["run", "--rm", &reference]).ok().prints("all");
     }
 
     fn a_running_container_is_committed_and_goes_on(case) {

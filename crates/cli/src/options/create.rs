@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::kv::{self, Lookup};
 use super::network::merged;
 use super::volume::Volume;
-use super::{health, limits, mount, network, ports, resources, validate, volume};
+use super::{capabilities, health, limits, mount, network, ports, resources, validate, volume};
 use crate::config::go_text;
 use crate::flags::Parsed;
 
@@ -203,6 +203,8 @@ fn host_config(flags: &Parsed, network_mode: &str) -> Result<Value, String> {
         .map(|t| t.split_once(':').unwrap_or((t, "")))
         .map(|(path, options)| (path.to_owned(), options.into()))
         .collect();
+    let (cap_add, cap_drop) =
+        capabilities::effective(&flags.list("cap-add"), &flags.list("cap-drop"));
     let mut out = json!({
         "ContainerIDFile": flags.str("cidfile"),
         "LogConfig": {"Type": log_driver, "Config": kv::object(&log_options)},
@@ -211,8 +213,8 @@ fn host_config(flags: &Parsed, network_mode: &str) -> Result<Value, String> {
         "AutoRemove": flags.bool("rm"),
         "VolumeDriver": flags.str("volume-driver"),
         "VolumesFrom": list_or_null(&flags.list("volumes-from")),
-        "CapAdd": list_or_null(&flags.list("cap-add")),
-        "CapDrop": list_or_null(&flags.list("cap-drop")),
+        "CapAdd": list_or_null(&cap_add),
+        "CapDrop": list_or_null(&cap_drop),
         "CgroupnsMode": flags.str("cgroupns"),
         "Dns": each(flags, "dns", validate::ip)?,
         "DnsOptions": merged(flags, "dns-option", "dns-opt"),

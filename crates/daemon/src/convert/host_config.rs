@@ -220,6 +220,7 @@ fn mount_from_wire(wire: WireMount) -> Mount {
         match_user: bind.match_user,
         tmpfs_size: tmpfs.size_bytes,
         tmpfs_mode: tmpfs.mode,
+        tmpfs_options: tmpfs.options.unwrap_or_default(),
         rest,
     }
 }
@@ -388,7 +389,7 @@ fn mount_to_wire(mount: &Mount) -> WireMount {
     let tmpfs = TmpfsOptions {
         size_bytes: mount.tmpfs_size,
         mode: mount.tmpfs_mode,
-        options: None,
+        options: Some(mount.tmpfs_options.clone()).filter(|options| !options.is_empty()),
     };
     WireMount {
         kind: mount.kind.clone(),
@@ -449,8 +450,8 @@ mod tests {
     #[test]
     fn long_mounts_survive() {
         let got = round(
-            r#"{"HostConfig":{"Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":5}},{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true,"BindOptions":{"Propagation":"rslave"}}]}}"#,
+            r#"{"HostConfig":{"Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":5,"Options":[["exec"]]}},{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true,"BindOptions":{"Propagation":"rslave"}}]}}"#,
         );
-        assert!(got.contains(r#""Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":5}},{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true,"BindOptions":{"Propagation":"rslave"}}]"#), "{got}");
+        assert!(got.contains(r#""Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":5,"Options":[["exec"]]}},{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true,"BindOptions":{"Propagation":"rslave"}}]"#), "{got}");
     }
 }

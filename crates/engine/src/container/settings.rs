@@ -311,6 +311,8 @@ pub struct Mount {
     pub tmpfs_size: i64,
     /// Mode of a tmpfs; 0 means 1777.
     pub tmpfs_mode: u32,
+    /// Other options of a tmpfs, each a name and perhaps a value.
+    pub tmpfs_options: Vec<Vec<String>>,
     /// What else was in the request: `VolumeOptions`, `ImageOptions`, ….
     pub rest: Rest,
 }

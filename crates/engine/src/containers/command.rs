@@ -7,7 +7,7 @@ use shim::protocol::Streams;
 use spec::{ContainerName, ExecId, Signal};
 use tokio::sync::oneshot;
 
-use super::files::Lent;
+use super::files::{Lent, Purpose, Turns};
 use super::networking::links::Link;
 use super::request::{RemoveOptions, TerminalSize, WaitCondition, WaitOutcome};
 use crate::Result;
@@ -53,7 +53,7 @@ pub(super) enum Command {
     /// Make an exec known.
     ExecCreate(ExecId, Arc<ExecConfig>, Reply),
     /// Lend its files to a copy.
-    Lend(Reply<Lent>),
+    Lend(Purpose, Reply<(Lent, Turns)>),
     /// Run an exec.
     ExecStart(Box<ExecStart>, Reply),
 }

@@ -142,13 +142,20 @@ fn attach(
     host: &mut HostConfig,
     asked: BTreeMap<String, EndpointSettings>,
 ) -> Result<Attachments> {
+    let mut wrong = Vec::new();
+    if host.network_mode.starts_with("container:") {
+        // The other one's networks are not asked; what contradicts sharing is told all the same.
+        wrong.extend(asked.iter().filter_map(|(key, settings)| {
+            let text = wishes::check(key, None, settings).err()?;
+            Some(format!("invalid config for network {key}: {text}"))
+        }));
+    }
     let mut networks = if asked.is_empty() {
         networking::of_old_record(config, host)
     } else {
         networking::attachments(config, host, asked)
     };
     host.endpoints.clear();
-    let mut wrong = Vec::new();
     let mut named = Attachments::new();
     for (key, attachment) in std::mem::take(&mut networks) {
         // A network that does not exist yet may do so when the container starts.
@@ -201,7 +208,7 @@ fn platform_warning(image: &Image) -> Option<String> {
     );
     (!config.architecture.is_empty() && have != want).then(|| {
         format!(
-            "The requested image's platform ({have}) does not match the detected host platform ({want})"
+            "The requested image's platform ({have}) does not match the detected host platform ({want}) and no specific platform was requested"
         )
     })
 }

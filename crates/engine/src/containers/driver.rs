@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::command::{Command, Reply};
 use super::endpoint::Place;
-use super::files::Loan;
+use super::files::{Loan, Turns};
 use super::policy::{self, Verb};
 use super::record::Record;
 use super::request::{RemoveOptions, WaitCondition, WaitOutcome};
@@ -86,8 +86,10 @@ pub(super) struct Driver {
     pub(super) removed: bool,
     /// What its run has of its networks.
     pub(super) place: Place,
-    /// Copies that use the files of the container at rest.
+    /// Copies that use the container's files.
     pub(super) lent: Vec<Loan>,
+    /// Which of them may mount the files.
+    pub(super) turns: Turns,
 }
 
 impl Driver {
@@ -109,6 +111,7 @@ impl Driver {
             removed: false,
             place: Place::default(),
             lent: Vec::new(),
+            turns: Turns::default(),
         }
     }
 

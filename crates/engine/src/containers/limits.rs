@@ -1,5 +1,6 @@
 //! Limits of resources: what is out of range or contradicts itself, in Docker's words.
 
+use super::block_rates;
 use crate::container::{Resources, Ulimit};
 use crate::{Error, Result, oci};
 
@@ -15,6 +16,8 @@ pub(super) struct HostFacts {
     pub(super) blkio_weight: bool,
     /// Control groups are of version 2 alone.
     pub(super) cgroup_v2: bool,
+    /// Version and patch level of the kernel.
+    pub(super) kernel: (u32, u32),
     /// Names of capabilities that exist.
     pub(super) capabilities: Vec<String>,
 }
@@ -68,8 +71,30 @@ pub(super) fn check(r: &mut Resources, facts: &HostFacts) -> Result<Vec<String>>
     if r.blkio_weight > 0 && !(10..=1000).contains(&r.blkio_weight) {
         return refuse("Range of blkio weight is from 10 to 1000");
     }
+    if let Some(list) = r
+        .rest
+        .get_mut("BlkioWeightDevice")
+        .and_then(|v| v.as_array_mut())
+        && !list.is_empty()
+    {
+        list.clear();
+        warnings.push(
+            "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded."
+                .to_owned(),
+        );
+    }
+    block_rates::parse(r)?;
     if facts.cgroup_v2 {
+        if r.cpu_realtime_runtime != 0 || r.cpu_realtime_period != 0 {
+            return refuse("Your kernel does not support CPU real-time scheduler");
+        }
         warnings.extend(only_on_v1(r));
+    }
+    if r.oom_kill_disable == Some(true) && r.memory == 0 {
+        warnings.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
+                .to_owned(),
+        );
     }
     for limit in &r.ulimits {
         ulimit(limit)?;

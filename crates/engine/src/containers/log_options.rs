@@ -80,10 +80,22 @@ pub(super) fn parse(log: &LogConfig) -> Result<LogSettings> {
     Ok(settings)
 }
 
+/// The container that a log is of.
+pub(super) struct About<'a> {
+    /// Its id.
+    pub(super) id: &'a str,
+    /// Its name.
+    pub(super) name: &'a str,
+    /// The id of its image.
+    pub(super) image: &'a str,
+    /// Its settings.
+    pub(super) config: &'a Config,
+}
+
 /// What the supervisor is told.
 pub(super) fn for_supervisor(
     log: &LogConfig,
-    config: &Config,
+    about: &About<'_>,
     path: Option<&Path>,
 ) -> Result<protocol::LogConfig> {
     let settings = parse(log)?;
@@ -93,13 +105,14 @@ pub(super) fn for_supervisor(
             path: path.to_owned(),
             max_size_bytes: settings.max_size_bytes,
             max_files: settings.max_files,
-            attrs: attributes(log, config),
+            attrs: attributes(log, about),
         },
     })
 }
 
 /// Labels and variables that the options ask to be written with every line.
-fn attributes(log: &LogConfig, config: &Config) -> BTreeMap<String, String> {
+fn attributes(log: &LogConfig, about: &About<'_>) -> BTreeMap<String, String> {
+    let config = about.config;
     let mut attributes = BTreeMap::new();
     let names = |key: &str| log.options.get(key).map_or("", String::as_str).split(',');
     for name in names("labels") {
@@ -117,10 +130,35 @@ fn attributes(log: &LogConfig, config: &Config) -> BTreeMap<String, String> {
             attributes.insert(name.to_owned(), value.to_owned());
         }
     }
-    if let Some(tag) = log.options.get("tag").filter(|t| !t.contains("{{")) {
-        attributes.insert("tag".to_owned(), tag.clone());
+    if let Some(tag) = log.options.get("tag").and_then(|text| tag(text, about)) {
+        attributes.insert("tag".to_owned(), tag);
     }
     attributes
+}
+
+/// Fills the fields of a tag in; `None` if it has others than these.
+fn tag(text: &str, about: &About<'_>) -> Option<String> {
+    let digits = |id: &str| id.strip_prefix("sha256:").unwrap_or(id).to_owned();
+    let short = |id: &str| digits(id).chars().take(12).collect::<String>();
+    let mut tag = String::new();
+    let mut rest = text;
+    while let Some((before, field)) = rest.split_once("{{") {
+        let (field, after) = field.split_once("}}")?;
+        tag.push_str(before);
+        tag.push_str(&match field.trim() {
+            ".ID" => short(about.id),
+            ".FullID" => about.id.to_owned(),
+            ".Name" => about.name.to_owned(),
+            ".ImageName" => about.config.image.clone(),
+            ".ImageID" => short(about.image),
+            ".ImageFullID" => about.image.to_owned(),
+            ".DaemonName" => "docker".to_owned(),
+            _ => return None,
+        });
+        rest = after;
+    }
+    tag.push_str(rest);
+    Some(tag)
 }
 
 /// Reads `10m`: a number and k, m, g or t, in powers of 1024 with `i`, else of 1000 as Docker does here.
@@ -182,9 +220,24 @@ mod tests {
             ..Config::default()
         };
         let log = log(&[("labels", "tier,none"), ("env", "B")]);
-        let attributes = attributes(&log, &config);
+        let about = About {
+            id: "0123456789abcdef",
+            name: "web",
+            image: "sha256:fedcba9876543210",
+            config: &config,
+        };
+        let attributes = attributes(&log, &about);
         assert_eq!(attributes["tier"], "web");
         assert_eq!(attributes["B"], "2");
         assert_eq!(attributes.len(), 2);
+        for (text, filled) in [
+            ("plain", Some("plain")),
+            ("{{.Name}}/{{ .ID }}", Some("web/0123456789ab")),
+            ("{{.ImageID}}", Some("fedcba987654")),
+            ("{{.Nonsense}}", None),
+            ("{{.Name", None),
+        ] {
+            assert_eq!(tag(text, &about).as_deref(), filled);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use shim::protocol::{Reply as TaskReply, Request, Streams};
-use spec::{ContainerName, ExecId};
+use spec::{Classify, ContainerName, ExecId};
 
 use super::command::{Command, ExecStart};
 use super::driver::{Driver, EARLY, answer};
@@ -38,7 +38,7 @@ impl Driver {
                 answer(reply, self.attach(stream, streams).await);
             }
             Command::ExecCreate(id, config, reply) => answer(reply, self.exec_create(id, config)),
-            Command::Lend(reply) => self.lend(reply),
+            Command::Lend(purpose, reply) => self.lend(purpose, reply),
             Command::ExecStart(exec, reply) => answer(reply, self.exec_start(*exec).await),
             Command::Start(_)
             | Command::Stop(..)
@@ -99,7 +99,10 @@ impl Driver {
     ) -> Result<Vec<String>> {
         self.admit(Verb::Change)?;
         let mut host = (*self.record.host).clone();
-        update::merge(&mut host, resources, policy)?;
+        update::merge(&mut host, resources, policy).map_err(|error| {
+            let text = format!("Cannot update container {}: {error}", self.record.id);
+            Error::refused(error.kind(), text)
+        })?;
         let warnings = limits::check(&mut host.resources, &self.shared.facts)?;
         validate::restart(&host.restart_policy, host.auto_remove)?;
         if self.container.state.running().is_some() {
@@ -180,7 +183,7 @@ impl Driver {
         self.shared
             .execs
             .insert(id, self.record.id, Arc::clone(&config))?;
-        let action = format!("exec_create: {}", config.cmd.join(" "));
+        let action = exec_action("exec_create", &config.cmd);
         self.emit(action, &[("execID", id.to_string())]);
         Ok(())
     }
@@ -192,7 +195,7 @@ impl Driver {
         match &done {
             Ok(pid) => {
                 self.shared.execs.running(exec.id, *pid);
-                let action = format!("exec_start: {}", exec.config.cmd.join(" "));
+                let action = exec_action("exec_start", &exec.config.cmd);
                 self.emit(action, &[("execID", exec.id.to_string())]);
             }
             Err(error) => {
@@ -236,4 +239,13 @@ impl Driver {
             }),
         }
     }
+}
+
+/// What is told of an exec: Docker puts the program and its arguments together with a space, and
+/// keeps it where there are no arguments.
+fn exec_action(what: &str, command: &[String]) -> String {
+    let (program, arguments) = command
+        .split_first()
+        .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    format!("{what}: {program} {}", arguments.join(" "))
 }

@@ -43,12 +43,13 @@ pub(super) fn plan(shared: &Shared, config: &Config, host: &HostConfig) -> Resul
         })?;
         from.extend(other.container().points.iter().cloned().map(change));
     }
-    let wanted = mounts::plan(Sources {
+    let mut wanted = mounts::plan(Sources {
         host,
         volumes: &config.volumes,
         from,
     })?;
-    for point in wanted.iter().map(|wanted| &wanted.point) {
+    for point in wanted.iter_mut().map(|wanted| &mut wanted.point) {
+        mounts::follow_data(point, host, &shared.config.data_root)?;
         let missing = || std::fs::metadata(&point.source).is_err();
         if point.kind == Kind::Bind && !point.create_source && missing() {
             return Err(missing_source(&point.source));
@@ -268,8 +269,8 @@ pub(super) fn keep_images(
 ///
 /// A source is missing, or a volume cannot be mounted; what was mounted is let go by [`release`].
 pub(super) fn place(shared: &Shared, record: &Record) -> Result<Vec<Seen>> {
-    let seen = place_for(shared, record, &record.id.to_string())?;
-    if let Err(error) = settle(record, &seen) {
+    let mut seen = place_for(shared, record, &record.id.to_string())?;
+    if let Err(error) = settle(shared, record, &mut seen) {
         release_for(shared, record, &record.id.to_string());
         return Err(error);
     }
@@ -280,10 +281,10 @@ pub(super) fn place(shared: &Shared, record: &Record) -> Result<Vec<Seen>> {
 }
 
 /// What is looked at and done once the sources are there.
-fn settle(record: &Record, seen: &[Seen]) -> Result<()> {
+fn settle(shared: &Shared, record: &Record, seen: &mut [Seen]) -> Result<()> {
     let mut table = None;
     for seen in seen {
-        let point = &seen.point;
+        let point = &mut seen.point;
         if mounts::needs_check(point) {
             let table: &String = match &table {
                 Some(table) => table,
@@ -295,7 +296,16 @@ fn settle(record: &Record, seen: &[Seen]) -> Result<()> {
             let real = Path::new(&point.source)
                 .canonicalize()
                 .map_err(|e| Error::io(format!("failed to find '{}'", point.source), e))?;
-            mounts::check_propagation(point, &real.to_string_lossy(), table)?;
+            let fits = mounts::check_propagation(point, &real.to_string_lossy(), table);
+            match fits {
+                Err(error)
+                    if mounts::follows_data(point, &record.host, &shared.config.data_root) =>
+                {
+                    tracing::warn!(container = %record.id, %error, "a bind does not follow the host");
+                    "rprivate".clone_into(&mut point.propagation);
+                }
+                fits => fits?,
+            }
         }
         if matches!(point.kind, Kind::Bind | Kind::Volume) {
             labels::apply(record.id, &record.host, point, &seen.source)?;

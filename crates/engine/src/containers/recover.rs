@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::driver::{Driver, Live};
 use super::ended::{kill_group, remove_group};
 use super::endpoint::Place;
-use super::networking::{Mode, links, place, roster};
+use super::networking::{Mode, links, place, ports, roster};
 use super::policy;
 use super::record::Record;
 use super::shared::Shared;
@@ -241,12 +241,17 @@ async fn reconcile_network(shared: &Arc<Shared>, list: &[(Record, Found)]) -> Re
         {
             named.push((record.clone(), place.clone(), netns));
         }
+        let requests = match place.ports.is_empty() {
+            true => ports::requests(&record.config, &record.host).unwrap_or_default(),
+            false => Vec::new(),
+        };
         live.push(network::LiveSandbox {
             container: record.id,
             name: record.name.to_string(),
             netns: netns(),
             endpoints: place.endpoints,
             ports: place.ports,
+            requests,
         });
     }
     let linked = match shared.config.inter_container {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::driver::Driver;
+use super::files::Of;
 use super::mounting;
 use super::record;
 use super::request::RemoveOptions;
@@ -16,7 +17,7 @@ impl Driver {
     /// Removes a container that does not run.
     pub(super) async fn remove_now(&mut self, options: RemoveOptions) -> Result<()> {
         let id = self.record.id;
-        self.take_back(std::time::Duration::ZERO).await;
+        self.take_back(Of::All, std::time::Duration::ZERO).await;
         self.container.state = State::Removing;
         self.publish();
         self.early.clear();

@@ -89,6 +89,7 @@ impl Shared {
             facts: HostFacts {
                 cpus,
                 blkio_weight: weighs_block_io(),
+                kernel: oci::kernel_version(&crate::system::kernel_release()).unwrap_or_default(),
                 cgroup_v2: layers.cgroups.version() == Version::V2,
                 capabilities: layers.capabilities,
             },

@@ -21,12 +21,13 @@ use tokio::sync::mpsc;
 
 use super::driver::{Driver, Live};
 use super::endpoint::Place;
+use super::files::Of;
 use super::networking::around::{self, open_links, surroundings, told_by_links};
 use super::networking::{place, roster};
 use super::record::Record;
 use super::sandbox::{joined, opens, sandbox};
 use super::shared::Shared;
-use super::{devices, endpoint, etc, log_options, merge, mounting};
+use super::{block_rates, devices, endpoint, etc, log_options, merge, mounting};
 use crate::container::{Running, State};
 use crate::execs::ExecConfig;
 use crate::shim_client::{Task, unexpected};
@@ -59,7 +60,12 @@ impl Driver {
     pub(super) async fn start(&mut self) -> Result<()> {
         let started = self.start_task().await;
         if let Err(error) = &started {
-            self.record.last.exit_code = error.exit_code().unwrap_or(128);
+            // As in Docker, a failure before the program keeps the code of the run before.
+            let unknown = match self.record.last.exit_code {
+                0 => 128,
+                former => former,
+            };
+            self.record.last.exit_code = error.exit_code().unwrap_or(unknown);
             self.record.last.error = spec::error::chain(error);
             // Whoever was attached learns that nothing will come.
             self.early.clear();
@@ -89,7 +95,7 @@ impl Driver {
 
     async fn start_task(&mut self) -> Result<()> {
         // Two mounts of one writable layer at a time would spoil it.
-        self.take_back(PATIENCE).await;
+        self.take_back(Of::NextRun, PATIENCE).await;
         let id = self.record.id;
         let run_dir = self.shared.run_dir(id);
         let joined = joined(&self.shared, &self.record.host)?;
@@ -355,6 +361,8 @@ fn prepare(
     let facts = oci::Facts {
         capabilities: shared.facts.capabilities.clone(),
         devices: devices::of(&record.host)?,
+        rates: block_rates::of(&record.host.resources)?,
+        kernel: shared.facts.kernel,
     };
     let spec = oci::generate(&oci::Input {
         seen: &seen,
@@ -367,12 +375,21 @@ fn prepare(
         netns,
         place,
         rootfs: snapshot.rootfs,
-        log: log_options::for_supervisor(&record.host.log, &record.config, files.log.as_deref())?,
+        log: log_options::for_supervisor(
+            &record.host.log,
+            &log_options::About {
+                id: &record.id.to_string(),
+                name: record.name.as_str(),
+                image: &record.image.to_string(),
+                config: &record.config,
+            },
+            files.log.as_deref(),
+        )?,
         seccomp: match security.seccomp {
-            _ if record.host.privileged => Seccomp::Unconfined,
-            oci::SeccompChoice::Default => Seccomp::Default,
-            oci::SeccompChoice::Unconfined => Seccomp::Unconfined,
+            // A filter that was asked for holds for a privileged container, too.
             oci::SeccompChoice::Own => Seccomp::Spec,
+            oci::SeccompChoice::Default if !record.host.privileged => Seccomp::Default,
+            oci::SeccompChoice::Default | oci::SeccompChoice::Unconfined => Seccomp::Unconfined,
         },
     })
 }
@@ -407,7 +424,7 @@ pub(super) fn exec_process(
     let files = shared.files(record);
     let facts = oci::Facts {
         capabilities: shared.facts.capabilities.clone(),
-        devices: Vec::new(),
+        ..oci::Facts::default()
     };
     let told = told_by_links(shared, record)?;
     let first = oci::first_process(&oci::Input {

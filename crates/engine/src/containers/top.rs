@@ -14,6 +14,8 @@ const FULL: [&str; 8] = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD
 const AUX: [&str; 11] = [
     "USER", "PID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND",
 ];
+/// Columns of `ps ax`.
+const BSD: [&str; 5] = ["PID", "TTY", "STAT", "TIME", "COMMAND"];
 /// Columns of `ps` without arguments of use.
 const SHORT: [&str; 4] = ["PID", "TTY", "TIME", "CMD"];
 /// The column of a program's short name, whose title is COMMAND.
@@ -66,7 +68,7 @@ fn columns(args: &str) -> Result<Vec<String>> {
     let mut rest = words.as_slice();
     while let [word, tail @ ..] = rest {
         rest = tail;
-        let (list, used) = match (word.strip_prefix("-o").or(word.strip_prefix("o")), tail) {
+        let (list, used) = match (format_of(word), tail) {
             (Some(""), [next, ..]) => (Some(*next), true),
             (Some(list), _) if !list.is_empty() => (Some(list), false),
             _ => (None, false),
@@ -93,8 +95,17 @@ fn columns(args: &str) -> Result<Vec<String>> {
     Ok(match (letters.starts_with('-'), has('u'), has('f')) {
         (_, true, _) => owned(&AUX),
         (_, false, true) => owned(&FULL),
+        (false, ..) if has('a') || has('x') => owned(&BSD),
         _ => owned(&SHORT),
     })
+}
+
+/// What stands behind the letter `o` of a word: letters without a value may come before it (`-eo`).
+fn format_of(word: &str) -> Option<&str> {
+    const ALONE: &str = "AaHLNTcdefjlmwxy";
+    let letters = word.strip_prefix('-').unwrap_or(word);
+    let (before, list) = letters.split_once('o')?;
+    before.chars().all(|c| ALONE.contains(c)).then_some(list)
 }
 
 fn title_of(name: &str) -> Option<&'static str> {
@@ -255,10 +266,14 @@ mod tests {
         assert_eq!(columns("").unwrap(), FULL);
         assert_eq!(columns("-ef").unwrap(), FULL);
         assert_eq!(columns("aux").unwrap(), AUX);
+        assert_eq!(columns("ax").unwrap(), BSD);
         assert_eq!(columns("-o pid,cmd").unwrap(), ["PID", "CMD"]);
         assert_eq!(columns("-o pid,args").unwrap(), ["PID", "COMMAND"]);
         assert_eq!(shown(columns("-o comm,pid").unwrap().remove(0)), "COMMAND");
-        assert_eq!(columns("-eo pid,comm").unwrap_or_default(), SHORT);
+        assert_eq!(columns("-eo pid,comm").unwrap(), ["PID", COMM]);
+        assert_eq!(columns("-eopid,cmd").unwrap(), ["PID", "CMD"]);
+        assert_eq!(columns("-e -o pid").unwrap(), ["PID"]);
+        assert_eq!(columns("-C ceo").unwrap(), SHORT);
         assert!(columns("-o cmd").is_err());
         assert!(columns("-o pid,nonsense").is_err());
     }

@@ -32,10 +32,12 @@ pub(super) fn merge(
             "Conflicting options: Nano CPUs cannot be updated as CPU Period or Quota has already been set",
         ));
     }
-    if (new.cpu_period > 0 || new.cpu_quota > 0) && old.nano_cpus > 0 {
-        return Err(Error::conflict(
-            "Conflicting options: CPU Period or Quota cannot be updated as NanoCPUs has already been set",
-        ));
+    for (given, name) in [(new.cpu_period, "Period"), (new.cpu_quota, "Quota")] {
+        if given > 0 && old.nano_cpus > 0 {
+            return Err(Error::conflict(format!(
+                "Conflicting options: CPU {name} cannot be updated as NanoCPUs has already been set"
+            )));
+        }
     }
     set(&mut old.cpu_shares, new.cpu_shares);
     set(&mut old.nano_cpus, new.nano_cpus);

@@ -8,6 +8,7 @@ fn facts() -> HostFacts {
         cpus: 2,
         blkio_weight: true,
         cgroup_v2: false,
+        kernel: (6, 1),
         capabilities: oci::all_capabilities(u64::MAX),
     }
 }
@@ -110,7 +111,7 @@ fn defaults_are_filled_in() {
 #[test]
 fn version_2_of_control_groups() {
     let engine = EngineConfig::new("/data", "/run");
-    for (cgroup_v2, mode, discarded) in [(false, "host", 0), (true, "private", 2)] {
+    for (cgroup_v2, mode, discarded) in [(false, "host", 1), (true, "private", 2)] {
         let mut config = Config::default();
         let mut host = HostConfig {
             privileged: true,

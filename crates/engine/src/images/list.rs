@@ -7,9 +7,9 @@ use spec::{ImageId, Timestamp};
 use store::Image;
 
 use super::{ImageSummary, Images, ListImages, ManifestsWanted};
-use crate::Result;
 use crate::containers::until;
 use crate::filters::Filters;
+use crate::{Error, Result};
 
 const KNOWN: [&str; 9] = [
     "before",
@@ -60,6 +60,9 @@ pub(super) async fn list(images: &Images, options: ListImages) -> Result<Vec<Ima
         }
     };
     let patterns = filters.get("reference");
+    if !patterns.into_iter().flatten().all(|text| is_pattern(text)) {
+        return Err(Error::invalid("syntax error in pattern"));
+    }
     let mut list = Vec::new();
     for image in shared.store.images().into_iter().filter(matches) {
         let mut summary = images.summary(&image);
@@ -89,6 +92,38 @@ pub(super) async fn list(images: &Images, options: ListImages) -> Result<Vec<Ima
     Ok(list)
 }
 
+/// Whether the brackets of a pattern are closed and nothing is escaped at its end.
+fn is_pattern(text: &str) -> bool {
+    let mut left = text.chars();
+    while let Some(c) = left.next() {
+        if c == '\\' && left.next().is_none() {
+            return false;
+        }
+        if c == '[' && !is_class(&mut left) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Reads `^a-z]`: at least one character or range.
+fn is_class(left: &mut std::str::Chars<'_>) -> bool {
+    if left.as_str().starts_with('^') {
+        left.next();
+    }
+    let mut is_empty = true;
+    loop {
+        match left.next() {
+            None => return false,
+            Some(']') if !is_empty => return true,
+            Some('-' | ']') if is_empty => return false,
+            Some('\\') if left.next().is_none() => return false,
+            Some(_) => {}
+        }
+        is_empty = false;
+    }
+}
+
 /// Creation of the images that a filter names.
 fn bound(
     images: &Images,
@@ -103,4 +138,19 @@ fn bound(
         found = Some(found.map_or(created, |have| pick(have, created)));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_checked_as_go_does() {
+        for good in ["a*", "localhost:*/*", "[a-z]?", "[^a]", "\\[", "[\\]]", ""] {
+            assert!(is_pattern(good), "{good}");
+        }
+        for bad in ["[", "a[b", "[]a]", "[^]", "a\\", "[\\"] {
+            assert!(!is_pattern(bad), "{bad}");
+        }
+    }
 }

@@ -66,6 +66,13 @@ pub(crate) fn parse(mount: &Mount, driver: &str) -> Result<Wanted> {
             )));
         }
     }
+    let sized = (mount.tmpfs_size, mount.tmpfs_mode) != (0, 0);
+    if kind != Kind::Tmpfs && (sized || !mount.tmpfs_options.is_empty()) {
+        return Err(Error::invalid(format!(
+            "TmpfsOptions must not be specified on mount type \"{}\"",
+            kind.as_str()
+        )));
+    }
     let mut point = Point::new(kind, &mount.target);
     point.writable = !mount.read_only;
     match kind {
@@ -226,6 +233,35 @@ mod tests {
         assert_eq!((point.no_copy, point.subpath.as_str()), (true, "a/b"));
         assert_eq!(wanted.volume.labels["q"], "r");
         assert_eq!(wanted.volume.options.unwrap()["type"], "tmpfs");
+    }
+
+    #[test]
+    fn options_of_a_tmpfs_are_asked_for_by_name() {
+        let of = |kind: &str, options: &[&[&str]]| {
+            let words = |option: &&[&str]| option.iter().map(|w| (*w).to_owned()).collect();
+            let mount = Mount {
+                tmpfs_options: options.iter().map(words).collect(),
+                ..of(kind, "", "/x")
+            };
+            parse(&mount, "").map_err(|error| error.to_string())
+        };
+        let options = |options: &[&[&str]]| of("tmpfs", options).unwrap().point.options;
+        assert_eq!(options(&[]), ["noexec", "nosuid", "nodev"]);
+        assert_eq!(options(&[&["exec"]]), ["nosuid", "nodev", "exec"]);
+        assert_eq!(options(&[&["noexec"]]), ["nosuid", "nodev", "noexec"]);
+        for (bad, want) in [
+            (&["uid", "5"][..], "invalid option: uid"),
+            (&["ro"], "invalid option: ro"),
+            (&[], "invalid option array length"),
+            (&["a", "b", "c"], "invalid option array length"),
+        ] {
+            let want = format!("invalid mount config for type \"tmpfs\": {want}");
+            assert_eq!(of("tmpfs", &[bad]).unwrap_err(), want);
+        }
+        assert_eq!(
+            of("volume", &[&["exec"]]).unwrap_err(),
+            "TmpfsOptions must not be specified on mount type \"volume\""
+        );
     }
 
     #[test]

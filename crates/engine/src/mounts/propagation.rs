@@ -1,8 +1,12 @@
 //! Whether mounts can travel as a bind asks for: decided from the host's table of mounts.
 
-use super::{Kind, Point};
-use crate::{Error, Result};
+use std::path::Path;
+
 use spec::ErrorKind;
+
+use super::{Kind, Mode, Point, clean};
+use crate::container::HostConfig;
+use crate::{Error, Result};
 
 /// Refuses a bind whose source's mount has not the propagation that the bind wants to have.
 ///
@@ -29,6 +33,53 @@ pub(crate) fn check(point: &Point, source: &str, mounts: &str) -> Result<()> {
         "path {} is mounted on {} but it is not a {name} mount",
         point.source, mount.place
     ))
+}
+
+/// Lets a bind follow the host where its source holds the daemon's data or lies in it: what is
+/// unmounted there would otherwise stay in use in the container.
+///
+/// `host` is what the user wants, `root` the directory of the data.
+///
+/// # Errors
+///
+/// In Docker's words, where the user wants another propagation.
+pub(crate) fn follow_data(point: &mut Point, host: &HostConfig, root: &Path) -> Result<()> {
+    if !is_of_data(point, root) {
+        return Ok(());
+    }
+    match asked(point, host).as_deref() {
+        None if point.propagation == "rprivate" => "rslave".clone_into(&mut point.propagation),
+        None | Some("rslave" | "rshared") => {}
+        Some(asked) => {
+            return Err(Error::invalid(format!(
+                "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" \
+                 when mount source is within the daemon root, daemon root: {root:?}, bind mount \
+                 source: {:?}, propagation: \"{asked}\"",
+                point.source
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether it was [`follow_data`] that chose a bind's propagation, not the user.
+pub(crate) fn follows_data(point: &Point, host: &HostConfig, root: &Path) -> bool {
+    is_of_data(point, root) && asked(point, host).is_none()
+}
+
+fn is_of_data(point: &Point, root: &Path) -> bool {
+    let source = Path::new(&point.source);
+    point.kind == Kind::Bind && (source.starts_with(root) || root.starts_with(source))
+}
+
+/// The propagation that the user wants a point to have.
+fn asked(point: &Point, host: &HostConfig) -> Option<String> {
+    let mode = Mode::parse(&point.mode).unwrap_or_default();
+    mode.propagation.or_else(|| {
+        let mut mounts = host.mounts.iter();
+        let mount = mounts.find(|mount| clean(&mount.target) == point.target)?;
+        Some(mount.propagation.clone()).filter(|asked| !asked.is_empty())
+    })
 }
 
 /// Tells whether a point needs [`check`].
@@ -101,6 +152,52 @@ mod tests {
 43 42 0:33 / /twice rw - tmpfs tmpfs rw
 44 27 0:34 / /both rw shared:4 master:2 - tmpfs tmpfs rw
 ";
+
+    #[test]
+    fn binds_of_the_data_follow_the_host() {
+        let root = Path::new("/var/lib/d");
+        let of = |source: &str, mode: &str| {
+            let mut point = Point::new(Kind::Bind, "/t");
+            source.clone_into(&mut point.source);
+            mode.clone_into(&mut point.mode);
+            let given = asked(&point, &HostConfig::default());
+            point.propagation = given.unwrap_or_else(|| "rprivate".to_owned());
+            follow_data(&mut point, &HostConfig::default(), root)
+                .map_err(|error| error.to_string())
+                .map(|()| {
+                    let chosen = follows_data(&point, &HostConfig::default(), root);
+                    (point.propagation, chosen)
+                })
+        };
+        for source in ["/", "/var", "/var/lib/d", "/var/lib/d/volumes"] {
+            assert_eq!(of(source, "ro").unwrap(), ("rslave".to_owned(), true));
+            let asked = ("rshared".to_owned(), false);
+            assert_eq!(of(source, "ro,rshared").unwrap(), asked);
+            assert!(of(source, "private").is_err());
+        }
+        for source in ["/va", "/var/lib/data", "/home"] {
+            assert_eq!(of(source, "").unwrap(), ("rprivate".to_owned(), false));
+            assert_eq!(of(source, "shared").unwrap().0, "shared");
+        }
+        assert_eq!(
+            of("/var", "shared").unwrap_err(),
+            "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when \
+             mount source is within the daemon root, daemon root: \"/var/lib/d\", bind mount source: \
+             \"/var\", propagation: \"shared\""
+        );
+        let mount = |propagation: &str| crate::container::Mount {
+            target: "/t/".to_owned(),
+            propagation: propagation.to_owned(),
+            ..crate::container::Mount::default()
+        };
+        for (propagation, want) in [("", None), ("rshared", Some("rshared".to_owned()))] {
+            let host = HostConfig {
+                mounts: vec![mount(propagation)],
+                ..HostConfig::default()
+            };
+            assert_eq!(asked(&Point::new(Kind::Bind, "/t"), &host), want);
+        }
+    }
 
     #[test]
     fn sources_have_what_binds_want() {

@@ -13,6 +13,12 @@ const PERIOD: u64 = 100_000;
 pub(super) fn resources(input: &Input<'_>) -> Result<Resources> {
     let mut resources = of_settings(&input.host.resources);
     resources.devices = devices::rules(input);
+    if input.facts.rates != BlockIo::default() {
+        resources.block_io = Some(BlockIo {
+            weight: resources.block_io.and_then(|io| io.weight),
+            ..input.facts.rates.clone()
+        });
+    }
     Ok(resources)
 }
 

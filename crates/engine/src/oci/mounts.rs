@@ -2,7 +2,7 @@
 
 use spec::runtime::Mount;
 
-use super::{Input, Seen, Source, process, tmpfs};
+use super::{Input, Security, Seen, Source, process, tmpfs};
 use crate::Result;
 use crate::container;
 use crate::mounts::{self, Kind, clean};
@@ -28,11 +28,11 @@ pub(super) fn root_propagation(input: &Input<'_>) -> String {
 }
 
 /// All mounts in the order in which they are made.
-pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>> {
+pub(super) fn all(input: &Input<'_>, security: &Security) -> Result<Vec<Mount>> {
     let mut own = user(input)?;
     let taken = |path: &str| own.iter().any(|m: &Mount| m.destination == path);
     let below_dev = taken("/dev");
-    let mut mounts: Vec<Mount> = basic(input)
+    let mut mounts: Vec<Mount> = basic(input, security)
         .into_iter()
         .filter(|m| {
             let hidden = below_dev && m.destination.starts_with("/dev/");
@@ -50,8 +50,12 @@ pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-fn basic(input: &Input<'_>) -> Vec<Mount> {
+fn basic(input: &Input<'_>, security: &Security) -> Vec<Mount> {
     let access = if input.host.privileged { "rw" } else { "ro" };
+    let groups = match security.writable_cgroups {
+        true => "rw",
+        false => access,
+    };
     let shm = match (input.host.shm_size, input.defaults.shm_size) {
         (0, 0) => SHM_SIZE,
         (0, default) => default,
@@ -99,7 +103,7 @@ fn basic(input: &Input<'_>) -> Vec<Mount> {
             "/sys/fs/cgroup",
             "cgroup",
             "cgroup",
-            &["nosuid", "noexec", "nodev", access],
+            &["nosuid", "noexec", "nodev", groups],
         ),
     ];
     // Shows the queues of the namespace it is mounted in, the host's too.
@@ -189,7 +193,17 @@ fn point(seen: &Seen) -> Mount {
 ///
 /// An option that makes no sense.
 pub(crate) fn tmpfs_of(long: &container::Mount) -> Result<Vec<String>> {
-    let mut options = tmpfs::options("")?;
+    let mut words = Vec::new();
+    for option in &long.tmpfs_options {
+        match option.as_slice() {
+            [word] if matches!(word.as_str(), "exec" | "noexec") => words.push(word.as_str()),
+            [name] | [name, _] => {
+                return Err(crate::Error::invalid(format!("invalid option: {name}")));
+            }
+            _ => return Err(crate::Error::invalid("invalid option array length")),
+        }
+    }
+    let mut options = tmpfs::options(&words.join(","))?;
     if long.tmpfs_size > 0 {
         options.push(format!("size={}", long.tmpfs_size));
     }

@@ -1,7 +1,6 @@
 //! `--security-opt`: Docker's words for filters and labels.
 
-use spec::runtime::LinuxSeccomp;
-
+use super::profile::Profile;
 use crate::{Error, Result};
 
 /// Which system call filter is wanted.
@@ -20,10 +19,12 @@ pub(crate) enum SeccompChoice {
 pub(crate) struct Security {
     /// System call filter.
     pub(crate) seccomp: SeccompChoice,
-    /// A filter of the user's, in the runtime specification's form.
-    pub(crate) profile: Option<LinuxSeccomp>,
+    /// A filter of the user's.
+    pub(crate) profile: Option<Profile>,
     /// Privileges cannot be gained; `None` leaves it to the daemon.
     pub(crate) no_new_privileges: Option<bool>,
+    /// The control groups of the container can be changed from inside.
+    pub(crate) writable_cgroups: bool,
     /// What is accepted but has no effect on this host.
     pub(crate) warnings: Vec<String>,
 }
@@ -39,6 +40,7 @@ impl Security {
             seccomp: SeccompChoice::Default,
             profile: None,
             no_new_privileges: None,
+            writable_cgroups: false,
             warnings: Vec::new(),
         };
         for option in options {
@@ -61,12 +63,19 @@ impl Security {
             ("seccomp", "unconfined") => self.seccomp = SeccompChoice::Unconfined,
             ("seccomp", "builtin" | "") => self.seccomp = SeccompChoice::Default,
             ("seccomp", text) => {
-                self.profile = Some(profile(text)?);
-                self.seccomp = SeccompChoice::Own;
+                let profile = Profile::parse(text)?;
+                self.seccomp = if profile.is_empty() {
+                    SeccompChoice::Unconfined
+                } else {
+                    SeccompChoice::Own
+                };
+                self.profile = Some(profile).filter(|p| !p.is_empty());
             }
             ("no-new-privileges", "true") => self.no_new_privileges = Some(true),
             ("no-new-privileges", "false") => self.no_new_privileges = Some(false),
-            ("apparmor", "unconfined") | ("label", "disable") | ("writable-cgroups", "false") => {}
+            ("apparmor", "unconfined") | ("label", "disable") => {}
+            ("writable-cgroups", "true") => self.writable_cgroups = true,
+            ("writable-cgroups", "false") => self.writable_cgroups = false,
             ("apparmor", _) => self.warnings.push(
                 "AppArmor profiles are not yet supported: the container runs without one"
                     .to_owned(),
@@ -82,30 +91,6 @@ impl Security {
         }
         Ok(())
     }
-}
-
-fn profile(text: &str) -> Result<LinuxSeccomp> {
-    let refuse = |why: String| Error::invalid(format!("Decoding seccomp profile failed: {why}"));
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|e| refuse(e.to_string()))?;
-    // Docker's own form has conditions on capabilities and architectures. Read as the
-    // specification's form they would be lost, and the filter would be wider than it says.
-    let docker = |rule: &serde_json::Value| {
-        ["includes", "excludes"].iter().any(|key| {
-            rule.get(key)
-                .and_then(serde_json::Value::as_object)
-                .is_some_and(|conditions| !conditions.is_empty())
-        })
-    };
-    let conditional = value
-        .get("syscalls")
-        .and_then(serde_json::Value::as_array)
-        .is_some_and(|rules| rules.iter().any(docker));
-    if conditional {
-        return Err(Error::unsupported(
-            "seccomp profiles with `includes` or `excludes` are not yet supported",
-        ));
-    }
-    serde_json::from_value(value).map_err(|e| refuse(e.to_string()))
 }
 
 #[cfg(test)]
@@ -128,7 +113,11 @@ mod tests {
             Some(false)
         );
         let own = parse(&[r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#]).unwrap();
-        assert_eq!(own.profile.unwrap().default_action, "SCMP_ACT_ALLOW");
+        assert_eq!(own.seccomp, SeccompChoice::Own);
+        assert!(own.profile.is_some());
+        // Docker filters nothing with it either.
+        let empty = parse(&["seccomp={}"]).unwrap();
+        assert_eq!(empty.seccomp, SeccompChoice::Unconfined);
     }
 
     #[test]
@@ -140,9 +129,5 @@ mod tests {
             assert_eq!(parse(&[option]).unwrap_err().to_string(), text);
         }
         assert!(parse(&["seccomp={"]).is_err());
-        assert!(
-            parse(&[r#"seccomp={"syscalls":[{"names":["x"],"includes":{"caps":["A"]}}]}"#])
-                .is_err()
-        );
     }
 }

@@ -20,7 +20,7 @@ fn check(name: &str, edit: impl FnOnce(&mut Config, &mut HostConfig, &mut Joined
     };
     let facts = Facts {
         capabilities: all_capabilities(u64::MAX),
-        devices: Vec::new(),
+        ..Facts::default()
     };
     let defaults = Defaults {
         init_path: "/usr/bin/corten-init".into(),

@@ -67,13 +67,13 @@ fn check_state(container: &Value) -> Result<(), Failure> {
     };
     match () {
         () if !is("/State/Running") => Err(Failure::new(
-            "cannot attach to a stopped container, start it first",
+            "You cannot attach to a stopped container, start it first",
         )),
         () if is("/State/Paused") => Err(Failure::new(
-            "cannot attach to a paused container, unpause it first",
+            "You cannot attach to a paused container, unpause it first",
         )),
         () if is("/State/Restarting") => Err(Failure::new(
-            "cannot attach to a restarting container, wait until it is running",
+            "You cannot attach to a restarting container, wait until it is running",
         )),
         () => Ok(()),
     }

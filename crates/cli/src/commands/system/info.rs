@@ -47,8 +47,23 @@ pub(super) fn run(app: &App, flags: Parsed) -> Run<'_> {
             "Plugins": [],
             "Warnings": null,
         });
+        // Fields that the daemon leaves out where there is nothing are known to templates all the same.
+        let mut seen = whole.clone();
+        for (name, nothing) in [
+            ("Containerd", Value::Null),
+            ("DefaultAddressPools", Value::Null),
+            ("DiscoveredDevices", Value::Null),
+            ("FirewallBackend", Value::Null),
+            ("KernelMemory", json!(false)),
+            ("KernelMemoryTCP", json!(false)),
+            ("ProductLicense", json!("")),
+        ] {
+            if seen.get(name).is_none() {
+                seen[name] = nothing;
+            }
+        }
         let data = Val::Typed(std::rc::Rc::new((
-            Val::from(&whole).typed("system.dockerInfo"),
+            Val::from(&seen).typed("system.dockerInfo"),
             whole,
         )));
         let filled = template.render(&data);

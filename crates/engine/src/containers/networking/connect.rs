@@ -238,7 +238,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Forgets a link; what the container was told at its start stays in its environment.
+    /// Forgets a link and what it opened; what the container was told at its start stays in its
+    /// environment.
     pub(in super::super) async fn unlink(&mut self, link: &Link) -> Result<()> {
         let mut links = (*self.record.links).clone();
         links.retain(|one| one != link);
@@ -258,7 +259,13 @@ impl Driver {
         if self.container.state.running().is_some() {
             let (shared, record) = (Arc::clone(&self.shared), self.record.clone());
             let place = self.place.clone();
-            let job = move || around::write_etc(&shared, &record, &place);
+            let target = link.target;
+            let job = move || {
+                if record.links.iter().all(|link| link.target != target) {
+                    shared.network.forbid_link(&record.id, &target)?;
+                }
+                around::write_etc(&shared, &record, &place)
+            };
             self.shared.blocking.quick(job).await?;
         }
         Ok(())

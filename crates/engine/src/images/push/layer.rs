@@ -74,7 +74,18 @@ impl Sender<'_> {
                 Ok(descriptor) => return Ok(descriptor),
                 Err(error) => error,
             };
-            let transient = matches!(&error, Error::Registry(error) if error.is_transient());
+            // Docker asks before it sends anything, so it says nothing of what was to be sent.
+            let error = match error {
+                Error::Registry(registry::Error::Authorization { source, .. })
+                    if matches!(*source, registry::Error::NoCredentials) =>
+                {
+                    return Err(Error::Registry(*source));
+                }
+                error => error,
+            };
+            // Who never answered is told of at once, as Docker does, which asks for `/v2/` first.
+            let transient = self.repository.is_reached()
+                && matches!(&error, Error::Registry(error) if error.is_transient());
             if !transient {
                 return Err(error);
             }
