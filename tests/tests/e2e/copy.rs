@@ -298,6 +298,35 @@ api! {
         assert!(String::from_utf8_lossy(&body).contains("d/z/f"), "{} bytes", body.len());
     }
 
+    fn a_removal_ends_the_copy_of_a_container_that_ran(case) {
+        // A dockerd lets the removal wait for the copy.
+        if case.is_reference() {
+            return;
+        }
+        let script = "head -c 33554432 /dev/zero >/large; touch /ready; sleep 1000";
+        let name = case.create(serde_json::json!({ "Image": IMAGE, "Cmd": ["sh", "-c", script] }));
+        case.api("POST", &format!("/containers/{name}/start"), None);
+        let ready = format!("/containers/{name}/archive?path=/ready");
+        tests::wait_for("it is ready", std::time::Duration::from_secs(20), || {
+            case.api("GET", &ready, None).status == 200
+        });
+        let mut reading = Connection::open(case.target().socket()).expect("it listens");
+        let request = format!("GET /containers/{name}/archive?path=/large HTTP/1.1\r\nHost: x\r\n\r\n");
+        reading.send(request.as_bytes()).expect("sent");
+        assert_eq!(reading.read_head().expect("an answer").0, 200);
+        // Nobody reads on: the copy would hold the container's mounts for ever.
+        let gone = case.api("DELETE", &format!("/containers/{name}?force=1"), None);
+        assert_eq!(gone.status, 204, "{}", gone.text());
+        let mut body = Vec::new();
+        let ended = loop {
+            match reading.read_chunk(&mut body) {
+                Ok(true) => {}
+                ended => break ended,
+            }
+        };
+        assert!(ended.is_err(), "all {} bytes came", body.len());
+    }
+
     fn a_container_that_has_just_ended_is_copied(case) {
         let name = case.create(serde_json::json!({ "Image": IMAGE, "Cmd": ["true"] }));
         for _ in 0..ROUNDS / 4 {

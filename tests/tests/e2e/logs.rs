@@ -145,6 +145,14 @@ clients! {
         case.cmd(&["logs", "--details", &name]).ok().prints(&format!("tag=of-{name} x"));
     }
 
+    fn a_log_option_without_effect_is_said(case) {
+        let args = ["create", "--name", &case.name("a"), "--log-opt", "compress=true", IMAGE];
+        let output = case.cmd(&args).ok();
+        // A dockerd compresses.
+        let said = output.stderr.contains("compress=true has no effect");
+        assert_eq!(said, !case.is_reference(), "{output:?}");
+    }
+
     fn log_driver_none_keeps_nothing(case) {
         let name = case.name("a");
         let args = ["run", "--log-driver", "none", "--name", &name, IMAGE, "echo", "seen"];

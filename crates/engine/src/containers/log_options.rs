@@ -25,6 +25,8 @@ pub(super) struct LogSettings {
     pub(super) recorded: bool,
     max_size_bytes: u64,
     max_files: u32,
+    /// What was asked for and has no effect.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Reads driver and options.
@@ -37,6 +39,7 @@ pub(super) fn parse(log: &LogConfig) -> Result<LogSettings> {
         recorded: true,
         max_size_bytes: MAX_SIZE,
         max_files: MAX_FILES,
+        warnings: Vec::new(),
     };
     match log.driver.as_str() {
         "json-file" => {}
@@ -68,8 +71,12 @@ pub(super) fn parse(log: &LogConfig) -> Result<LogSettings> {
                     "logger: logging mode not supported: {value}"
                 )));
             }
-            "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
-            | "max-buffer-size" | "compress" => {}
+            "labels" | "env" | "tag" | "max-buffer-size" => {}
+            "mode" if value != "non-blocking" => {}
+            "compress" if value != "true" => {}
+            "mode" | "compress" | "labels-regex" | "env-regex" => settings
+                .warnings
+                .push(format!("Log option {key}={value} has no effect yet")),
             _ => {
                 return Err(Error::invalid(format!(
                     "unknown log opt '{key}' for json-file log driver"
@@ -210,6 +217,21 @@ mod tests {
         for (key, value) in [("max-size", "x"), ("max-file", "0"), ("nonsense", "1")] {
             assert!(parse(&log(&[(key, value)])).is_err(), "{key}={value}");
         }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_said() {
+        let warnings = |options| parse(&log(options)).unwrap().warnings;
+        let none = [("mode", "blocking"), ("compress", "false"), ("labels", "a")];
+        assert!(warnings(&none).is_empty());
+        assert_eq!(
+            warnings(&[("mode", "non-blocking"), ("max-buffer-size", "4m")]),
+            ["Log option mode=non-blocking has no effect yet"]
+        );
+        assert_eq!(
+            warnings(&[("compress", "true"), ("env-regex", "^A")]).len(),
+            2
+        );
     }
 
     #[test]

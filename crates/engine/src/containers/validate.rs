@@ -28,7 +28,7 @@ pub(super) fn check(
     warnings.extend(limits::check(&mut host.resources, facts)?);
     modes(host, facts)?;
     restart(&host.restart_policy, host.auto_remove)?;
-    log(&mut host.log, &engine.log)?;
+    warnings.extend(log(&mut host.log, &engine.log)?);
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         let n = host.oom_score_adj;
         return Err(Error::invalid(format!(
@@ -214,7 +214,7 @@ pub(super) fn restart(policy: &RestartPolicy, auto_remove: bool) -> Result<()> {
     Ok(())
 }
 
-fn log(own: &mut LogConfig, default: &LogConfig) -> Result<()> {
+fn log(own: &mut LogConfig, default: &LogConfig) -> Result<Vec<String>> {
     if own.driver.is_empty() {
         own.driver = if default.driver.is_empty() {
             "json-file"
@@ -229,7 +229,7 @@ fn log(own: &mut LogConfig, default: &LogConfig) -> Result<()> {
                 .or_insert_with(|| value.clone());
         }
     }
-    log_options::parse(own).map(|_| ())
+    Ok(log_options::parse(own)?.warnings)
 }
 
 fn names_and_hosts(host: &HostConfig) -> Result<()> {

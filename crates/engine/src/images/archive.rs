@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Chunks that wait for a slow client.
@@ -23,20 +23,36 @@ static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
 /// The bytes of an archive that is being made.
 #[derive(Debug)]
 pub struct ArchiveStream {
-    chunks: mpsc::Receiver<crate::Result<Bytes>>,
+    chunks: mpsc::Receiver<Bytes>,
+    /// How it ended; beside the queue, which may be full then.
+    end: Option<oneshot::Receiver<crate::Result<()>>>,
 }
 
 impl ArchiveStream {
     /// The next bytes; `None` at the end. After an error the archive is incomplete. Cancel-safe.
     pub async fn next(&mut self) -> Option<crate::Result<Bytes>> {
-        self.chunks.recv().await
+        if let Some(chunk) = self.chunks.recv().await {
+            return Some(Ok(chunk));
+        }
+        let ended = self.end.as_mut()?.await;
+        self.end = None;
+        // Who wrote it may have died.
+        ended
+            .unwrap_or_else(|_| {
+                Err(crate::Error::internal(
+                    "the archive was not made to its end",
+                ))
+            })
+            .err()
+            .map(Err)
     }
 }
 
 /// The writing end, for a blocking thread.
 #[derive(Debug)]
 struct ArchiveWriter {
-    chunks: mpsc::Sender<crate::Result<Bytes>>,
+    chunks: mpsc::Sender<Bytes>,
+    end: oneshot::Sender<crate::Result<()>>,
     buffer: BytesMut,
     /// Ends it although its client still reads.
     cancel: CancellationToken,
@@ -74,26 +90,31 @@ where
 /// Makes a stream and its writer.
 fn archive(cancel: CancellationToken) -> (ArchiveWriter, ArchiveStream) {
     let (send, receive) = mpsc::channel(QUEUE);
+    let (tell, told) = oneshot::channel();
     let writer = ArchiveWriter {
         chunks: send,
+        end: tell,
         buffer: BytesMut::new(),
         cancel,
         runtime: Handle::current(),
     };
-    (writer, ArchiveStream { chunks: receive })
+    let stream = ArchiveStream {
+        chunks: receive,
+        end: Some(told),
+    };
+    (writer, stream)
 }
 
 impl ArchiveWriter {
     /// Ends the stream, with an error where making the archive failed.
     fn finish(mut self, result: crate::Result<()>) {
-        let last = match result {
-            Ok(()) => self.flush().map_err(|_| None),
-            Err(error) => Err(Some(error)),
+        let flushed = |()| {
+            let cut = |error| crate::Error::io("failed to send the archive's last bytes", error);
+            self.flush().map_err(cut)
         };
-        if let Err(Some(error)) = last {
-            // A client that reads nothing learns of the end by the end of the stream.
-            let _gone = self.chunks.try_send(Err(error));
-        }
+        let ended = result.and_then(flushed);
+        // A client that is gone hears nothing.
+        let _gone = self.end.send(ended);
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -102,7 +123,7 @@ impl ArchiveWriter {
         let (chunks, cancel) = (&self.chunks, &self.cancel);
         self.runtime.block_on(async {
             tokio::select! {
-                sent = chunks.send(Ok(chunk)) => sent.map_err(|_| gone()),
+                sent = chunks.send(chunk) => sent.map_err(|_| gone()),
                 () = cancel.cancelled() => Err(gone()),
             }
         })
@@ -153,6 +174,32 @@ mod tests {
         };
         assert_eq!(failure.to_string(), "disk");
         assert_eq!(got, thread.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_cut_is_told_also_to_a_client_that_reads_late() {
+        let cancel = CancellationToken::new();
+        let (mut writer, mut stream) = archive(cancel.clone());
+        let thread = tokio::task::spawn_blocking(move || {
+            let written = writer.write_all(&vec![0; CHUNK * (QUEUE + 2)]);
+            let failed = written.map_err(|error| crate::Error::io("failed to write", error));
+            writer.finish(failed);
+        });
+        cancel.cancel();
+        thread.await.unwrap();
+        let mut ended = stream.next().await;
+        while let Some(Ok(_)) = ended {
+            ended = stream.next().await;
+        }
+        assert!(matches!(ended, Some(Err(_))));
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_dies_leaves_no_whole_archive() {
+        let (writer, mut stream) = archive(CancellationToken::new());
+        drop(writer);
+        assert!(matches!(stream.next().await, Some(Err(_))));
     }
 
     #[tokio::test]
