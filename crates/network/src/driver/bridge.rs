@@ -361,13 +361,12 @@ impl Driver for Bridge {
         let made = self.plan(network)?;
         self.check_conflict(&made)?;
         self.firewall.add_network(Self::rules(&made))?;
-        let ensured = made.link.ensure().and_then(|index| {
-            if network.spec.enable_ipv6 && self.forwarding {
-                forward_ipv6()?;
-            }
-            Ok(index)
-        });
-        let index = match ensured {
+        let forwards = match network.spec.enable_ipv6 && self.forwarding {
+            true => forward_ipv6(),
+            false => Ok(()),
+        };
+        // Last, because it leaves a bridge.
+        let index = match forwards.and_then(|()| made.link.ensure()) {
             Ok(index) => index,
             Err(error) => {
                 self.firewall.remove_network(&network.id)?;
