@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -263,6 +263,10 @@ pub struct Overlay<'a> {
 ///
 /// To be called in a mount namespace of its own. Any number of layers (500 on kernels of today) of
 /// any length of path.
+///
+/// # Errors
+///
+/// `ENOSPC` where there is no room for what the overlay itself needs; the kernel failed.
 pub fn overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
     if layers.volatile {
         // The kernel refuses to mount a volatile overlay a second time while this mark stands.
@@ -298,13 +302,33 @@ pub fn overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
     }
     let mount = match create("overlay", &options, Attributes::empty()) {
         // Kernels before 6.5 do not know `lowerdir+`.
-        Err(e) if e.errno() == Errno::INVAL => match old_overlay(layers) {
-            Ok(mount) => return Ok(mount),
-            Err(_) => return Err(e),
-        },
+        Err(e) if e.errno() == Errno::INVAL => {
+            let upper = open_path(layers.upper)?;
+            let mount = old_overlay(layers).map_err(|_| e)?;
+            return refuse_read_only(mount, &upper);
+        }
         other => other?,
     };
-    attach(mount.as_fd(), open_path(layers.upper)?.as_fd())?;
+    let upper = open_path(layers.upper)?;
+    let mount = refuse_read_only(mount, &upper)?;
+    attach(mount.as_fd(), upper.as_fd())?;
+    Ok(mount)
+}
+
+/// An overlay that cannot make its work directory is mounted all the same, read-only, and the
+/// kernel's log alone says why: most of the time the disk is full.
+fn refuse_read_only(mount: OwnedFd, upper: &OwnedFd) -> Result<OwnedFd> {
+    let is_read_only = |fd: &OwnedFd| {
+        rustix::fs::fstatvfs(fd)
+            .map(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
+            .map_err(|errno| Error::new("fstatvfs", errno))
+    };
+    if is_read_only(&mount)? && !is_read_only(upper)? {
+        return Err(Error::new(
+            "make the overlay's work directory",
+            Errno::NOSPC,
+        ));
+    }
     Ok(mount)
 }
 
