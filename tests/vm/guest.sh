@@ -168,6 +168,33 @@ section_life() {
     is "rm -f, of a paused one too" "" "$(c ps -aq 2>&1)"
 }
 
+# What an archive made itself is filled below the overlay, whose rules differ between kernels.
+section_copy() {
+    mkdir -p /tmp/tree/a/b && echo one >/tmp/tree/a/b/f && ln /tmp/tree/a/b/f /tmp/tree/a/h && ln -s b /tmp/tree/a/l
+    chmod 700 /tmp/tree/a
+    c create --name filled busybox sh -c 'cat /root/tree/a/l/f /root/tree/a/h; stat -c "%a %h" /root/tree/a /root/tree/a/h' >/dev/null
+    c cp -q /tmp/tree filled:/root/tree
+    is "cp into a container at rest" 0 $?
+    tar -C /tmp -cf - tree | c cp -q - filled:/root
+    is "an archive over what is there" 0 $?
+    is "what was copied is there" "one one 700 3 644 2" "$(c start -a filled 2>&1 | xargs echo)"
+    is "and in diff" "C /root,A /root/tree,A /root/tree/a,A /root/tree/a/b,A /root/tree/a/b/f,A /root/tree/a/h,A /root/tree/a/l" \
+        "$(c diff filled 2>&1 | sort -k 2 | xargs echo | sed 's/ \([ACD]\) /,\1 /g')"
+    is "cp out of it" "one" "$(c cp filled:/root/tree/a/b/f - 2>&1 | tar -xOf - 2>&1)"
+    clean filled
+    # A host whose root is shared, as systemd makes it.
+    mount --make-rshared /
+    c run -d --name host -v /:/host busybox sleep 100 >/dev/null
+    is "a bind of the root follows the host" rslave "$(ask host '{{(index .Mounts 0).Propagation}}')"
+    mkdir -p /tmp/late && mount -t tmpfs late /tmp/late && touch /tmp/late/seen
+    is "what is mounted later is seen" seen "$(c exec host ls /host/tmp/late 2>&1)"
+    umount /tmp/late
+    is "and goes" "" "$(c exec host ls /host/tmp/late 2>&1)"
+    mount --make-rprivate /
+    clean host
+    rm -rf /tmp/tree /tmp/late
+}
+
 section_limits() {
     is "-m is seen inside" 33554432 "$(c run --rm -m 32m busybox cat /sys/fs/cgroup/memory.max 2>&1)"
     is "-m limits swap likewise" 33554432 "$(c run --rm -m 32m busybox cat /sys/fs/cgroup/memory.swap.max 2>&1)"
@@ -358,7 +385,7 @@ main() {
     c run --rm busybox true
     before=$(traces)
     only=$(sed -n 's/.*only=\([a-z]*\).*/\1/p' /proc/cmdline)
-    for section in ${only:-info run life limits view devices stats network macvlan ipvlan crash many disks nfs}; do
+    for section in ${only:-info run life copy limits view devices stats network macvlan ipvlan crash many disks nfs}; do
         echo "== $section (at $(cut -d . -f 1 /proc/uptime) s)"
         "section_$section"
     done
