@@ -72,8 +72,10 @@ impl Request {
     /// daemon would answer with a redirect to the path without it.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
         let mut path = path.into();
-        while path.contains("/%2F") {
-            path = path.replace("/%2F", "/");
+        // What stands in the query is the user's.
+        let end = |path: &str| path.find('?').unwrap_or(path.len());
+        while let Some(at) = path[..end(&path)].find("/%2F") {
+            path.replace_range(at..at + "/%2F".len(), "/");
         }
         Self {
             method,
@@ -311,6 +313,8 @@ mod tests {
             let request = Request::get(format!("/containers/{}/json", escape(name)));
             assert_eq!(request.path, path);
         }
+        let query = "/images/json?filters=a/%2Fb";
+        assert_eq!(Request::get(query).path, query);
     }
 
     #[test]

@@ -30,6 +30,20 @@ fn put(case: &Case, container: &str, path: &str, archive: &[u8]) -> tests::http:
     connection.upload("PUT", &path, archive).expect("an answer")
 }
 
+/// Starts a container that makes `/ready`, and begins a copy out of it that nobody reads on.
+fn slow_copy(case: &Case, name: &str, path: &str) -> Connection {
+    case.api("POST", &format!("/containers/{name}/start"), None);
+    let ready = format!("/containers/{name}/archive?path=/ready");
+    tests::wait_for("it is ready", std::time::Duration::from_secs(20), || {
+        case.api("GET", &ready, None).status == 200
+    });
+    let mut reading = Connection::open(case.target().socket()).expect("it listens");
+    let request = format!("GET /containers/{name}/archive?path={path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    reading.send(request.as_bytes()).expect("sent");
+    assert_eq!(reading.read_head().expect("an answer").0, 200);
+    reading
+}
+
 clients! {
     fn copies_go_where_docker_puts_them(case) {
         files(case);
@@ -281,16 +295,7 @@ api! {
         let name = case.create(serde_json::json!({
             "Image": IMAGE, "Cmd": ["sh", "-c", script], "HostConfig": { "Binds": [volume] },
         }));
-        case.api("POST", &format!("/containers/{name}/start"), None);
-        let ready = format!("/containers/{name}/archive?path=/ready");
-        tests::wait_for("it is ready", std::time::Duration::from_secs(20), || {
-            case.api("GET", &ready, None).status == 200
-        });
-        let mut reading = Connection::open(case.target().socket()).expect("it listens");
-        let request = format!("GET /containers/{name}/archive?path=/d HTTP/1.1\r\nHost: x\r\n\r\n");
-        reading.send(request.as_bytes()).expect("sent");
-        let (status, _) = reading.read_head().expect("an answer");
-        assert_eq!(status, 200);
+        let mut reading = slow_copy(case, &name, "/d");
         case.api("POST", &format!("/containers/{name}/kill"), None);
         case.wait_for_status(&name, "exited");
         let mut body = Vec::new();
@@ -305,15 +310,7 @@ api! {
         }
         let script = "head -c 33554432 /dev/zero >/large; touch /ready; sleep 1000";
         let name = case.create(serde_json::json!({ "Image": IMAGE, "Cmd": ["sh", "-c", script] }));
-        case.api("POST", &format!("/containers/{name}/start"), None);
-        let ready = format!("/containers/{name}/archive?path=/ready");
-        tests::wait_for("it is ready", std::time::Duration::from_secs(20), || {
-            case.api("GET", &ready, None).status == 200
-        });
-        let mut reading = Connection::open(case.target().socket()).expect("it listens");
-        let request = format!("GET /containers/{name}/archive?path=/large HTTP/1.1\r\nHost: x\r\n\r\n");
-        reading.send(request.as_bytes()).expect("sent");
-        assert_eq!(reading.read_head().expect("an answer").0, 200);
+        let mut reading = slow_copy(case, &name, "/large");
         // Nobody reads on: the copy would hold the container's mounts for ever.
         let gone = case.api("DELETE", &format!("/containers/{name}?force=1"), None);
         assert_eq!(gone.status, 204, "{}", gone.text());
